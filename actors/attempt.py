@@ -1,0 +1,64 @@
+"""What an attempt at a task leaves in the store: names and bytes. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+
+from joulegrid.actors.result import ExperimentResult, Outcome, Task
+from joulegrid.cluster.power.series import Sample
+
+
+def attempt_folder(task: Task) -> str:
+    """Return the folder of one attempt inside the run."""
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", task.label).strip("-.")[:48] or "experiment"
+    return f"results/{task.key[:2]}/{slug}_{task.key[:8]}_c{task.cycle}-a{task.attempt}"
+
+
+def marker_path(task: Task) -> str:
+    """Return the path of the marker that commits a task's result."""
+    return f"commit/{task.key[:2]}/{task.id}"
+
+
+def marker(outcome: Outcome) -> bytes:
+    """Return the marker's bytes: which attempt counts, and what its result must hash to."""
+    fields = {"attempt": outcome.attempt, "path": outcome.path, "sha256": outcome.sha256, "size": outcome.size}
+    return json.dumps(fields, sort_keys=True).encode()
+
+
+def outcome_of(task: Task, result: ExperimentResult, folder: str, data: bytes) -> Outcome:
+    """Return what the driver is told of a stored result."""
+    energy, failure = result.energy, result.failure
+    return Outcome(
+        task_id=task.id,
+        index=task.index,
+        cycle=task.cycle,
+        attempt=task.attempt,
+        status=result.status,
+        lane=result.lane.lane,
+        path=folder,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        duration_s=result.timing.duration_s,
+        energy_j=energy.energy_j if energy else None,
+        provenance=energy.provenance if energy else None,
+        failure_class=failure.failure_class if failure else None,
+        message=failure.message if failure else None,
+    )
+
+
+def series_parquet(samples: Sequence[Sample]) -> bytes:
+    """Return the power series as Parquet: `t_ns` (the node's monotonic clock), device, watts and their source."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {"t_ns": pa.int64(), "power_w": pa.float64()}
+    names = ("t_ns", "device", "power_w", "source", "provenance", "scope")
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in names])
+    columns = {name: [getattr(sample, name) for sample in samples] for name in names}
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns, schema=schema), sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data

@@ -1,0 +1,171 @@
+"""Inside a task's fresh process: run the workload, write what came out, leave.
+
+`main` is called by the zygote after a fork, or as `python -m joulegrid.actors.child SPEC` in a new interpreter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import faulthandler
+import json
+import math
+import os
+import random
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from joulegrid.actors.probe import TaskProbe
+from joulegrid.cases.contract import LaneCannotError, LaneView, Measurement
+from joulegrid.errors import UsageError
+from joulegrid.jsontypes import Json
+
+TRACEBACK_LIMIT = 8_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Spec:
+    """What the process is told, as a JSON file."""
+
+    experiment: dict[str, Json]
+    inputs: dict[str, str]
+    lane: LaneView
+    scratch: str
+    report: str
+    """Where the process writes its report."""
+    progress: str
+    """Abstract Unix address for progress datagrams."""
+    seed: int
+
+    def write(self, path: Path) -> None:
+        """Write the file that `read` reads."""
+        path.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Spec:
+        """Read a file that `write` wrote."""
+        values = json.loads(path.read_text(encoding="utf-8"))
+        lane: dict[str, Any] = values.pop("lane")
+        tuples: dict[str, Any] = {name: tuple(value) for name, value in lane.items() if isinstance(value, list)}
+        return cls(lane=LaneView(**(lane | tuples)), **values)
+
+
+def main(spec_path: str) -> None:
+    """Run the task described in a file; what it raises becomes its report, never a traceback of ours."""
+    entered_ns = time.monotonic_ns()
+    spec = Spec.read(Path(spec_path))
+    _settle(spec)
+    probe = TaskProbe(spec.lane, Path(spec.scratch), spec.progress)
+    report: dict[str, Any] = {"entered_ns": entered_ns}
+    phase = "import"
+    try:
+        from joulegrid.cases.contract import ExperimentConfig
+        from joulegrid.cases.registry import workload_named
+
+        config = ExperimentConfig.model_validate(spec.experiment)
+        phase = "run"
+        measurement = workload_named(config.workload).run(config, spec.inputs, probe)
+        report |= {"status": "done"} | _plain(measurement)
+    except BaseException as error:  # noqa: BLE001 - the process' boundary: whatever is raised is the task's failure
+        phase = probe.phase if phase == "run" else phase
+        report |= {"status": "failed", "failure": describe(error, phase)}
+    report["marks"] = [dataclasses.asdict(mark) for mark in probe.marks]
+    write_durably(Path(spec.report), json.dumps(report).encode())
+
+
+def describe(error: BaseException, phase: str) -> dict[str, Json]:
+    """Turn what was raised into the fields of a `Failure`."""
+    text = "".join(traceback.format_exception(error))[-TRACEBACK_LIMIT:]
+    return {
+        "failure_class": classify(error, phase),
+        "type": type(error).__name__,
+        "message": _message(error),
+        "traceback": text,
+        "phase": phase,
+    }
+
+
+def classify(error: BaseException, phase: str) -> str:
+    """Name the class of a failure (`joulegrid.actors.result.FailureClass`)."""
+    if isinstance(error, LaneCannotError | UsageError):
+        return "invalid"
+    if isinstance(error, MemoryError):
+        return "oom_host"
+    if type(error).__name__ == "OutOfMemoryError" and type(error).__module__.startswith("torch"):
+        return "oom_device"
+    if isinstance(error, ImportError) and phase == "import":
+        return "import"
+    return "app"
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file so that it is either absent or whole: temporary, fsync, rename."""
+    temporary = path.with_suffix(".part")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def _settle(spec: Spec) -> None:
+    """Give the process its lane: GPUs by UUID, CPU cores, seeds, line-wise output, traces of crashes."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(spec.lane.gpu_uuids)
+    os.environ["OMP_NUM_THREADS"] = str(max(1, len(spec.lane.cpus)))
+    if spec.lane.cpus:
+        os.sched_setaffinity(0, spec.lane.cpus)
+    random.seed(spec.seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(spec.seed % 2**32)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    faulthandler.enable()
+
+
+def _plain(measurement: Measurement) -> dict[str, Json]:
+    return {
+        "metrics": to_json(measurement.metrics, "metrics"),
+        "work": {unit: float(count) for unit, count in measurement.work.items()},
+        "headline": measurement.headline,
+        "effective": to_json(measurement.effective, "effective"),
+    }
+
+
+def to_json(value: Any, path: str) -> Json:
+    """Turn a workload's value into JSON: numpy and torch scalars become numbers, NaN and infinity null.
+
+    Raises:
+        TypeError: for what no JSON file can hold, naming where it stands.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): to_json(inner, f"{path}.{name}") for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
+    if (hasattr(value, "item") and getattr(value, "size", 1) in (1, ())) or _is_scalar_tensor(value):
+        return to_json(value.item(), path)
+    raise TypeError(f"{path}: a {type(value).__name__} cannot be kept; return numbers, texts, lists or mappings")
+
+
+def _is_scalar_tensor(value: Any) -> bool:
+    return hasattr(value, "item") and hasattr(value, "numel") and value.numel() == 1
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)[:2_000]
+    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
+        return f"(the message of this {type(error).__name__} cannot be printed)"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -1,0 +1,81 @@
+"""Which lanes a study gets on which nodes. Pure: from counts of GPUs and CPUs to places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from joulegrid.errors import PreFlightError
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine of the cluster, as Ray counts it."""
+
+    node_id: str
+    name: str
+    cpus: int
+    gpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The largest resources that any experiment of the study asks for; `None` where all leave it open."""
+
+    gpus: int | None
+    cpus: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One lane's share of one node."""
+
+    lane: str
+    node: Node
+    gpus: int
+    cpus: int
+    first_cpu: int
+    """Position of its first core among those that the node offers."""
+
+
+def largest_need(resources: Iterable[tuple[int | None, int | None]]) -> Need:
+    """Return the componentwise maximum of (gpus, cpus): a lane that fits it fits every experiment."""
+    pairs = list(resources)
+    gpus = [gpus for gpus, _ in pairs if gpus is not None]
+    cpus = [cpus for _, cpus in pairs if cpus is not None]
+    open_gpus = any(one is None for one, _ in pairs)
+    most = max(gpus, default=None)
+    return Need(gpus=None if open_gpus and (most or 0) <= 1 else most, cpus=max(cpus, default=None))
+
+
+def place_lanes(nodes: Sequence[Node], need: Need) -> list[Place]:
+    """Return the lanes: one per GPU (or per `need.gpus` of them); where there is none, one per share of CPU cores.
+
+    A CPU lane without a stated number of cores owns the whole node, because two that shared it would disturb each
+    other's measurement.
+
+    Raises:
+        PreFlightError: when no node fits the need.
+    """
+    with_gpus = need.gpus is None and any(node.gpus for node in nodes)
+    per_lane = need.gpus if need.gpus is not None else int(with_gpus)
+    places = [place for node in nodes for place in _on(node, per_lane, need.cpus)]
+    if not places:
+        has = "; ".join(f"{node.name}: {node.gpus} GPUs, {node.cpus} CPUs" for node in nodes) or "no node"
+        raise PreFlightError(
+            f"resources: a task needs {per_lane} GPUs and {need.cpus or 'any number of'} CPUs on one node, "
+            f"but the cluster has {has}; ask for less, or join a larger cluster with --address"
+        )
+    return places
+
+
+def _on(node: Node, gpus: int, cpus: int | None) -> list[Place]:
+    by_gpu = node.gpus // gpus if gpus else None
+    by_cpu = node.cpus // cpus if cpus else None
+    if by_gpu is None and by_cpu is None:
+        count = 1 if node.cpus else 0
+    else:
+        count = min(one for one in (by_gpu, by_cpu) if one is not None)
+    share = cpus or (node.cpus // count if count else 0)
+    kind = "gpu" if gpus else "cpu"
+    return [Place(f"{node.name}/{kind}{number}", node, gpus, share, number * share) for number in range(count)]

@@ -1,0 +1,200 @@
+"""From how a task's process ended to its `ExperimentResult`. What the process said of itself is read with suspicion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import ValidationError
+
+from joulegrid.actors.result import (
+    EnergyPer,
+    ExperimentResult,
+    Failure,
+    LaneRecord,
+    Task,
+    Timing,
+    WindowResult,
+)
+from joulegrid.actors.supervisor import Ending, crash_message, failure_class_of
+from joulegrid.cases.contract import LaneView
+from joulegrid.cluster.environment import Environment
+from joulegrid.cluster.power.energy import Energy
+from joulegrid.cluster.secrets import mask
+from joulegrid.jsontypes import Json
+
+LOG_TAIL = 8_000
+
+Price = Callable[[int, int, float], tuple[Energy, list[Energy]]]
+"""What a window cost: (t0_ns, t1_ns, cpu_s) → (main devices, others beside)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is the same for every task of a run."""
+
+    study_name: str
+    run: str
+    workload: str
+    isolation: Literal["zygote", "spawn"]
+    study_yaml: str | None
+    carbon_place: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFacts:
+    """What one lane owns."""
+
+    name: str
+    node: str
+    environment: Environment
+    gpu_uuids: tuple[str, ...] = ()
+    cpus: tuple[int, ...] = ()
+    power_sources: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> Literal["cuda", "cpu"]:
+        """`cuda` on a lane that owns a GPU, else `cpu`."""
+        return "cuda" if self.gpu_uuids else "cpu"
+
+    def view(self, experiment: dict[str, Json]) -> LaneView:
+        """Return what a task of this experiment may see of the lane."""
+        resources = experiment.get("resources") or {}
+        gpus = self.gpu_uuids[: resources.get("gpus")]
+        cpus = self.cpus[: resources.get("cpus")]
+        return LaneView("cuda" if gpus else "cpu", gpus, cpus, self.power_sources)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt that has ended."""
+
+    task: Task
+    run: RunFacts
+    lane: LaneFacts
+    view: LaneView
+    started_at: str
+    ending: Ending
+    gpu_bytes_left: int | None = None
+    """Device memory that was not given back when the process had gone."""
+    artifacts: tuple[str, ...] = ()
+
+    @property
+    def report(self) -> dict[str, Json]:
+        """What the process wrote, or nothing."""
+        return self.ending.report or {}
+
+    @property
+    def marks(self) -> list[dict[str, Json]]:
+        """The closed windows of a task that is done."""
+        marks: list[dict[str, Json]] = self.report.get("marks", []) if self.report.get("status") == "done" else []
+        return marks
+
+    def result(self, price: Price) -> ExperimentResult:
+        """Return the result; a report that no honest process writes is a failure like any other."""
+        failure = self._failure()
+        if failure is not None:
+            return self._failed(failure)
+        try:
+            return self._done(price)
+        except (ValidationError, KeyError, TypeError) as error:
+            return self._failed(self._without_report("no_result", f"the process left a malformed report: {error}"))
+
+    def _done(self, price: Price) -> ExperimentResult:
+        windows = [_window(mark, price) for mark in self.marks]
+        headline, work = self.report["headline"], self.report["work"]
+        return ExperimentResult(
+            **self._common(),
+            status="done",
+            effective=self.report["effective"],
+            metrics=self.report["metrics"],
+            windows=windows,
+            headline=headline,
+            work=work,
+            energy_per=energy_per(windows, headline, work),
+            log_tail=self._tail(),
+            timeseries="timeseries.parquet" if windows else None,
+        )
+
+    def _failed(self, failure: Failure) -> ExperimentResult:
+        return ExperimentResult(**self._common(), status="failed", failure=failure)
+
+    def _common(self) -> dict[str, Json]:
+        """The fields that done and failed results share."""
+        task = self.task
+        return {
+            "study_name": self.run.study_name,
+            "run": self.run.run,
+            "study_yaml": self.run.study_yaml,
+            "carbon_place": self.run.carbon_place,
+            **{name: getattr(task, name) for name in ("key", "label", "index", "cycle", "attempt", "axes")},
+            "effective_config": task.experiment,
+            "inputs": task.fingerprints,
+            "lane": self._lane_record(),
+            "timing": self._timing(),
+            "environment": self.lane.environment,
+            "max_rss_bytes": self.ending.max_rss_bytes,
+            "escaped_processes": self.ending.escaped,
+            "gpu_bytes_left": self.gpu_bytes_left,
+            "artifacts": list(self.artifacts),
+        }
+
+    def _failure(self) -> Failure | None:
+        """Return why the task has no numbers, or `None`. A report written before a hung end counts."""
+        status = self.report.get("status")
+        if status == "done":
+            return None
+        if status != "failed":
+            return self._without_report(failure_class_of(self.ending), crash_message(self.ending))
+        told = self.report.get("failure")
+        try:
+            return Failure.model_validate({**mask(dict(told or {})), **self._end()})
+        except (ValidationError, TypeError, ValueError) as error:
+            return self._without_report("no_result", f"the process left a malformed report: {error}")
+
+    def _without_report(self, failure_class: str, message: str) -> Failure:
+        return Failure.model_validate({"failure_class": failure_class, "message": message, **self._end()})
+
+    def _end(self) -> dict[str, Json]:
+        return {"exit_code": self.ending.exit_code, "signal": self.ending.signal, "log_tail": self._tail()}
+
+    def _tail(self) -> str:
+        return mask(self.ending.log[-LOG_TAIL:])
+
+    def _timing(self) -> Timing:
+        ordered_ns, entered_ns = self.ending.ordered_ns, self.report.get("entered_ns")
+        return Timing(
+            started_at=self.started_at,
+            duration_s=(self.ending.ended_ns - ordered_ns) / 1e9,
+            start_s=(entered_ns - ordered_ns) / 1e9 if isinstance(entered_ns, int) else None,
+        )
+
+    def _lane_record(self) -> LaneRecord:
+        return LaneRecord(
+            lane=self.lane.name,
+            node=self.lane.node,
+            device="cuda" if self.view.device == "cuda" else "cpu",
+            gpu_uuids=list(self.view.gpu_uuids),
+            cpus=list(self.view.cpus),
+            isolation=self.run.isolation,
+        )
+
+
+def energy_per(windows: list[WindowResult], headline: str | None, work: dict[str, float]) -> list[EnergyPer]:
+    """Divide the headline window's joules by what it produced; unknown stays null."""
+    energy = next((window.energy for window in windows if window.name == headline), None)
+    if energy is None:
+        return []
+    return [_per(unit, count, energy) for unit, count in work.items() if count > 0]
+
+
+def _window(mark: dict[str, Json], price: Price) -> WindowResult:
+    energy, beside = price(mark["t0_ns"], mark["t1_ns"], mark["cpu_s"])
+    return WindowResult(**mark, seconds=(mark["t1_ns"] - mark["t0_ns"]) / 1e9, energy=energy, beside=beside)
+
+
+def _per(unit: str, count: float, energy: Energy) -> EnergyPer:
+    ends = (energy.energy_j, energy.low_j, energy.high_j)
+    value, low, high = (None if joules is None else joules / count for joules in ends)
+    return EnergyPer(unit=unit, energy_j=value, low_j=low, high_j=high)

@@ -1,0 +1,231 @@
+"""Task, outcome and result: what goes to a worker and what comes back. No Ray inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from joulegrid.cluster.environment import Environment
+from joulegrid.cluster.power.energy import Energy
+from joulegrid.jsontypes import Json
+
+SCHEMA_VERSION = "1.0"
+
+FailureClass = Literal[
+    "invalid",  # the lane cannot do what was asked
+    "app",  # the measured code raised
+    "timeout",  # killed at its limit
+    "oom_host",
+    "oom_device",
+    "crash",  # died by a signal, or left with a non-zero code
+    "no_result",  # left with code 0 and wrote nothing
+    "import",  # the workload or a thing it needs could not be imported
+    "contaminated",  # foreign work on the device
+    "cancelled",
+    "unschedulable",
+    "infra",  # worker, node or store: not the task's fault
+]
+
+
+class Record(BaseModel):
+    """A frozen part of a result file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Failure(Record):
+    """Why a task has no numbers."""
+
+    failure_class: FailureClass
+    type: str | None = None
+    """Name of the exception."""
+    message: str
+    traceback: str | None = None
+    """The last 8,000 characters."""
+    exit_code: int | None = None
+    signal: int | None = None
+    phase: str | None = None
+    """What the task was doing: `import`, `run`, or the name of the open window."""
+    log_tail: str = ""
+    """The last 8,000 characters that the task printed."""
+
+
+class WindowResult(Record):
+    """One measured window: how long, how often the body ran, what it cost."""
+
+    name: str
+    t0_ns: int
+    """Start on the node's monotonic clock, nanoseconds."""
+    t1_ns: int
+    seconds: float
+    cpu_s: float
+    """CPU seconds of the task inside the window."""
+    repeats: int
+    energy: Energy
+    """The lane's main devices: GPU boards on a GPU lane, else the CPU."""
+    beside: list[Energy] = Field(default_factory=list)
+    """Other devices of the same window, each with its own scope; never part of `energy`."""
+
+
+class EnergyPer(Record):
+    """Joules for one unit of work, e.g. one output token."""
+
+    unit: str
+    energy_j: float | None
+    low_j: float | None = None
+    high_j: float | None = None
+
+
+class LaneRecord(Record):
+    """Where the task ran."""
+
+    lane: str
+    """`{node}/gpu0` or `{node}/cpu0`."""
+    node: str
+    device: Literal["cuda", "cpu"]
+    gpu_uuids: list[str] = Field(default_factory=list)
+    cpus: list[int] = Field(default_factory=list)
+    isolation: Literal["zygote", "spawn"]
+
+
+class Timing(Record):
+    """When, and how long each part took. Wall times are for people; durations are monotonic."""
+
+    started_at: str
+    """ISO 8601, UTC."""
+    duration_s: float
+    """From the order to start the process until its end."""
+    start_s: float | None = None
+    """Of that, until the workload's first line."""
+
+
+class ExperimentResult(Record):
+    """Everything about one attempt at one task.
+
+    `metrics`, `windows` and `energy_per` exist exactly on `done`, `failure` exactly on `failed`: a number of a
+    failed task cannot be written down.
+    """
+
+    schema_version: Literal["1.0"] = "1.0"
+    status: Literal["done", "failed"]
+    study_name: str
+    run: str
+    """Name of the run's folder."""
+    key: str
+    """16 hex digits of what is measured: the experiment, the workload's revision, the inputs' fingerprints."""
+    label: str
+    """The axes' values of this point, for people."""
+    index: int
+    """Number of the experiment in the plan."""
+    cycle: int
+    attempt: int
+    axes: dict[str, Json]
+    """Dotted path → value of the swept fields."""
+    effective_config: dict[str, Json]
+    """The whole experiment with every default applied."""
+    effective: dict[str, Json] = Field(default_factory=dict)
+    """Choices that were left to the workload."""
+    inputs: dict[str, str] = Field(default_factory=dict)
+    """Dotted path → fingerprint of what was read."""
+    study_yaml: str | None = None
+    """The study as it was given, secrets masked."""
+    lane: LaneRecord
+    timing: Timing
+    environment: Environment
+    metrics: dict[str, Json] | None = None
+    windows: list[WindowResult] | None = None
+    headline: str | None = None
+    """Name of the window that `energy_per` is made of."""
+    work: dict[str, float] | None = None
+    """Unit → count produced in the headline window."""
+    energy_per: list[EnergyPer] | None = None
+    max_rss_bytes: int | None = None
+    """Largest resident memory of the task's process."""
+    escaped_processes: int = 0
+    """Processes that the task left behind and that were killed."""
+    gpu_bytes_left: int | None = None
+    """Device memory that the GPUs had not got back five seconds after the process; null on a CPU lane."""
+    carbon_place: str | None = None
+    """Where the power is drawn, as the study or the user's configuration says."""
+    log_tail: str = ""
+    failure: Failure | None = None
+    timeseries: str | None = None
+    """File name of the power series beside this file."""
+    artifacts: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _numbers_only_on_done(self) -> ExperimentResult:
+        if self.status == "done" and (self.failure is not None or self.metrics is None or self.windows is None):
+            raise ValueError("a done task has metrics and windows and no failure")
+        numbers = (self.metrics, self.windows, self.headline, self.work, self.energy_per)
+        if self.status == "failed" and (self.failure is None or any(part is not None for part in numbers)):
+            raise ValueError("a failed task has a failure and no performance numbers")
+        return self
+
+    @property
+    def energy(self) -> Energy | None:
+        """Energy of the headline window; `None` on a failed task or where there is no such window."""
+        return next((window.energy for window in self.windows or [] if window.name == self.headline), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The unit that a worker runs: an experiment in a cycle, with all that its process needs."""
+
+    index: int
+    cycle: int
+    attempt: int
+    key: str
+    label: str
+    axes: dict[str, Json]
+    experiment: dict[str, Json]
+    inputs: dict[str, str]
+    """Dotted path → location."""
+    fingerprints: dict[str, str]
+    timeout_s: float | None = None
+
+    @property
+    def id(self) -> str:
+        """`{key}-c{cycle}`: what a commit marker is named after."""
+        return f"{self.key}-c{self.cycle}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the driver learns when a task has ended; small, because it crosses Ray."""
+
+    task_id: str
+    index: int
+    cycle: int
+    attempt: int
+    status: Literal["done", "failed"]
+    lane: str
+    path: str
+    """Folder of the attempt inside the store."""
+    sha256: str | None
+    size: int
+    duration_s: float
+    energy_j: float | None = None
+    provenance: str | None = None
+    failure_class: FailureClass | None = None
+    message: str | None = None
+
+    @classmethod
+    def lost(cls, task: Task, lane: str, message: str) -> Outcome:
+        """Return the outcome of a task that machine, worker or store failed: class `infra`, nothing stored."""
+        return cls(
+            task_id=task.id,
+            index=task.index,
+            cycle=task.cycle,
+            attempt=task.attempt,
+            status="failed",
+            lane=lane,
+            path="",
+            sha256=None,
+            size=0,
+            duration_s=0.0,
+            failure_class="infra",
+            message=message,
+        )

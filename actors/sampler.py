@@ -1,0 +1,95 @@
+"""The sampler: one long-lived Ray actor a node, a thin coat around the power recorder.
+
+It runs in a process of its own, so that reading sensors shares no interpreter lock with the load. It holds no GPU:
+Ray hides all of them from it through `CUDA_VISIBLE_DEVICES`, which NVML does not look at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from joulegrid.cluster.power.recorder import Recorder, Target
+from joulegrid.errors import PreFlightError
+
+if TYPE_CHECKING:
+    from joulegrid.cluster.power.energy import Energy
+    from joulegrid.cluster.power.series import Sample
+    from joulegrid.cluster.power.sources import PowerConfig
+    from joulegrid.jsontypes import Json
+
+THREADS = 16
+"""Calls answered at once. A window's answer may wait 0.35 s for a tick, and a node has up to 8 lanes or more."""
+
+
+class Sampler:
+    """What the actor offers; every method is the recorder's own (`joulegrid.cluster.power.recorder`)."""
+
+    def __init__(self, config: PowerConfig) -> None:
+        self._config = config
+        self._recorder: Recorder | None = None
+
+    def start(self) -> list[str]:
+        """Open the sensors and begin to read; give the sources. `PreFlightError` if an explicit one is missing.
+
+        Not done by the constructor: an error there would reach the caller as a dead actor instead of by its name.
+        """
+        if self._recorder is None:
+            self._recorder = Recorder(self._config)
+            self._recorder.start()
+        return self._recorder.sources
+
+    def stop(self) -> None:
+        """Stop reading."""
+        self._running().stop()
+
+    def sources(self) -> list[str]:
+        """What is read here: of `counter`, `instant_integral`, `rapl`, `model`."""
+        return self._running().sources
+
+    def watch(self, lane: str, pid: int) -> None:
+        """Begin to read the CPU clock of the lane's process."""
+        self._running().watch(lane, pid)
+
+    def unwatch(self, lane: str) -> None:
+        """Stop reading the lane's CPU clock."""
+        self._running().unwatch(lane)
+
+    def energy(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
+        """Joules of a lane between two instants of this node's monotonic clock: its main devices, others beside."""
+        return self._running().energy(t0_ns, t1_ns, target, cpu_s)
+
+    def series(self, t0_ns: int, t1_ns: int, target: Target, lane: str) -> list[Sample]:
+        """Power of a lane's devices between two instants."""
+        return self._running().series(t0_ns, t1_ns, target, lane)
+
+    def describe(self) -> dict[str, Json]:
+        """Sources, devices, period, missed deadlines, and why other sources are missing."""
+        return self._running().describe()
+
+    def _running(self) -> Recorder:
+        if self._recorder is None:
+            raise RuntimeError("the sampler was not started")
+        return self._recorder
+
+
+def start_sampler(node_id: str, config: PowerConfig, **options: Any) -> Any:
+    """Start the sampler of one node, wait until it reads, and give the handle of its actor (a `Sampler`).
+
+    `node_id` is Ray's hexadecimal node id; the actor runs there or nowhere. `options` are further actor options such
+    as `name` and `namespace`. The actor lives as long as the handle and its owner. Raises `PreFlightError` with the
+    remedy if an explicit source is missing on that node.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    fixed: dict[str, Any] = {"num_cpus": 0, "num_gpus": 0, "max_concurrency": THREADS, "scheduling_strategy": here}
+    actor: Any = ray.remote(Sampler)  # Ray's own types take the methods of a typed handle for calls that never return
+    handle = actor.options(**fixed, **options).remote(config)
+    try:
+        ray.get(handle.start.remote())
+    except PreFlightError as error:
+        ray.kill(handle)
+        # Ray wraps the error in one that carries the remote traceback; a person needs the message alone.
+        raise PreFlightError(str(getattr(error, "cause", error))) from None
+    return handle

@@ -1,0 +1,308 @@
+"""The worker's side of a task's process: start it, hold it to its limit, end its whole tree, collect what it left.
+
+No Ray, no sensor, no store: only processes. One supervisor serves one lane, one task at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from joulegrid.actors.child import Spec
+from joulegrid.actors.logs import LogBuffer
+from joulegrid.actors.result import FailureClass
+from joulegrid.actors.zygote import MESSAGE_LIMIT, kill_descendants
+from joulegrid.cases.contract import LaneView
+from joulegrid.jsontypes import Json
+
+START_LIMIT_S = 180.0
+"""A zygote that has not imported its modules by then never will (torch and transformers take 5 s, cold disks 60 s)."""
+
+
+class ZygoteError(Exception):
+    """The zygote died, refused or did not come up: the fault of the machine or ours, not of the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a task's process ended, and what it left behind."""
+
+    report: dict[str, Json] | None
+    """What the process wrote, or `None`."""
+    killed: Literal["timeout", "cancelled"] | None
+    exit_code: int | None
+    signal: int | None
+    max_rss_bytes: int | None
+    log: str
+    ordered_ns: int
+    """`time.monotonic_ns()` when the process was ordered."""
+    ended_ns: int
+    escaped: int = 0
+    """Processes that the task had left behind and that were killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to run in a fresh process."""
+
+    experiment: dict[str, Json]
+    inputs: dict[str, str]
+    lane: LaneView
+    seed: int
+    timeout_s: float | None
+
+
+class Supervisor:
+    """Runs the tasks of one lane, each in a fresh process forked (or spawned) by the lane's zygote."""
+
+    def __init__(self, isolation: str, workload: str, cpus: tuple[int, ...]) -> None:
+        self.isolation = isolation
+        self.workload = workload
+        self.cpus = cpus
+        self.scratch = Path(tempfile.mkdtemp(prefix="joulegrid-"))
+        self.nonce = secrets.token_hex(8)
+        self.pid: int | None = None
+        """Process id of the running task."""
+        self._zygote: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._log: LogBuffer | None = None
+        self._cancelled = threading.Event()
+        self._progress = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._progress.bind(f"\0joulegrid-{self.nonce}")
+        self._progress.setblocking(False)
+
+    def start(self) -> None:
+        """Bring the zygote up; does nothing while it lives. Raises `ZygoteError` when it does not come up."""
+        if self._zygote is not None and self._zygote.poll() is None:
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        arguments = [str(theirs.fileno()), self.isolation, self.workload]
+        self._zygote = subprocess.Popen(
+            [sys.executable, "-m", "joulegrid.actors.zygote", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[theirs.fileno()],
+            env=self._environment(),
+            start_new_session=True,
+        )
+        theirs.close()
+        assert self._zygote.stdout is not None
+        self._channel, self._log = ours, LogBuffer(self._zygote.stdout)
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(self._zygote.pid, self.cpus or os.sched_getaffinity(0))
+        if self._receive(time.monotonic() + START_LIMIT_S) is None:
+            self.stop()
+            raise ZygoteError(f"the zygote did not come up: {self._log.take()[-2_000:]}")
+
+    def renew(self) -> None:
+        """Replace the zygote by a new one, so that repetitions share no process."""
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
+        """End the zygote and everything below it."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._zygote is not None:
+            _end_tree(self._zygote.pid)
+            self._zygote.kill()
+            self._zygote.wait()
+            self._zygote = None
+
+    def close(self) -> None:
+        """End everything and remove the scratch folder."""
+        self.stop()
+        self._progress.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def cancel(self) -> None:
+        """Kill the running task, from another thread."""
+        self._cancelled.set()
+
+    def run(self, order: Order, on_start: Any = None) -> Ending:
+        """Run one task to its end. `on_start(pid)` is called as soon as the process exists.
+
+        Raises:
+            ZygoteError: when the zygote died or refused; the task may be tried again.
+        """
+        self._cancelled.clear()
+        self.start()
+        folder = Path(tempfile.mkdtemp(dir=self.scratch, prefix="task-"))
+        (folder / "artifacts").mkdir()
+        spec = self._spec(order, folder)
+        spec.write(folder / "spec.json")
+        ordered_ns = time.monotonic_ns()
+        self._send(run=str(folder / "spec.json"))
+        try:
+            ending = self._supervise(order, ordered_ns, on_start)
+        finally:
+            self.pid = None
+            escaped = self._clear_tree()
+        return replace(ending, report=_read_report(Path(spec.report)), log=self._taken_log(), escaped=escaped)
+
+    def last_progress(self) -> dict[str, Json] | None:
+        """Return the newest progress datagram of the running task."""
+        newest = None
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                newest = self._progress.recv(4_096)
+        return json.loads(newest) if newest else None
+
+    def task_folder(self) -> Path | None:
+        """Return the folder of the last task, where its artifacts lie."""
+        folders = sorted(self.scratch.glob("task-*"), key=lambda path: path.stat().st_mtime)
+        return folders[-1] if folders else None
+
+    def forget_task(self) -> None:
+        """Remove the folders of ended tasks."""
+        for folder in self.scratch.glob("task-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _spec(self, order: Order, folder: Path) -> Spec:
+        return Spec(
+            experiment=order.experiment,
+            inputs=order.inputs,
+            lane=order.lane,
+            scratch=str(folder),
+            report=str(folder / "report.json"),
+            progress=f"joulegrid-{self.nonce}",
+            seed=order.seed,
+        )
+
+    def _supervise(self, order: Order, ordered_ns: int, on_start: Any) -> Ending:
+        deadline = None if order.timeout_s is None else ordered_ns / 1e9 + order.timeout_s
+        started = self._expect("started", deadline)
+        if started is None:
+            raise ZygoteError("the zygote did not start the task in time")
+        self.pid = started["started"]
+        if on_start is not None:
+            on_start(self.pid)
+        killed: Literal["timeout", "cancelled"] | None = None
+        ended = self._expect("ended", deadline, self.pid)
+        if ended is None:
+            killed = "cancelled" if self._cancelled.is_set() else "timeout"
+            self._clear_tree()
+            ended = self._expect("ended", time.monotonic() + 10.0, self.pid, heed_cancel=False) or {}
+        status = ended.get("status", 0)
+        return Ending(
+            report=None,
+            killed=killed,
+            exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+            signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            max_rss_bytes=ended.get("max_rss_bytes"),
+            log="",
+            ordered_ns=ordered_ns,
+            ended_ns=time.monotonic_ns(),
+        )
+
+    def _expect(
+        self, word: str, deadline: float | None, pid: int | None = None, *, heed_cancel: bool = True
+    ) -> dict[str, Any] | None:
+        """Wait for the zygote's message with this word (about this process); `None` at the deadline or on cancel."""
+        while not (heed_cancel and self._cancelled.is_set()):
+            message = self._receive(min(deadline or float("inf"), time.monotonic() + 0.1))
+            if message is not None:
+                if "refused" in message:
+                    raise ZygoteError(message["refused"])
+                if word in message and pid in (None, message[word]):
+                    return message
+            elif deadline is not None and time.monotonic() >= deadline:
+                return None
+        return None
+
+    def _receive(self, deadline: float) -> dict[str, Any] | None:
+        assert self._channel is not None
+        readable, _, _ = select.select([self._channel], [], [], max(0.0, deadline - time.monotonic()))
+        if not readable:
+            return None
+        try:
+            message = self._channel.recv(MESSAGE_LIMIT)
+        except ConnectionError:
+            message = b""
+        if not message:
+            raise ZygoteError(f"the zygote died: {self._taken_log()[-2_000:]}")
+        value: dict[str, Any] = json.loads(message)
+        return value
+
+    def _send(self, **message: Any) -> None:
+        assert self._channel is not None
+        try:
+            self._channel.send(json.dumps(message).encode())
+        except OSError as error:
+            raise ZygoteError(f"the zygote is gone: {error}") from error
+
+    def _clear_tree(self) -> int:
+        """Kill all that the task left; a zygote that lives keeps every escapee below it."""
+        if self._zygote is None:
+            return 0
+        return _end_tree(self._zygote.pid)
+
+    def _taken_log(self) -> str:
+        time.sleep(0.002)  # the pipe's reader is another thread: let it take what the task printed last
+        return self._log.take() if self._log is not None else ""
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        return kept | {
+            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+            "PYTHONUNBUFFERED": "1",
+            "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # torch asks NVML whether there is a GPU, and opens no context
+            "TOKENIZERS_PARALLELISM": "false",  # its thread pool would not survive the fork
+            "OMP_NUM_THREADS": str(max(1, len(self.cpus))),  # Ray sets 1 for its own processes
+            "JOULEGRID_NONCE": self.nonce,
+        }
+
+
+def _end_tree(root: int) -> int:
+    """Kill everything below `root` until nothing is left; processes may be forking meanwhile. Returns how many."""
+    killed = kill_descendants(root)
+    limit = time.monotonic() + 1.0
+    while kill_descendants(root) and time.monotonic() < limit:
+        time.sleep(0.002)
+    return killed
+
+
+def _read_report(path: Path) -> dict[str, Json] | None:
+    try:
+        report: dict[str, Json] = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return report
+
+
+def failure_class_of(ending: Ending) -> FailureClass:
+    """Name the class of a task that left no valid report."""
+    if ending.killed is not None:
+        return ending.killed
+    if ending.signal is not None or ending.exit_code not in (0, None):
+        return "crash"
+    return "no_result"
+
+
+def crash_message(ending: Ending) -> str:
+    """Say in words how a process without a report ended."""
+    if ending.killed == "timeout":
+        return f"killed after {(ending.ended_ns - ending.ordered_ns) / 1e9:.1f} s: the limit was reached"
+    if ending.killed == "cancelled":
+        return "killed because the study was stopped"
+    if ending.signal is not None:
+        return f"died of signal {ending.signal} ({signal.Signals(ending.signal).name})"
+    if ending.exit_code:
+        return f"left with exit code {ending.exit_code} and no result"
+    return "left with exit code 0 and no result"

@@ -1,0 +1,151 @@
+"""The Ray actor of one lane: a thin shell around `Lane`, and the handle by which the driver talks to it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from joulegrid.actors.lane import Lane
+from joulegrid.actors.placement import Place
+from joulegrid.actors.record import LaneFacts, RunFacts
+from joulegrid.actors.result import Outcome, Task
+from joulegrid.cluster.environment import capture
+from joulegrid.cluster.power.energy import Energy
+from joulegrid.cluster.power.recorder import Target
+from joulegrid.cluster.power.series import Sample
+from joulegrid.cluster.storage import Store
+from joulegrid.cluster.visible import visible_uuids
+from joulegrid.errors import PreFlightError
+from joulegrid.jsontypes import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every worker of a run is told."""
+
+    run_facts: RunFacts
+    store: Store
+    git_folder: str
+    packages: tuple[str, ...]
+    """Distributions' import names that the workload needs."""
+    witness: tuple[str, bytes] | None = None
+    """A path in the store and what must stand there: the proof that worker and driver see one store."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteMeter:
+    """The node's sampler, asked through Ray."""
+
+    sampler: Any
+
+    def watch(self, lane: str, pid: int) -> None:
+        """Begin to follow a task's process."""
+        self.sampler.watch.remote(lane, pid)
+
+    def unwatch(self, lane: str) -> None:
+        """Stop following it."""
+        self.sampler.unwatch.remote(lane)
+
+    def energy(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
+        """Joules between two times of this node's monotonic clock."""
+        answer: tuple[Energy, list[Energy]] = ray.get(self.sampler.energy.remote(t0_ns, t1_ns, target, cpu_s))
+        return answer
+
+    def series(self, t0_ns: int, t1_ns: int, target: Target, lane: str) -> list[Sample]:
+        """Power between two times of this node's monotonic clock."""
+        samples: list[Sample] = ray.get(self.sampler.series.remote(t0_ns, t1_ns, target, lane))
+        return samples
+
+
+class Worker:
+    """Owns one lane for the length of a run. Three calls may be in flight: the task, a look at it, its end."""
+
+    def __init__(self, place: Place, setup: Setup, sampler: Any) -> None:
+        self._place, self._setup, self._sampler = place, setup, sampler
+        self._lane: Lane | None = None
+
+    def prepare(self) -> dict[str, Json]:
+        """Check this node, take the lane's devices and bring its zygote up. Raises `PreFlightError`."""
+        self._check_node()
+        context = ray.get_runtime_context()
+        names = {"node_id": context.get_node_id(), "job_id": context.get_job_id(), "version": ray.__version__}
+        facts = LaneFacts(
+            name=self._place.lane,
+            node=self._place.node.name,
+            environment=capture(Path(self._setup.git_folder), names),
+            gpu_uuids=self._gpus(),
+            cpus=self._cores(),
+            power_sources=tuple(ray.get(self._sampler.sources.remote())),
+        )
+        self._lane = Lane(facts, self._setup.run_facts, self._setup.store, RemoteMeter(self._sampler))
+        self._lane.prepare()
+        return {"device": facts.device, "gpu_uuids": list(facts.gpu_uuids), "cpus": list(facts.cpus)}
+
+    def run(self, task: Task) -> Outcome:
+        """Run one task in a fresh process and store its result."""
+        return self._prepared().run(task)
+
+    def progress(self) -> dict[str, Json] | None:
+        """Return the running task's newest progress; also the sign that this worker lives."""
+        return self._prepared().progress()
+
+    def cancel(self) -> None:
+        """Kill the running task."""
+        if self._lane is not None:
+            self._lane.cancel()
+
+    def close(self) -> None:
+        """End all processes of the lane."""
+        if self._lane is not None:
+            self._lane.close()
+
+    def _prepared(self) -> Lane:
+        assert self._lane is not None, "prepare() comes first"
+        return self._lane
+
+    def _check_node(self) -> None:
+        from importlib.util import find_spec
+
+        missing = [name for name in self._setup.packages if find_spec(name) is None]
+        if missing:
+            raise PreFlightError(
+                f"{self._place.node.name}: {', '.join(missing)} is not installed there, but the workload needs it; "
+                "install it on every node: pip install 'joulegrid[pytorch]'"
+            )
+        if self._setup.witness is not None:
+            self._check_store(*self._setup.witness)
+
+    def _check_store(self, path: str, expected: bytes) -> None:
+        try:
+            seen = self._setup.store.get(path)
+        except FileNotFoundError:
+            seen = b""
+        if seen != expected:
+            raise PreFlightError(
+                f"{self._place.node.name} does not see the driver's files in {self._setup.store.url}: the folder is "
+                "not shared; give an output that every node sees: s3://bucket/prefix or a shared absolute folder"
+            )
+
+    def _gpus(self) -> tuple[str, ...]:
+        if not self._place.gpus:
+            return ()
+        return visible_uuids(os.environ.get("CUDA_VISIBLE_DEVICES"))[: self._place.gpus]
+
+    def _cores(self) -> tuple[int, ...]:
+        offered = sorted(os.sched_getaffinity(0))
+        first = self._place.first_cpu
+        return tuple(offered[first : first + self._place.cpus]) or tuple(offered)
+
+
+def start_worker(place: Place, setup: Setup, sampler: Any) -> Any:
+    """Start the actor of one lane on its own node."""
+    where = NodeAffinitySchedulingStrategy(place.node.node_id, soft=False)
+    # Ray never restarts it: the pool does, and counts the attempt.
+    options = {"num_cpus": place.cpus, "num_gpus": place.gpus, "max_restarts": 0, "max_concurrency": 3}
+    actor: Any = ray.remote(Worker)
+    return actor.options(**options, scheduling_strategy=where).remote(place, setup, sampler)

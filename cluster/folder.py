@@ -1,0 +1,177 @@
+"""A store in a folder of a local or shared file system: one `joulegrid.cluster.storage.Store`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from typing import IO, TYPE_CHECKING
+
+from joulegrid.cluster.storage import StoreError, checked_path, checked_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+_TEMPORARY = ".tmp-"
+# What link() says on file systems without hard links (vfat, exFAT, some FUSE and SMB mounts).
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full; free some space or choose another place with -o",
+    errno.EDQUOT: "the quota is used up; free some space or choose another place with -o",
+    errno.EROFS: "the file system is read-only; choose another place with -o",
+    errno.EACCES: "the right is missing; change the folder's permissions or choose another place with -o",
+    errno.EPERM: "the right is missing; change the folder's permissions or choose another place with -o",
+    errno.EEXIST: "a file stands where a folder is needed; choose another place with -o",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another place with -o",
+    errno.ENAMETOOLONG: "the name is too long for this file system; shorten the study's name or the folder",
+    errno.EMFILE: "too many files are open; raise the limit with `ulimit -n`",
+    errno.ESTALE: "the network file system lost the folder; mount it again and resume the run",
+    errno.EIO: "the disk has a fault; see the system log and choose another place with -o",
+}
+
+
+@contextlib.contextmanager
+def _told(action: str, place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "see that the folder exists and can be written, or choose another")
+        raise StoreError(f"could not {action} {place}: {error.strerror or error}; {remedy}") from error
+
+
+class FolderStore:
+    """A store in a folder of a local or shared file system.
+
+    Temporary file, fsync, then rename or `link()`, then fsync of the folder: after a power loss an object is whole
+    or absent. Where the file system has no hard links `create` looks before it renames, and `conditional` is false.
+    """
+
+    def __init__(self, root: Path, *, durable: bool = True) -> None:
+        self.root = root.expanduser().absolute()
+        self.url = str(self.root)
+        self.durable = durable
+        self.conditional = True
+
+    def get(self, path: str) -> bytes:
+        """Read an object; `FileNotFoundError` where there is none."""
+        place = self.root / checked_path(path)
+        try:
+            return place.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise FileNotFoundError(errno.ENOENT, "no such object in the store", str(place)) from error
+        except OSError as error:
+            raise StoreError(f"could not read {place}: {error.strerror}; check its permissions and the disk") from error
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write an object, replacing what was there."""
+        self._replace(path, lambda file: file.write(data))
+
+    def put_file(self, path: str, local: Path) -> None:
+        """Write a file's contents as an object, replacing what was there."""
+        with local.open("rb") as source:
+            self._replace(path, lambda file: shutil.copyfileobj(source, file, 1 << 20))
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write an object only if there is none; `True` when it now holds `data`."""
+        place = self.root / checked_path(path)
+        with _told("write", place), self._temporary(place.parent, lambda file: file.write(data)) as temporary:
+            try:
+                os.link(temporary, place)
+            except FileExistsError:
+                return place.read_bytes() == data
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                self.conditional = False
+                if place.exists():
+                    return place.read_bytes() == data
+                temporary.replace(place)
+            self._sync(place.parent)
+        return True
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield the paths that begin with `prefix`, sorted by code point as S3 does."""
+        folder = checked_prefix(prefix).rpartition("/")[0]
+        yield from _walk(self.root / folder, f"{folder}/" if folder else "", prefix)
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        """Names of the folders directly below the root that begin with `prefix`, sorted."""
+        with _told("list", self.root):
+            found = [entry.name for entry in os.scandir(self.root) if entry.is_dir()] if self.root.is_dir() else []
+        return sorted(name for name in found if name.startswith(prefix))
+
+    def exists(self, path: str) -> bool:
+        """Whether there is an object at the path."""
+        place = self.root / checked_path(path)
+        with _told("look at", place):
+            return place.is_file()
+
+    def child(self, prefix: str) -> FolderStore:
+        """The store whose root is a folder of this one."""
+        store = FolderStore(self.root / checked_path(prefix), durable=self.durable)
+        store.conditional = self.conditional
+        return store
+
+    def delete(self, path: str) -> None:
+        """Remove an object if it is there."""
+        place = self.root / checked_path(path)
+        with _told("remove", place):
+            place.unlink(missing_ok=True)
+
+    def _replace(self, path: str, fill: Callable[[IO[bytes]], object]) -> None:
+        place = self.root / checked_path(path)
+        with _told("write", place), self._temporary(place.parent, fill) as temporary:
+            temporary.replace(place)
+            self._sync(place.parent)
+
+    @contextlib.contextmanager
+    def _temporary(self, folder: Path, fill: Callable[[IO[bytes]], object]) -> Iterator[Path]:
+        self._make(folder)
+        temporary = folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
+        try:
+            with temporary.open("xb") as file:
+                fill(file)
+                if self.durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _make(self, folder: Path) -> None:
+        if not folder.is_dir():
+            self._make(folder.parent)
+            folder.mkdir(exist_ok=True)
+            self._sync(folder.parent)
+
+    def _sync(self, folder: Path) -> None:
+        if not self.durable:
+            return
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # FUSE: folders cannot be synced
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def _walk(folder: Path, path: str, prefix: str) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as entries:
+            # A folder sorts as `name/`, so that walking it in place keeps the whole listing sorted.
+            found = sorted((entry.name + "/" * entry.is_dir(follow_symlinks=False)) for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise StoreError(f"could not list {folder}: {error.strerror}; check its permissions and the disk") from error
+    for name in found:
+        full = path + name
+        if name.endswith("/") and (full.startswith(prefix) or prefix.startswith(full)):
+            yield from _walk(folder / name, full, prefix)
+        elif not name.endswith("/") and full.startswith(prefix) and not name.startswith(_TEMPORARY):
+            yield full

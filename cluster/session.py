@@ -1,0 +1,69 @@
+"""Joining or starting Ray. The only module outside `actors/` that knows how a Ray session begins and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from joulegrid.errors import PreFlightError
+
+TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 - a path
+
+
+def in_ray_job() -> bool:
+    """Whether this process is the entry point of a `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+@contextmanager
+def ray_session(address: str | None = None) -> Iterator[None]:
+    """Hold a Ray session: join the given (or `RAY_ADDRESS`'s, or the surrounding job's) cluster, else start one here.
+
+    Raises:
+        PreFlightError: when the cluster cannot be reached or does not accept this client.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or ("auto" if in_ray_job() else None)
+    if address:
+        _use_token()  # before the import, because Ray reads its settings there
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    _start(ray, address)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(KeyboardInterrupt):
+            ray.shutdown()
+
+
+def _start(ray: Any, address: str | None) -> None:
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+    local: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}
+    try:
+        ray.init(address=address or "local", **quiet, **local)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = address or "a local session"
+        raise PreFlightError(
+            f"Ray: cannot join {where}: {_first_line(error)}; check the address with `joulegrid doctor --address …`, "
+            f"and that RAY_AUTH_MODE=token is set with the cluster's token in {TOKEN_FILE}"
+        ) from error
+
+
+def _use_token() -> None:
+    """Ray 2.60's `ray start` switches token authentication on; a client that has the token uses it unasked."""
+    has_token = (
+        "RAY_AUTH_TOKEN" in os.environ or Path(os.environ.get("RAY_AUTH_TOKEN_PATH", TOKEN_FILE)).expanduser().is_file()
+    )
+    if has_token:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

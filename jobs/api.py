@@ -1,0 +1,109 @@
+"""The Python interface: `run_study`, `run_experiment`, `expand_grid`.
+
+Each takes a path, a config object or keywords.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from joulegrid.actors.result import ExperimentResult
+from joulegrid.cases.contract import ExperimentConfig
+from joulegrid.errors import UsageError
+from joulegrid.jobs.driver import Options, check_size, drive
+from joulegrid.jobs.load import load_study, make_study
+from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.run import Choice
+from joulegrid.jobs.study import StudyConfig
+from joulegrid.jobs.study_result import StudyResult
+
+StudyLike = str | Path | StudyConfig | Mapping[str, Any]
+
+
+def run_study(
+    study: StudyLike | None = None, *, address: str | None = None, fresh: bool = False, **fields: Any
+) -> StudyResult:
+    """Run a study, or what is missing of its newest unfinished run, and return its result.
+
+    Args:
+        study: path of a YAML file, a `StudyConfig`, a mapping, or nothing when `fields` say it all.
+        address: Ray cluster to join; by default `RAY_ADDRESS`, else a session of its own.
+        fresh: begin a new run even where an unfinished one could be continued.
+        fields: fields of the study, replacing those of `study` (`output="…"`, `sweep={…}`, `execution={…}`).
+
+    Raises:
+        UsageError: when the study is wrong. PreFlightError: when it cannot run here.
+        StudyInterrupted: on Ctrl-C; what was finished is kept.
+
+    A task that fails is no error: it is counted in `counts.failed` and told in `failures`.
+    """
+    config = as_study(study, fields)
+    plan = Plan(config)
+    check_size(plan)
+    return drive(config, plan, Options(address=address, choice=Choice(fresh=fresh)))
+
+
+def run_experiment(
+    experiment: str | Path | ExperimentConfig | Mapping[str, Any] | None = None,
+    *,
+    output: str | None = None,
+    address: str | None = None,
+    **fields: Any,
+) -> ExperimentResult:
+    """Run one experiment once and return its result; `status` says whether it is `done` or `failed`.
+
+    Args:
+        experiment: path of a YAML file without a sweep, an `ExperimentConfig`, a mapping, or nothing.
+        output: folder or `s3://…` for the run.
+        address: Ray cluster to join, as in `run_study`.
+        fields: fields of the experiment (`model="tiny-lm"`, `pytorch={"batch_size": 8}`).
+
+    Raises:
+        UsageError: when more than one experiment is described, or something in it is wrong.
+    """
+    if isinstance(experiment, ExperimentConfig):
+        experiment = experiment.model_dump(mode="json")
+    if output is not None:
+        fields["output"] = output
+    config = as_study(experiment, fields)
+    plan = Plan(config)
+    if len(plan) * config.execution.n_cycles != 1:
+        raise UsageError(
+            f"run_experiment: this describes {len(plan)} experiments in {config.execution.n_cycles} cycles; "
+            "give exactly one, or use run_study"
+        )
+    result = drive(config, plan, Options(address=address, choice=Choice(fresh=True), report=False))
+    return _only_result(result)
+
+
+def expand_grid(study: StudyLike | None = None, **fields: Any) -> list[ExperimentConfig]:
+    """Return the experiments of a study in the plan's order: refused and equivalent points are left out."""
+    return [point.config for point in Plan(as_study(study, fields))]
+
+
+def as_study(study: StudyLike | None, fields: Mapping[str, Any]) -> StudyConfig:
+    """Turn whatever a caller gave into a `StudyConfig`; `UsageError` for a wrong one."""
+    if isinstance(study, StudyConfig):
+        if not fields:
+            return study
+        given = study.model_dump(mode="json", exclude_unset=True) | dict(fields)
+        return make_study(given, folder=study.folder)
+    if isinstance(study, str | Path):
+        return load_study(study, fields=fields)
+    return make_study({**(study or {}), **fields})
+
+
+def _only_result(study: StudyResult) -> ExperimentResult:
+    from joulegrid.cluster.storage import open_store
+    from joulegrid.jobs.run_results import RunResults, read_json
+
+    for result in study.iter_results():
+        return result
+    store = open_store(study.run)
+    failed = list(RunResults(store).failed(read_json(store, "manifest.json").get("tasks") or []))
+    if failed:
+        return failed[0].result
+    told = study.failures[0].message if study.failures else "it left no result"
+    raise UsageError(f"run_experiment: the task could not be run: {told}")

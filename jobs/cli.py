@@ -1,0 +1,146 @@
+"""The command line. Verbs only: each reads its arguments, calls one function and prints what it returns."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+import joulegrid
+from joulegrid.errors import JoulegridError, UsageError
+
+app = typer.Typer(
+    help="Run grids of LLM-efficiency experiments on Ray, and say what each one cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study in YAML.", show_default=False)]
+Output = Annotated[str | None, typer.Option("--output", "-o", help="Folder or s3://bucket/prefix for runs [results].")]
+Sets = Annotated[list[str], typer.Option("--set", help="Set a field: --set pytorch.batch_size=8. Repeatable.")]
+Sweeps = Annotated[list[str], typer.Option("--sweep", help="Add an axis: --sweep pytorch.batch_size=1,8. Repeatable.")]
+Cycles = Annotated[int | None, typer.Option("--cycles", help="Repeat every experiment so often.")]
+CycleOrder = Annotated[
+    str | None, typer.Option("--order", help="sequential, interleaved, shuffled, reversed or latin_square.")
+]
+NoGaps = Annotated[bool, typer.Option("--no-gaps", help="No idle time between experiments and cycles.")]
+Power = Annotated[str | None, typer.Option("--power", help="auto, nvml, rapl, model or none.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join, e.g. auto [starts its own].")]
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"joulegrid {joulegrid.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def plan(
+    study: StudyFile,
+    sets: Sets = [],  # noqa: B006 - typer copies it
+    sweeps: Sweeps = [],  # noqa: B006
+    cycles: Cycles = None,
+    order: CycleOrder = None,
+    no_gaps: NoGaps = False,
+    points: Annotated[bool, typer.Option("--points", help="List every experiment.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a study would run: experiments, skipped points, tasks, memory, least time. Starts nothing."""
+    from joulegrid.jobs.commands import StudyFlags, show_plan
+
+    show_plan(study, StudyFlags(tuple(sets), tuple(sweeps), cycles, order, no_gaps), points=points, as_json=as_json)
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    output: Output = None,
+    sets: Sets = [],  # noqa: B006
+    sweeps: Sweeps = [],  # noqa: B006
+    cycles: Cycles = None,
+    order: CycleOrder = None,
+    no_gaps: NoGaps = False,
+    power: Power = None,
+    address: Address = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin a new run instead of continuing one.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try the failed tasks of the newest run again.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a large study.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a study, or what is missing of its newest unfinished run. Exit code 0: all done; 1: some tasks failed."""
+    from joulegrid.jobs.commands import RunFlags, StudyFlags, run_command, show_plan
+
+    flags = StudyFlags(tuple(sets), tuple(sweeps), cycles, order, no_gaps, output, power)
+    if dry_run:
+        show_plan(study, flags, points=False, as_json=as_json)
+        return
+    raise typer.Exit(run_command(study, flags, RunFlags(address, fresh, retry_failed, yes, quiet, as_json)))
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN…", help="Folders or s3:// prefixes of runs.", show_default=False)
+    ],
+    write: Annotated[
+        bool, typer.Option("--write", help="Also write Markdown, HTML and figures into each run.")
+    ] = False,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Write them there instead.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the table of one or several runs; with --write or --output also the page and its figures."""
+    from joulegrid.jobs.commands import report_command
+
+    report_command(runs, write=write, output=output, as_json=as_json)
+
+
+@app.command()
+def doctor(
+    store: Annotated[str | None, typer.Option("--output", "-o", help="The store to check [results].")] = None,
+    address: Address = None,
+    cluster: Annotated[bool, typer.Option("--cluster", help="One row per node of the Ray cluster.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what this machine can measure, what is missing and what to do about it."""
+    from joulegrid.jobs.doctor import doctor_command
+
+    raise typer.Exit(doctor_command(store, address, cluster, as_json))
+
+
+def main() -> NoReturn:
+    """Run the command line; errors of ours end in one message and their exit code, never in a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        code = app(standalone_mode=False) or 0
+    except typer.Exit as leave:
+        code = leave.exit_code
+    except JoulegridError as error:
+        code = _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        code = _complain("interrupted", 130)
+    except Exception as error:  # noqa: BLE001 - click's complaints have no common base outside of click
+        code = _complain_of_usage(error)
+    sys.exit(code)
+
+
+def _complain_of_usage(error: Exception) -> int:
+    """Typer's and click's own complaints are usage errors; anything else is a bug and keeps its traceback."""
+    message = getattr(error, "format_message", None)
+    if message is None:
+        raise error
+    return _complain(f"{message()}; see `joulegrid --help`", UsageError.exit_code)
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"joulegrid: {message}\n")
+    return code

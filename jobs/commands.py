@@ -1,0 +1,122 @@
+"""What the verbs do once their arguments are read. Imports of Ray, pyarrow and figures happen where they are needed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from joulegrid.errors import UsageError
+from joulegrid.jobs.load import Overrides, load_study
+from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.plan_view import plan_json, plan_text
+from joulegrid.jobs.study import StudyConfig
+
+if TYPE_CHECKING:
+    from joulegrid.jobs.study_result import StudyResult
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFlags:
+    """Flags that change a study."""
+
+    sets: tuple[str, ...] = ()
+    sweeps: tuple[str, ...] = ()
+    cycles: int | None = None
+    order: str | None = None
+    no_gaps: bool = False
+    output: str | None = None
+    power: str | None = None
+
+    def overrides(self) -> Overrides:
+        """Return them as what they add to the study file."""
+        execution: dict[str, Any] = {"n_cycles": self.cycles, "cycle_order": self.order}
+        execution = {name: value for name, value in execution.items() if value is not None}
+        if self.no_gaps:
+            execution |= {"config_gap_seconds": 0.0, "cycle_gap_seconds": 0.0}
+        return Overrides(self.sets, self.sweeps, execution, self.output, self.power)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFlags:
+    """Flags of one start."""
+
+    address: str | None = None
+    fresh: bool = False
+    retry_failed: bool = False
+    yes: bool = False
+    quiet: bool = False
+    as_json: bool = False
+
+
+def show_plan(path: Path, flags: StudyFlags, *, points: bool, as_json: bool) -> None:
+    """Print a study's plan."""
+    plan = Plan(load_study(path, flags.overrides()))
+    if as_json:
+        print(json.dumps(plan_json(plan, points=points), indent=2, ensure_ascii=False))  # noqa: T201
+    else:
+        print(plan_text(plan, points=points))  # noqa: T201
+
+
+def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:
+    """Run a study and print its table (or its JSON); return the exit code."""
+    from joulegrid.jobs.driver import Options, check_size, drive
+    from joulegrid.jobs.run import Choice
+
+    study = load_study(path, flags.overrides())
+    plan = Plan(study)
+    check_size(plan)
+    if not run_flags.yes:
+        confirm(study, plan)
+    choice = Choice(fresh=run_flags.fresh, retry_failed=run_flags.retry_failed)
+    result = drive(study, plan, Options(run_flags.address, choice, _display(run_flags)))
+    _print_result(result, as_json=run_flags.as_json)
+    unfinished = result.counts.failed or result.counts.pending or result.counts.damaged
+    return 1 if unfinished else 0
+
+
+def report_command(runs: list[str], *, write: bool, output: str | None, as_json: bool) -> None:
+    """Print the table of runs; write page and figures where asked."""
+    from joulegrid.jobs.report import read_runs, report
+
+    if as_json:
+        studies = [one.study.model_dump(mode="json") for one in read_runs(runs)]
+        print(json.dumps(studies[0] if len(studies) == 1 else studies, indent=2, ensure_ascii=False))  # noqa: T201
+        return
+    for place in report(runs, write=write, output=output):
+        print(f"report: {place}")  # noqa: T201
+
+
+def confirm(study: StudyConfig, plan: Plan) -> None:
+    """Ask before a large study; without a terminal there is nobody to ask."""
+    n_tasks = len(plan) * study.execution.n_cycles
+    if n_tasks <= study.execution.confirm_above:
+        return
+    sys.stderr.write(plan_text(plan) + "\n")
+    limit = f"more than execution.confirm_above = {study.execution.confirm_above:,}"
+    if not sys.stdin.isatty():
+        raise UsageError(f"{n_tasks:,} tasks are {limit}, and there is no terminal to ask; add --yes to run them")
+    sys.stderr.write(f"{n_tasks:,} tasks are {limit}. Run them? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("not started; narrow the sweep, or add --yes")
+
+
+def _display(flags: RunFlags):  # type: ignore[no-untyped-def]
+    from joulegrid.jobs.progress import Plain, Quiet, Terminal
+
+    if flags.quiet:
+        return Quiet()
+    return Terminal() if sys.stderr.isatty() else Plain()
+
+
+def _print_result(result: StudyResult, *, as_json: bool) -> None:
+    if as_json:
+        print(result.model_dump_json(indent=2))  # noqa: T201
+        return
+    from joulegrid.jobs.report import read_run
+    from joulegrid.jobs.table import print_reports
+
+    print_reports([read_run(result.run)])

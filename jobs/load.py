@@ -1,0 +1,173 @@
+"""From a file, an object or keywords to a valid `StudyConfig`. Every complaint about a study is made here, at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from joulegrid.cases.registry import workload_named
+from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.errors import UsageError
+from joulegrid.jobs.merge import deep_merge, nested
+from joulegrid.jobs.schema import explain_all, typed, unknown_in, unknown_key
+from joulegrid.jobs.study import StudyConfig, unknown_study_keys
+from joulegrid.jobs.yamlfile import parse, read_mapping, read_with_base
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a command line adds to the study file."""
+
+    sets: tuple[str, ...] = ()
+    """`a.b=1`, typed by the schema."""
+    sweeps: tuple[str, ...] = ()
+    """`a.b=1,2`: a further axis."""
+    execution: Mapping[str, Any] | None = None
+    """Fields of `execution:` given as flags."""
+    output: str | None = None
+    power: str | None = None
+
+
+class Carbon(BaseModel):
+    """Where the power is drawn."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    place: str | None = None
+
+
+class UserConfig(BaseModel):
+    """Defaults of one person on one machine; a study's own words win over them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    output: str | None = None
+    """Folder or `s3://…` for runs."""
+    power: PowerConfig | str | None = None
+    """Power source, or the whole section."""
+    carbon: Carbon = Carbon()
+    """`carbon: {place: FR}`."""
+
+
+def user_config_path() -> Path:
+    """`$JOULEGRID_CONFIG`, else `$XDG_CONFIG_HOME/joulegrid/config.yaml`, else the same below `~/.config`."""
+    explicit = os.environ.get("JOULEGRID_CONFIG")
+    if explicit:
+        return Path(explicit).expanduser()
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "joulegrid" / "config.yaml"
+
+
+def read_user_config() -> UserConfig:
+    """Read the user's defaults; an absent file is an empty one, a wrong one is a `UsageError`."""
+    path = user_config_path()
+    if not path.is_file():
+        return UserConfig()
+    mapping = read_mapping(path, "user configuration")
+    unknown = [unknown_key(name, ["output", "power", "carbon.place"]) for name in unknown_in(UserConfig, mapping)]
+    if unknown:
+        raise UsageError(f"{path}:\n" + "\n".join(unknown))
+    try:
+        return UserConfig.model_validate(mapping)
+    except ValidationError as error:
+        raise UsageError(f"{path}:\n" + "\n".join(explain_all(error))) from error
+
+
+def load_study(
+    path: str | Path, overrides: Overrides | None = None, fields: Mapping[str, Any] | None = None
+) -> StudyConfig:
+    """Read a YAML study with its bases, fields, overrides and the user's defaults; `UsageError` names every fault."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "does not exist"
+        raise UsageError(f"{file} {what}; give the path of a study in YAML, e.g. studies/quickstart.yaml")
+    mapping = read_with_base(file, "study")
+    mapping.setdefault("study_name", _name_from(file))
+    mapping |= fields or {}
+    return make_study(mapping, overrides, folder=file.resolve().parent, source=file.read_text(encoding="utf-8"))
+
+
+def make_study(
+    mapping: Mapping[str, Any],
+    overrides: Overrides | None = None,
+    *,
+    folder: Path | None = None,
+    source: str | None = None,
+) -> StudyConfig:
+    """Validate a study given as a mapping; see `load_study`."""
+    values = _overridden(dict(mapping), overrides or Overrides())
+    values = _with_user_defaults(values, read_user_config())
+    problems = unknown_study_keys(values)
+    values |= {"folder": folder or Path.cwd()}
+    values |= {"source": source if source is not None else yaml.safe_dump(dict(mapping), sort_keys=False)}
+    try:
+        study = StudyConfig.model_validate(_without_unknown(values) if problems else values)
+    except ValidationError as error:
+        raise UsageError("\n".join([*problems, *explain_all(error)])) from error
+    except UsageError as error:
+        raise UsageError("\n".join([*problems, str(error)])) from error
+    if problems:
+        raise UsageError("\n".join(problems))
+    return study
+
+
+def _without_unknown(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in ("execution", "power")}
+
+
+def _name_from(file: Path) -> str:
+    return "".join(char if char.isalnum() or char in "._-" else "-" for char in file.stem).strip("-._") or "study"
+
+
+def _with_user_defaults(values: dict[str, Any], user: UserConfig) -> dict[str, Any]:
+    if user.output is not None:
+        values.setdefault("output", user.output)
+    if user.power is not None:
+        power = user.power if isinstance(user.power, str) else user.power.model_dump()
+        values.setdefault("power", power)
+    if user.carbon.place is not None:
+        values.setdefault("carbon_place", user.carbon.place)
+    return values
+
+
+def _overridden(values: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
+    flags = {"output": overrides.output, "power": overrides.power}
+    values |= {name: value for name, value in flags.items() if value is not None}
+    if overrides.execution:
+        values["execution"] = {**(values.get("execution") or {}), **overrides.execution}
+    for text in overrides.sets:
+        path, value = _assignment("--set", text, "a.b=1")
+        values = deep_merge(values, nested({path: _typed(values, path, parse(value, f"--set {path}"), value)}))
+    axes = {}
+    for text in overrides.sweeps:
+        path, value = _assignment("--sweep", text, "a.b=1,2")
+        items = _split(value, path)
+        axes[path] = [_typed(values, path, parsed, raw) for parsed, raw in items]
+    if axes:
+        values["sweep"] = {**(values.get("sweep") or {}), **axes}
+    return values
+
+
+def _assignment(flag: str, text: str, example: str) -> tuple[str, str]:
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip() or not value.strip():
+        raise UsageError(f"{flag} {text!r}: give a dotted path and a value, e.g. {flag} {example}")
+    return path.strip(), value.strip()
+
+
+def _split(value: str, path: str) -> Sequence[tuple[Any, str]]:
+    """Split at commas as a YAML list does, so that quotes and brackets hold; keep the raw texts where they match."""
+    parsed = parse(f"[{value}]", f"--sweep {path}")
+    raw = [part.strip() for part in value.split(",")]
+    texts = raw if len(raw) == len(parsed) else [str(item) for item in parsed]
+    return list(zip(parsed, texts, strict=True))
+
+
+def _typed(values: Mapping[str, Any], path: str, parsed: Any, text: str) -> Any:
+    if path.split(".")[0] in StudyConfig.model_fields:
+        return typed(StudyConfig, path, parsed, text)
+    return typed(workload_named(values.get("workload", "inference")).Config, path, parsed, text)

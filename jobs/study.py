@@ -1,0 +1,148 @@
+"""The study as its author wrote it: `StudyConfig` and `ExecutionConfig`. Nothing is expanded or resolved here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from joulegrid.cases.contract import ExperimentConfig, Section
+from joulegrid.cases.registry import workload_named
+from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.errors import UsageError
+from joulegrid.jobs.grid import Axis, GrammarError, Segment, is_group, segments
+from joulegrid.jobs.merge import leaves, nested
+from joulegrid.jobs.schema import field_at, known_paths, unknown_in, unknown_key
+
+_ORDER_ALIASES = {"interleave": "interleaved", "shuffle": "shuffled", "reverse": "reversed", "williams": "latin_square"}
+
+CycleOrder = Annotated[
+    Literal["sequential", "interleaved", "shuffled", "reversed", "latin_square"],
+    BeforeValidator(lambda value: _ORDER_ALIASES.get(value, value) if isinstance(value, str) else value),
+]
+Isolation = Literal["zygote", "spawn"]
+
+
+class ExecutionConfig(Section):
+    """How a study is carried out. Never part of its design: changing it changes no experiment's identity."""
+
+    n_cycles: int = Field(default=1, ge=1)
+    """How often every experiment is repeated."""
+    cycle_order: CycleOrder = "interleaved"
+    """`sequential` A A B B; `interleaved` A B, A B; `shuffled` each cycle in an order of its own; `reversed` every
+    second cycle backwards; `latin_square` Williams' design, where every experiment follows every other as often."""
+    shuffle_seed: int | None = None
+    """Seed of `shuffled`; `null` derives it from the design, so that the same study has the same order."""
+    experiment_timeout_seconds: float | None = Field(default=600.0, gt=0)
+    """A task that takes longer is killed with all its processes; `null` never kills."""
+    config_gap_seconds: float = Field(default=0.0, ge=0)
+    """Idle time on a lane between two different experiments, for the device to cool."""
+    cycle_gap_seconds: float = Field(default=0.0, ge=0)
+    """Idle time on a lane when it enters another cycle; the longer of both gaps holds."""
+    confirm_above: int = Field(default=100, ge=0)
+    """With more tasks than this, `run` shows count and time and asks first."""
+    max_experiments: int | None = Field(default=None, ge=1)
+    """A plan with more experiments than this is refused; `null` for no limit."""
+    fail_fast: bool = False
+    """Start nothing more after the first failed task."""
+    isolation: Isolation = "zygote"
+    """How a task gets its fresh process: forked from a prepared `zygote`, or a new interpreter by `spawn`."""
+
+
+class StudyConfig(BaseModel):
+    """A study: a name, the shared fields of its experiments, its sweep, and how it is carried out.
+
+    Fields of an experiment stand at the top level (`model=…`, `pytorch={…}`, or dotted: `"pytorch.batch_size"`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    study_name: str = Field(default="study", min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Letters, digits, dot, dash and underscore: it names the run's folder."""
+    experiment: dict[str, Any] = Field(default_factory=dict)
+    """The shared fields of all experiments; what stands at the study's top level is collected here."""
+    sweep: dict[str, Any] = Field(default_factory=dict)
+    """Dotted path → list of values (an axis), or a free name → list of mappings (a dependent group)."""
+    zip: dict[str, Any] | list[Any] | None = None
+    """Dotted paths → lists of equal length that move together; a list of such mappings for several groups."""
+    experiments: list[dict[str, Any]] | None = None
+    """Explicit points after the sweep, each merged over the shared fields."""
+    deduplicate: bool = True
+    """Run equivalent points once."""
+    execution: ExecutionConfig = ExecutionConfig()
+    """Cycles, order, gaps, limits."""
+    output: str | None = None
+    """A folder or `s3://bucket/prefix`; `null` is the user's default, else `results`."""
+    power: PowerConfig = PowerConfig()
+    """Which power sensors are read; a plain word is the source."""
+    carbon_place: str | None = None
+    """Where the power is drawn (a country or grid zone), kept with the results; `null` is unknown."""
+    folder: Path = Field(default_factory=Path.cwd, exclude=True, repr=False)
+    """Where relative names in the study are looked up."""
+    source: str | None = Field(default=None, exclude=True, repr=False)
+    """The study's text as it was given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        own = {name: value for name, value in values.items() if name in cls.model_fields}
+        shared = nested({name: value for name, value in values.items() if name not in cls.model_fields})
+        if isinstance(own.get("power"), str | bool | type(None)) and "power" in own:
+            own["power"] = {"source": own["power"] or "none"}
+        return {**own, "experiment": {**own.get("experiment", {}), **shared}}
+
+    @model_validator(mode="after")
+    def _refuse_unknown_keys(self) -> StudyConfig:
+        problems = list(self._unknown_keys())
+        if problems:
+            raise UsageError("\n".join(problems))
+        return self
+
+    @property
+    def config_class(self) -> type[ExperimentConfig]:
+        """The experiment class of the study's workload."""
+        return workload_named(self.experiment.get("workload", "inference")).Config
+
+    def segments(self) -> list[Segment]:
+        """Return the axes of the study; `UsageError` where the sweep contradicts itself."""
+        try:
+            return segments(self.sweep, self.zip, self.experiments)
+        except GrammarError as error:
+            raise UsageError(str(error)) from error
+
+    def _unknown_keys(self) -> Iterator[str]:
+        model = self.config_class
+        candidates = [*known_paths(model), *known_paths(StudyConfig)]
+        candidates = [name for name in candidates if not name.startswith(("experiment.", "source", "folder"))]
+        for path in unknown_in(model, self.experiment):
+            yield unknown_key(path, candidates)
+        for segment in self.segments():
+            for axis in segment.axes:
+                yield from _axis_problems(model, axis)
+
+
+def _axis_problems(model: type[ExperimentConfig], axis: Axis) -> Iterator[str]:
+    where = "experiments: " if axis.name == "experiments" else "zip: " if axis.name.startswith("zip") else "sweep: "
+    if is_group(axis) and where == "sweep: " and field_at(model, axis.name) is not None:
+        yield f"sweep: the group {axis.name!r} has the name of a field; give the group a free name or list plain values"
+    for path in axis.paths:
+        if field_at(model, path) is None:
+            yield unknown_key(path, list(known_paths(model)), where)
+        if path == "workload":
+            yield f"{where}workload: one study has one workload; write one study for each"
+
+
+def unknown_study_keys(mapping: Mapping[str, Any]) -> list[str]:
+    """Explain every unknown key below `execution:` and `power:`; pydantic alone would not name the nearest."""
+    problems = []
+    for section, model in (("execution", ExecutionConfig), ("power", PowerConfig)):
+        inner = mapping.get(section)
+        if isinstance(inner, Mapping):
+            names = [f"{section}.{name}" for name in known_paths(model)]
+            unknown = [path for path, _ in leaves(inner) if field_at(model, path) is None]
+            problems += [unknown_key(f"{section}.{path}", names) for path in unknown]
+    return problems

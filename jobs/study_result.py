@@ -1,0 +1,123 @@
+"""What a study came to: counts, summary, energy totals, failures. Small; the results themselves stay in the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from joulegrid.cluster.power.energy import Provenance, Scope, Source
+from joulegrid.jobs.summary import SummaryRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from joulegrid.actors.result import ExperimentResult
+
+State = Literal["running", "done", "interrupted", "stopped"]
+
+
+class Part(BaseModel):
+    """A frozen part of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Counts(Part):
+    """How many tasks came to what."""
+
+    n_tasks: int = 0
+    done: int = 0
+    """Committed, and the bytes are those that were committed."""
+    failed: int = 0
+    skipped: int = 0
+    pending: int = 0
+    """Neither done, failed, skipped nor damaged; those that run now included."""
+    damaged: int = 0
+    """Committed, but what lies there differs."""
+
+
+class EnergyTotal(Part):
+    """Joules in all windows of the done tasks that are of one kind; kinds are never added up."""
+
+    provenance: Provenance | None
+    source: Source | None
+    scope: Scope | None
+    energy_j: float | None
+    """Null for the windows whose energy is unknown."""
+    low_j: float | None = None
+    """Sum of the lower ends that the source states; null unless every window has one."""
+    high_j: float | None = None
+    n_windows: int
+
+
+class SkippedPoints(Part):
+    """Points of the space that were never tasks, for one reason."""
+
+    reason: str
+    count: int
+    example: str
+
+
+class TaskFailure(Part):
+    """A failed task in a line."""
+
+    index: int
+    key: str
+    label: str
+    cycle: int
+    attempt: int | None = None
+    failure_class: str
+    message: str
+    path: str | None = None
+    """The attempt's folder, where the whole failure lies."""
+
+
+class StudyResult(Part):
+    """One run of a study, as `study_result.json` holds it."""
+
+    schema_version: Literal["1.0"] = "1.0"
+    study_name: str
+    run: str
+    """The run's folder, or its `s3://` URL."""
+    study_design_hash: str | None = None
+    """16 hex digits of what the study measures."""
+    state: State
+    counts: Counts
+    n_experiments: int
+    n_cycles: int
+    cycle_order: str | None = None
+    started_at: str | None = None
+    """ISO 8601, UTC."""
+    ended_at: str | None = None
+    duration_s: float | None = None
+    energy: list[EnergyTotal] = Field(default_factory=list)
+    skipped: list[SkippedPoints] = Field(default_factory=list)
+    n_duplicates: int = 0
+    """Points equivalent to an earlier one, measured once."""
+    summary: list[SummaryRow] = Field(default_factory=list)
+    failures: list[TaskFailure] = Field(default_factory=list)
+    """The first hundred failed tasks; `counts.failed` says how many there are."""
+    unfenced: bool = False
+    """The store ignores conditional writes: two drivers at once would not have been noticed."""
+    hardware: list[str] = Field(default_factory=list)
+    """Every different device, driver, main versions and commit of the done tasks, in a line each."""
+    notes: list[str] = Field(default_factory=list)
+
+    @property
+    def results(self) -> list[ExperimentResult]:
+        """Every result of the run in memory, by experiment and cycle; `iter_results` reads one at a time."""
+        return sorted(self.iter_results(), key=lambda result: (result.index, result.cycle, result.attempt))
+
+    def iter_results(self) -> Iterator[ExperimentResult]:
+        """Read the run's results one by one: the done ones, then what the failed ones left; nothing is written.
+
+        Damaged results and failures that left no file are not among them.
+        """
+        from joulegrid.cluster.storage import open_store
+        from joulegrid.jobs.run_results import RunResults, read_json
+
+        found = RunResults(open_store(self.run))
+        yield from (located.result for located in found.done())
+        tasks = read_json(found.store, "manifest.json").get("tasks", [])
+        yield from (located.result for located in found.failed(tasks))

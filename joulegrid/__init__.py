@@ -1,0 +1,57 @@
+"""Joulegrid: grids of LLM-efficiency experiments on a Ray cluster, with what each one cost.
+
+The public names are imported on first use, so that `import joulegrid` costs next to nothing and
+`joulegrid plan` never loads Ray, torch, transformers or pyarrow.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from joulegrid.actors.result import ExperimentResult as ExperimentResult
+    from joulegrid.cases.contract import ExperimentConfig as ExperimentConfig
+    from joulegrid.jobs.api import expand_grid as expand_grid
+    from joulegrid.jobs.api import run_experiment as run_experiment
+    from joulegrid.jobs.api import run_study as run_study
+    from joulegrid.jobs.study import ExecutionConfig as ExecutionConfig
+    from joulegrid.jobs.study import StudyConfig as StudyConfig
+    from joulegrid.jobs.study_result import StudyResult as StudyResult
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ExecutionConfig": "joulegrid.jobs.study",
+    "ExperimentConfig": "joulegrid.cases.contract",
+    "ExperimentResult": "joulegrid.actors.result",
+    "StudyConfig": "joulegrid.jobs.study",
+    "StudyResult": "joulegrid.jobs.study_result",
+    "expand_grid": "joulegrid.jobs.api",
+    "run_experiment": "joulegrid.jobs.api",
+    "run_study": "joulegrid.jobs.api",
+}
+
+__all__ = [
+    "ExecutionConfig",
+    "ExperimentConfig",
+    "ExperimentResult",
+    "StudyConfig",
+    "StudyResult",
+    "__version__",
+    "expand_grid",
+    "run_experiment",
+    "run_study",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'joulegrid' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
