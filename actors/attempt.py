@@ -9,12 +9,17 @@ from collections.abc import Sequence
 
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
 from joulegrid.cluster.power.series import Sample
+from joulegrid.cluster.secrets import mask
 
 
 def attempt_folder(task: Task) -> str:
-    """Return the folder of one attempt inside the run."""
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", task.label).strip("-.")[:48] or "experiment"
-    return f"results/{task.key[:2]}/{slug}_{task.key[:8]}_c{task.cycle}-a{task.attempt}"
+    """Return the folder of one attempt inside the run.
+
+    A later driver cannot know of an attempt that an earlier one ordered in its last second: the epoch keeps them apart.
+    """
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", mask(task.label)).strip("-.")[:48] or "experiment"
+    driver = f"-e{task.epoch}" if task.epoch > 1 else ""
+    return f"results/{task.key[:2]}/{slug}_{task.key[:8]}_c{task.cycle}-a{task.attempt}{driver}"
 
 
 def marker_path(task: Task) -> str:

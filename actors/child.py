@@ -114,6 +114,7 @@ def write_durably(path: Path, data: bytes) -> None:
 def _settle(spec: Spec) -> None:
     """Give the process its lane: GPUs by UUID, CPU cores, seeds, line-wise output, traces of crashes."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(spec.lane.gpu_uuids)
+    os.environ["JOULEGRID_ARTIFACTS"] = str(Path(spec.scratch) / "artifacts")
     os.environ["OMP_NUM_THREADS"] = str(max(1, len(spec.lane.cpus)))
     if spec.lane.cpus:
         os.sched_setaffinity(0, spec.lane.cpus)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from joulegrid.actors.attempt import attempt_folder, marker, marker_path, outcome_of, series_parquet
+from joulegrid.actors.ending import Ending
+from joulegrid.actors.portable import local
 from joulegrid.actors.record import Attempt, LaneFacts, RunFacts
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
-from joulegrid.actors.supervisor import Ending, Order, Supervisor, ZygoteError
+from joulegrid.actors.supervisor import Order, Supervisor, ZygoteError
 from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.recorder import Target
@@ -111,7 +113,8 @@ class Lane:
         if self._cycle not in (None, task.cycle) and self.run_facts.isolation == "zygote":
             self._supervisor.renew()
         self._cycle = task.cycle
-        order = Order(task.experiment, task.inputs, view, _seed(task), task.timeout_s)
+        inputs = {path: local(location) for path, location in task.inputs.items()}
+        order = Order(task.experiment, inputs, view, _seed(task), task.timeout_s)
         try:
             return self._supervisor.run(order, on_start=lambda pid: self.meter.watch(self.facts.name, pid))
         finally:

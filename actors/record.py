@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from joulegrid.actors.ending import Ending, crash_message, failure_class_of
 from joulegrid.actors.result import (
     EnergyPer,
     ExperimentResult,
@@ -17,7 +18,6 @@ from joulegrid.actors.result import (
     Timing,
     WindowResult,
 )
-from joulegrid.actors.supervisor import Ending, crash_message, failure_class_of
 from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.power.energy import Energy
@@ -128,8 +128,10 @@ class Attempt:
             "run": self.run.run,
             "study_yaml": self.run.study_yaml,
             "carbon_place": self.run.carbon_place,
-            **{name: getattr(task, name) for name in ("key", "label", "index", "cycle", "attempt", "axes")},
-            "effective_config": task.experiment,
+            **{name: getattr(task, name) for name in ("key", "index", "cycle", "attempt")},
+            "label": mask(task.label),
+            "axes": mask(task.axes),
+            "effective_config": mask(task.experiment),
             "inputs": task.fingerprints,
             "lane": self._lane_record(),
             "timing": self._timing(),

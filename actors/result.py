@@ -185,6 +185,8 @@ class Task:
     """Dotted path → location."""
     fingerprints: dict[str, str]
     timeout_s: float | None = None
+    epoch: int = 1
+    """Which driver of the run ordered the attempt; part of its folder's name."""
 
     @property
     def id(self) -> str:

@@ -11,7 +11,6 @@ import os
 import secrets
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -23,8 +22,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from joulegrid.actors.child import Spec
+from joulegrid.actors.ending import Ending, read_report
 from joulegrid.actors.logs import LogBuffer
-from joulegrid.actors.result import FailureClass
 from joulegrid.actors.zygote import MESSAGE_LIMIT, kill_descendants
 from joulegrid.cases.contract import LaneView
 from joulegrid.jsontypes import Json
@@ -35,24 +34,6 @@ START_LIMIT_S = 180.0
 
 class ZygoteError(Exception):
     """The zygote died, refused or did not come up: the fault of the machine or ours, not of the task."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a task's process ended, and what it left behind."""
-
-    report: dict[str, Json] | None
-    """What the process wrote, or `None`."""
-    killed: Literal["timeout", "cancelled"] | None
-    exit_code: int | None
-    signal: int | None
-    max_rss_bytes: int | None
-    log: str
-    ordered_ns: int
-    """`time.monotonic_ns()` when the process was ordered."""
-    ended_ns: int
-    escaped: int = 0
-    """Processes that the task had left behind and that were killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +135,7 @@ class Supervisor:
         finally:
             self.pid = None
             escaped = self._clear_tree()
-        return replace(ending, report=_read_report(Path(spec.report)), log=self._taken_log(), escaped=escaped)
+        return replace(ending, report=read_report(Path(spec.report)), log=self._taken_log(), escaped=escaped)
 
     def last_progress(self) -> dict[str, Json] | None:
         """Return the newest progress datagram of the running task."""
@@ -276,33 +257,3 @@ def _end_tree(root: int) -> int:
     while kill_descendants(root) and time.monotonic() < limit:
         time.sleep(0.002)
     return killed
-
-
-def _read_report(path: Path) -> dict[str, Json] | None:
-    try:
-        report: dict[str, Json] = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return report
-
-
-def failure_class_of(ending: Ending) -> FailureClass:
-    """Name the class of a task that left no valid report."""
-    if ending.killed is not None:
-        return ending.killed
-    if ending.signal is not None or ending.exit_code not in (0, None):
-        return "crash"
-    return "no_result"
-
-
-def crash_message(ending: Ending) -> str:
-    """Say in words how a process without a report ended."""
-    if ending.killed == "timeout":
-        return f"killed after {(ending.ended_ns - ending.ordered_ns) / 1e9:.1f} s: the limit was reached"
-    if ending.killed == "cancelled":
-        return "killed because the study was stopped"
-    if ending.signal is not None:
-        return f"died of signal {ending.signal} ({signal.Signals(ending.signal).name})"
-    if ending.exit_code:
-        return f"left with exit code {ending.exit_code} and no result"
-    return "left with exit code 0 and no result"

@@ -18,7 +18,7 @@ from joulegrid.cluster.environment import capture
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.recorder import Target
 from joulegrid.cluster.power.series import Sample
-from joulegrid.cluster.storage import Store
+from joulegrid.cluster.storage import Store, StoreError
 from joulegrid.cluster.visible import visible_uuids
 from joulegrid.errors import PreFlightError
 from joulegrid.jsontypes import Json
@@ -125,6 +125,8 @@ class Worker:
             seen = self._setup.store.get(path)
         except FileNotFoundError:
             seen = b""
+        except StoreError as error:
+            raise PreFlightError(f"{self._place.node.name} cannot read the store: {error}") from error
         if seen != expected:
             raise PreFlightError(
                 f"{self._place.node.name} does not see the driver's files in {self._setup.store.url}: the folder is "

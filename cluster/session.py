@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,8 +29,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         PreFlightError: when the cluster cannot be reached or does not accept this client.
     """
     address = address or os.environ.get("RAY_ADDRESS") or ("auto" if in_ray_job() else None)
-    if address:
-        _use_token()  # before the import, because Ray reads its settings there
+    if address and "ray" not in sys.modules:
+        _use_token()  # Ray reads its settings when it is imported; set later, they would only half hold
     import ray
 
     if ray.is_initialized():

@@ -23,7 +23,7 @@ SOURCE_WORDS: dict[str, str] = {
     "instant_integral": "integral of instantaneous power readings",
     "average_deconvolved": "averaged power readings with the averaging undone",
     "rapl": "from the processor's RAPL counters",
-    "model": "calculated from use and rated power, no sensor was read",
+    "model": "calculated from how busy the device was; no sensor was read",
 }
 _METRICS_SHOWN = 5
 _TEXTS_SHOWN = 2
@@ -101,7 +101,7 @@ def table_notes(rows: Sequence[SummaryRow]) -> list[str]:
     unknown = dict.fromkeys(row.unknown for row in done if row.unknown)
     notes += [f"Energy unknown: {plain(reason)}." for reason in unknown]
     if done:
-        notes.append("Seconds and energy are those of the headline window; energy is gross, idle power included.")
+        notes.append("Seconds and energy are those of the headline window; measured energy includes idle power.")
     return notes
 
 

@@ -57,7 +57,8 @@ def commit_words(environment: Environment, *, whole: bool = False) -> str:
     """Return the commit, and whether the files differed from it."""
     git = environment.git
     if git is None or git.commit is None:
-        return "commit unknown" + (f" ({environment.git_note})" if whole and environment.git_note else "")
+        note = f" ({environment.git_note})" if environment.git_note else ""
+        return f"unknown{note}" if whole else "commit unknown"
     commit = git.commit if whole else git.commit[:9]
     return f"{'' if whole else 'commit '}{commit}{' with local changes' if git.dirty else ''}"
 

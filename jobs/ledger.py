@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from joulegrid.actors.result import Outcome
+from joulegrid.actors.result import Outcome, Task
 from joulegrid.cluster.storage import Store
 from joulegrid.errors import JoulegridError, RunHeldError
 from joulegrid.jsontypes import Json
@@ -29,6 +29,7 @@ class TaskState:
 
     status: str
     """`running`, `done` or `failed`; a task that the ledger does not know is pending."""
+    task_id: str | None = None
     attempt: int = 0
     lane: str | None = None
     path: str | None = None
@@ -70,26 +71,15 @@ class Ledger:
         ledger.flush()
         return ledger
 
-    def started(self, index: int, cycle: int, attempt: int) -> None:
+    def started(self, task: Task) -> None:
         """Note that a task was given to a lane."""
-        self._record({"event": "started", "index": index, "cycle": cycle, "attempt": attempt})
+        at = {"index": task.index, "cycle": task.cycle, "attempt": task.attempt, "task_id": task.id}
+        self._record({"event": "started", **at})
 
     def ended(self, outcome: Outcome) -> None:
         """Note an outcome."""
-        fields = (
-            "index",
-            "cycle",
-            "attempt",
-            "status",
-            "lane",
-            "path",
-            "sha256",
-            "duration_s",
-            "energy_j",
-            "provenance",
-        )
-        event: dict[str, Json] = {name: getattr(outcome, name) for name in fields}
-        self._record({"event": "ended", **event, "failure_class": outcome.failure_class, "message": outcome.message})
+        kept = {name: getattr(outcome, name, None) for name in TaskState.__dataclass_fields__}
+        self._record({"event": "ended", "index": outcome.index, "cycle": outcome.cycle, **kept})
 
     def forget(self, index: int, cycle: int) -> None:
         """Note that a failed task is to be tried once more."""
@@ -167,9 +157,9 @@ def _apply(tasks: dict[tuple[int, int], TaskState], event: dict[str, Any]) -> No
         return
     at = (event["index"], event["cycle"])
     if kind == "started":
-        tasks[at] = TaskState("running", event["attempt"])
+        tasks[at] = TaskState("running", event.get("task_id"), event["attempt"])
     elif kind == "retried":
-        tasks[at] = TaskState("pending", event["attempt"])
+        tasks[at] = TaskState("pending", attempt=event["attempt"])
     elif kind == "ended":
         names = TaskState.__dataclass_fields__
         tasks[at] = TaskState(**{name: event[name] for name in names if name in event})

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from joulegrid.jobs.columns import Cell, Column, headline_table, row_name, statistic_cell
+from joulegrid.jobs.columns import Cell, headline_table, row_name, statistic_cell
 from joulegrid.jobs.markup import Html, element, folded, joined, table
 from joulegrid.jobs.page_style import COLOUR_NAMES, STYLE
 from joulegrid.jobs.quantity import title_of
@@ -23,7 +23,8 @@ _ROWS = 200
 METHOD = (
     (
         "Energy belongs to a window of the task: both edges are synchronised with the device, and set-up, warm-up and "
-        "teardown lie outside. It is gross, idle power included, and of the hardware that is named beside it. "
+        "teardown lie outside. It is of the hardware that is named beside it; measured energy is gross, idle power "
+        "included, and what a model covers is said where its interval is explained. "
         "“Measured” was read from a sensor; “modelled” was calculated from another quantity and is no measurement; "
         "“simulated” came from a simulation. Numbers of different kinds are never added or averaged, and an unknown "
         "energy is shown as unknown, never as 0."
@@ -74,21 +75,18 @@ def _headline(run: RunReport) -> Html:
     title = element("h2", "Results")
     if not drawn.n_rows:
         return joined([title, element("p", "No task has ended: there is nothing to tabulate.")])
-    columns = [*drawn.names, *drawn.numbers]
-    head = element("tr", *(_head_cell(column) for column in columns))
-    rows = (element("tr", *(_cell(column, column.cells[row]) for column in columns)) for row in range(drawn.n_rows))
-    whole = element("table", element("thead", head), element("tbody", *rows))
+    names = [(column, "name") for column in drawn.names]
+    columns = names + [(column, "number" if column.is_number else "word") for column in drawn.numbers]
+    head = element("tr", *(_cell("th", Cell(column.title, column.note), kind) for column, kind in columns))
+    rows = [[_cell("td", column.cells[row], kind) for column, kind in columns] for row in range(drawn.n_rows)]
+    body = element("tbody", *(element("tr", *row) for row in rows))
+    whole = element("table", element("thead", head), body)
     return joined([title, element("div", whole, class_="scroll"), *_notes(drawn.notes)])
 
 
-def _head_cell(column: Column) -> Html:
-    note = element("span", column.note, class_="note") if column.note else ""
-    return element("th", column.title, note, class_="number" if column.is_number else "name")
-
-
-def _cell(column: Column, cell: Cell) -> Html:
+def _cell(name: str, cell: Cell, kind: str) -> Html:
     note = element("span", cell.note, class_="note") if cell.note else ""
-    return element("td", cell.text, note, class_="number" if column.is_number else "name")
+    return element(name, cell.text, note, class_=kind)
 
 
 def _notes(notes: list[str]) -> list[Html]:
@@ -171,9 +169,8 @@ def _all_metrics(run: RunReport) -> Html:
     rows = [row for row in run.study.summary if row.n_done]
     if not rows:
         return Html("")
-    shown = [
-        folded(_row_title(row), table(["metric", "mean", "n"], _lines(row), class_="facts")) for row in rows[:_ROWS]
-    ]
+    head = ["metric", "mean", "n"]
+    shown = [folded(_row_title(row), table(head, _lines(row), class_="facts")) for row in rows[:_ROWS]]
     more = _notes([f"The first {_ROWS} of {len(rows):,}; all are in summary.parquet."] if len(rows) > _ROWS else [])
     return joined([element("h2", "Every metric"), *shown, *more])
 
@@ -188,10 +185,8 @@ def _lines(row: SummaryRow) -> list[list[str]]:
     numbers: dict[str, Statistic] = {title_of(name): value for name, value in row.metrics.items()}
     numbers |= {f"J/{unit.replace('_', ' ')} ({energy})": value for unit, value in row.energy_per.items()}
     numbers |= {f"{unit.replace('_', ' ')}s in the headline window": value for unit, value in row.work.items()}
-    lines = [
-        [row_name(row), title, statistic_cell(value, value.n).text, str(value.n)] for title, value in numbers.items()
-    ]
-    return lines + [[row_name(row), title_of(name), " | ".join(texts), ""] for name, texts in row.texts.items()]
+    lines = [[title, statistic_cell(value, value.n).text, str(value.n)] for title, value in numbers.items()]
+    return lines + [[title_of(name), " | ".join(values), ""] for name, values in row.texts.items()]
 
 
 def _configuration(details: Details) -> Html:

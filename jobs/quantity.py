@@ -34,6 +34,7 @@ _UNITS = (
     ("_j", "J"),
     ("_w", "W"),
 )
+_SPREAD = re.compile(r"p\d+|mean|median|min|max|sd|std|sum|total")
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -52,13 +53,15 @@ def title_of(name: str) -> str:
 
 
 def _found(name: str) -> tuple[str, str | None]:
-    """The words of a name without its unit, and the unit; the last part that carries one decides."""
+    """The words of a name without its unit, and the unit: that of the last part which is no quantile or the like."""
     parts = name.split(".")
-    for position in range(len(parts) - 1, -1, -1):
-        part = f"_{parts[position]}"
-        for ending, unit in _UNITS:
-            if part.endswith(ending):
-                return _words([*parts[:position], part[: -len(ending)], *parts[position + 1 :]]), unit
+    position = len(parts) - 1
+    while position > 0 and _SPREAD.fullmatch(parts[position]):
+        position -= 1
+    part = f"_{parts[position]}"
+    for ending, unit in _UNITS:
+        if part.endswith(ending):
+            return _words([*parts[:position], part[: -len(ending)], *parts[position + 1 :]]), unit
     return _words(parts), None
 
 
@@ -81,7 +84,10 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def with_interval(mean: float, half_width: float | None) -> str:
-    """Return `mean ± half-width`, both to the second digit of the half-width; the mean alone without an interval."""
+    """Return `mean ± half-width`, both to the second digit of the half-width; the mean alone without an interval.
+
+    Where the half-width is about ten times the mean, to the mean's second digit, lest nothing of it be seen.
+    """
     if half_width is None or not math.isfinite(half_width):
         return number(mean)
     if half_width == 0:
@@ -91,7 +97,8 @@ def with_interval(mean: float, half_width: float | None) -> str:
     if top - least > 7:  # more digits than anyone reads
         return f"{number(mean, 7)} ± {number(half_width, 2)}"
     scale = top if top < -4 or top > 8 else 0
-    decimals = max(0, 1 - least + scale)
+    wide = mean != 0 and _exponent(mean, 2) in (least - 1, least)  # an interval as wide as the mean: two digits of it
+    decimals = max(0, 1 - (_exponent(mean, 2) if wide else least) + scale)
     shown = f"{mean / 10**scale:,.{decimals}f} ± {half_width / 10**scale:,.{decimals}f}"
     return f"({shown})e{scale:+03d}" if scale else shown
 

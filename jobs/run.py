@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from joulegrid.actors.attempt import marker_path, outcome_of
+from joulegrid.actors.attempt import outcome_of
+from joulegrid.actors.portable import portable
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import in_ray_job
@@ -49,6 +50,8 @@ class Run:
     unfenced: bool
     continued: bool
     state: str = "running"
+    before_s: float = 0.0
+    """Seconds that earlier drivers of this run have spent."""
     _opened_s: float = field(default_factory=time.monotonic)
     _write_s: float = 0.0
     _written_s: float = 0.0
@@ -81,9 +84,10 @@ class Run:
             label=point.label,
             axes=point.axes,
             experiment=point.config.model_dump(mode="json"),
-            inputs={path: _portable(one.location) for path, one in point.inputs.items()},
+            inputs={path: portable(one.location) for path, one in point.inputs.items()},
             fingerprints={path: one.fingerprint for path, one in point.inputs.items()},
             timeout_s=self.study.execution.experiment_timeout_seconds,
+            epoch=self.ledger.epoch,
         )
 
     def point(self, index: int) -> Point:
@@ -102,7 +106,7 @@ class Run:
 
     def record_started(self, task: Task) -> None:
         """Note in ledger and manifest that a task was given to a lane."""
-        self.ledger.started(task.index, task.cycle, task.attempt)
+        self.ledger.started(task)
         self.write_manifest()
 
     def record_ended(self, outcome: Outcome) -> None:
@@ -120,7 +124,7 @@ class Run:
         self.state = state
         for at, task in self.ledger.tasks.items():
             if task.status == "running":
-                self.ledger.tasks[at] = TaskState("pending", task.attempt + 1)
+                self.ledger.tasks[at] = TaskState("pending", attempt=task.attempt + 1)
         self.ledger.flush()
         self.write_manifest(force=True)
         self.lease.release(self.store)
@@ -146,12 +150,12 @@ class Run:
             "n_experiments": len(self.plan),
             "n_cycles": self.study.execution.n_cycles,
             "cycle_order": self.study.execution.cycle_order,
-            "skipped": [asdict(one) for one in self.plan.skipped],
+            "skipped": mask([asdict(one) for one in self.plan.skipped]),
             "n_duplicates": self.plan.n_duplicates,
             "started_at": self.started_at,
             "written_at": _now(),
             "ended_at": None if self.state == "running" else _now(),
-            "duration_s": round(time.monotonic() - self._opened_s, 3),
+            "duration_s": round(self.before_s + time.monotonic() - self._opened_s, 3),
             "epoch": self.ledger.epoch,
             "unfenced": self.unfenced,
             "counts": self.counts(),
@@ -167,7 +171,7 @@ class Run:
     def _entry(self, index: int, cycle: int) -> dict[str, Json]:
         state = self.ledger.tasks.get((index, cycle)) or TaskState("pending")
         point = self.point(index)
-        entry: dict[str, Json] = {"index": index, "key": point.key, "cycle": cycle, "label": point.label}
+        entry: dict[str, Json] = {"index": index, "key": point.key, "cycle": cycle, "label": mask(point.label)}
         return entry | {
             name: value for name in TaskState.__dataclass_fields__ if (value := getattr(state, name)) is not None
         }
@@ -203,6 +207,7 @@ def open_run(study: StudyConfig, plan: Plan, root: Store, choice: Choice, *, con
     ledger = Ledger.open(store)
     begun = json.loads(store.get("plan.json")).get("created_at") or _now()
     run = Run(study, plan, name, store, ledger, lease, begun, not conditional, continued)
+    run.before_s = _seconds_spent(store) if continued else 0.0
     _recover(run)
     if choice.retry_failed:
         for at in [at for at, state in ledger.tasks.items() if state.status == "failed"]:
@@ -250,17 +255,23 @@ def _begin(study: StudyConfig, root: Store, frozen: dict[str, Any]) -> str:
     return name
 
 
+def _seconds_spent(store: Store) -> float:
+    try:
+        return float(json.loads(store.get("manifest.json")).get("duration_s") or 0.0)
+    except (FileNotFoundError, ValueError):
+        return 0.0
+
+
 def _recover(run: Run) -> None:
-    """A task that was running when its driver died may have been committed: its marker decides."""
-    for (index, cycle), state in list(run.ledger.tasks.items()):
-        if state.status != "running" or index >= len(run.plan):
-            continue
-        task = run.task(index, cycle, state.attempt)
-        try:
-            marker = json.loads(run.store.get(marker_path(task)))
-        except FileNotFoundError:
-            continue
-        run.ledger.ended(_committed(run.store, task, marker))
+    """Take over what was committed but not yet logged when the last driver died: the markers decide."""
+    logged = {state.task_id for state in run.ledger.tasks.values() if state.status == "done"}
+    unknown = {path.rpartition("/")[2]: path for path in run.store.list("commit/")}
+    unknown = {task_id: path for task_id, path in unknown.items() if task_id not in logged}
+    for index, cycle in run.order if unknown else ():
+        path = unknown.pop(f"{run.point(index).key}-c{cycle}", None)
+        if path is not None:
+            marker = json.loads(run.store.get(path))
+            run.ledger.ended(_committed(run.store, run.task(index, cycle, marker["attempt"]), marker))
 
 
 def _committed(store: Store, task: Task, marker: dict[str, Any]) -> Outcome:
@@ -269,14 +280,6 @@ def _committed(store: Store, task: Task, marker: dict[str, Any]) -> Outcome:
     if hashlib.sha256(data).hexdigest() != marker["sha256"]:
         return Outcome.lost(task, "", "the committed result does not match its marker")
     return outcome_of(task, ExperimentResult.model_validate_json(data), marker["path"], data)
-
-
-def _portable(location: str) -> str:
-    """In a Ray job each node has its own copy of the working folder: a path inside it is sent relative."""
-    path = Path(location)
-    if in_ray_job() and path.is_absolute() and path.is_relative_to(Path.cwd()):
-        return str(path.relative_to(Path.cwd()))
-    return location
 
 
 def _now() -> str:

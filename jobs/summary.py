@@ -87,7 +87,8 @@ class FailedTask:
 class _Row:
     """The running numbers of one row: constant memory however many cycles there are."""
 
-    first: ExperimentResult
+    named: dict[str, Any]
+    """What names the experiment; the result itself is not kept, it may weigh 100 kB."""
     energy: Energy | None
     n_done: int = 0
     seconds: Running = field(default_factory=Running)
@@ -119,13 +120,10 @@ class _Row:
                 texts.append(str(value))
 
     def frozen(self) -> SummaryRow:
-        first, energy = self.first, self.energy
+        energy = self.energy
         provenance, source, scope = energy_kind(energy)
         return SummaryRow(
-            index=first.index,
-            key=first.key,
-            label=first.label,
-            axes=first.axes,
+            **self.named,
             n_done=self.n_done,
             provenance=provenance,
             source=source,
@@ -156,7 +154,7 @@ class Summary:
             return self.add_failed(FailedTask(result.index, result.key, result.label, kind, result.axes))
         energy = result.energy
         kinds = self._rows.setdefault((result.index, result.key), {})
-        return kinds.setdefault(energy_kind(energy), _Row(result, energy)).add(result)
+        return kinds.setdefault(energy_kind(energy), _Row(_named(result), energy)).add(result)
 
     def add_failed(self, task: FailedTask) -> None:
         """Count a task that has no result to read."""
@@ -209,9 +207,12 @@ def flattened(metrics: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[s
             yield f"{prefix}{name}", value
 
 
+def _named(one: ExperimentResult | FailedTask) -> dict[str, Any]:
+    return {"index": one.index, "key": one.key, "label": one.label, "axes": dict(one.axes)}
+
+
 def _only_failed(task: FailedTask) -> SummaryRow:
-    reason = "no task of this experiment is done"
-    return SummaryRow(index=task.index, key=task.key, label=task.label, axes=dict(task.axes), unknown=reason)
+    return SummaryRow(**_named(task), unknown="no task of this experiment is done")
 
 
 def _why_unknown(energy: Energy | None) -> str:

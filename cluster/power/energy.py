@@ -17,7 +17,7 @@ class Energy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     energy_j: float | None
-    """Joules, gross (idle power included)."""
+    """Joules. A sensor's are gross, idle power included; the model's are those of active CPU time alone."""
     low_j: float | None = None
     """Lower end of the stated interval in joules."""
     high_j: float | None = None

@@ -54,6 +54,8 @@ def shown(*runs: Path, width: int = 100) -> str:
         (123.456, 1.234, "123.5 ± 1.2"),
         (0.0123456, 0.00012, "0.01235 ± 0.00012"),
         (100, 450, "100 ± 450"),
+        (0.0551, 0.1823, "0.055 ± 0.182"),
+        (3.9, 12.0, "3.9 ± 12.0"),
         (1.2e-6, 3e-8, "(1.200 ± 0.030)e-06"),
         (12.3456, 1e-9, "12.34560 ± 1.0e-09"),
         (512, 0, "512 ± 0"),
@@ -68,6 +70,8 @@ def test_a_number_has_the_digits_of_its_interval(mean: float, half: float | None
 def test_units_are_read_from_names() -> None:
     assert title_of("throughput.output_tokens_per_s") == "throughput output tokens/s"
     assert title_of("ttft_s.p50") == "ttft p50, s"
+    assert title_of("latency.ttft_s.n") == "latency ttft s n"
+    assert unit_of("flops.shape.layers") is None
     assert unit_of("loss") is None
     assert number(float("nan")) == "–"
     assert plain("a\x1b[31mb\x07\u202ec") == "abc"

@@ -1,0 +1,47 @@
+"""A lane without Ray for tests: real processes, a real folder, a real recorder."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from joulegrid.actors.lane import Lane
+from joulegrid.actors.record import LaneFacts, RunFacts
+from joulegrid.actors.result import ExperimentResult, Outcome, Task
+from joulegrid.cluster.environment import capture
+from joulegrid.cluster.folder import FolderStore
+from joulegrid.cluster.power.recorder import Recorder
+from joulegrid.cluster.power.sources import PowerConfig
+
+
+@contextmanager
+def open_lane(folder: Path, isolation: str = "zygote", power: str = "model") -> Iterator[Lane]:
+    """Open a CPU lane whose store is `folder`."""
+    recorder = Recorder(PowerConfig(source=power))
+    recorder.start()
+    run = RunFacts("tests", "tests_run", "script", isolation, None)
+    lane = Lane(LaneFacts("here/cpu0", "here", capture(), cpus=(0,)), run, FolderStore(folder), recorder)
+    try:
+        lane.prepare()
+        yield lane
+    finally:
+        lane.close()
+        recorder.stop()
+
+
+def script_task(
+    folder: Path, source: str, *, timeout_s: float | None = 20.0, name: str = "task", cycle: int = 0
+) -> Task:
+    """Write a script and return the task that runs it."""
+    path = folder / f"{name}.py"
+    path.write_text(textwrap.dedent(source))
+    experiment = {"workload": "script", "script": {"path": str(path)}}
+    key = f"{abs(hash(name)):016x}"[:16]
+    return Task(0, cycle, 0, key, name, {}, experiment, {"script.path": str(path)}, {}, timeout_s)
+
+
+def result_of(lane: Lane, outcome: Outcome) -> ExperimentResult:
+    """Read the result that an outcome points to."""
+    return ExperimentResult.model_validate_json(lane.store.get(f"{outcome.path}/result.json"))

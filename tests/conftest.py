@@ -1,0 +1,50 @@
+"""What holds for every test: no influence of the person's own settings, the environment put back, quick tests first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+OWN_PREFIXES = ("JOULEGRID_", "RAY_", "SLURM_")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hide the user's configuration, cluster and batch job; `CUDA_VISIBLE_DEVICES` stays as it is."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith(OWN_PREFIXES)]:
+        del os.environ[name]
+    os.environ["JOULEGRID_CONFIG"] = str(tmp_path_factory.mktemp("nobody") / "config.yaml")
+    yield
+    _restore(before)
+
+
+@pytest.fixture(autouse=True)
+def _environment_put_back() -> Iterator[None]:
+    """Undo what a test, or the code under test, did to `os.environ`."""
+    before = dict(os.environ)
+    yield
+    _restore(before)
+
+
+def _restore(before: dict[str, str]) -> None:
+    for name in os.environ.keys() - before.keys():
+        if name != "PYTEST_CURRENT_TEST":
+            del os.environ[name]
+    os.environ.update({name: value for name, value in before.items() if name != "PYTEST_CURRENT_TEST"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what starts clusters last, and leave out what needs a GPU where there is none."""
+    items.sort(key=lambda item: (item.get_closest_marker("cluster") is not None, _is_slow(item)))  # a stable sort
+    if not Path("/dev/nvidiactl").exists():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None

@@ -1,0 +1,120 @@
+"""A Ray cluster of one node as `ray start --head` makes it: with token authentication, and a home and ports of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.cluster.s3_servers import HOST, free_port
+
+_NONCE = "JOULEGRID_TEST_CLUSTER"
+
+
+@dataclass(frozen=True, slots=True)
+class RayHead:
+    """Where the cluster answers, and the variables under which a client may talk to it."""
+
+    jobs_address: str
+    gcs_address: str
+    environment: dict[str, str]
+
+
+@contextlib.contextmanager
+def ray_head() -> Iterator[RayHead]:
+    """Start a head node; at the end exactly its processes are gone, also after a failure."""
+    place = Path(tempfile.mkdtemp(prefix="jg-", dir="/tmp"))  # short: the path of a Unix socket has 107 bytes
+    nonce = secrets.token_hex(8)
+    environment = _environment(place, nonce)
+    gcs, jobs, agent, client = (free_port() for _ in range(4))
+    ports = {
+        "port": gcs,
+        "dashboard-port": jobs,
+        "dashboard-agent-listen-port": agent,
+        "ray-client-server-port": client,
+    }
+    options = {
+        **ports,
+        "node-ip-address": HOST,
+        "temp-dir": place / "t",
+        "num-cpus": 2,
+        "object-store-memory": 2 * 10**8,
+    }
+    command = [_beside_python("ray"), "start", "--head", "--block", *(f"--{name}={options[name]}" for name in options)]
+    log = place / "start.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+    try:
+        _wait_until_it_answers(process, jobs, log)
+        yield RayHead(f"http://{HOST}:{jobs}", f"{HOST}:{gcs}", environment)
+    finally:
+        _end(process, nonce)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _environment(place: Path, nonce: str) -> dict[str, str]:
+    """Our environment without paths to these sources: a job finds the package in what was uploaded, or installed."""
+    (place / ".ray").mkdir()
+    token = place / ".ray" / "auth_token"
+    token.write_text(secrets.token_hex(32))
+    token.chmod(0o600)
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
+    own = {"HOME": str(place), "PATH": path, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", _NONCE: nonce}
+    return kept | own
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        connection = http.client.HTTPConnection(HOST, port, timeout=2)
+        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
+            connection.request("GET", "/api/version")
+            connection.getresponse()
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"ray start did not come up:\n{log.read_text()[-3000:]}")
+
+
+def _end(process: subprocess.Popen[bytes], nonce: str) -> None:
+    """Ask the head to stop what it started, then kill whatever still carries the nonce in its environment."""
+    process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
+    for _ in range(20):
+        left = _carriers(nonce)
+        for one in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        if not left:
+            break
+        time.sleep(0.1)
+    process.wait(timeout=10)
+
+
+def _carriers(nonce: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(_NONCE) == nonce and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def _beside_python(name: str) -> str:
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else name

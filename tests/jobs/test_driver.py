@@ -1,0 +1,167 @@
+"""Studies end to end on a real local Ray: what is run, what is kept, what a second start does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from joulegrid.cluster.folder import FolderStore
+from joulegrid.errors import PreFlightError, RunHeldError, UsageError
+from joulegrid.jobs.lease import Lease
+from joulegrid.jobs.run import Choice
+from joulegrid.jobs.study_result import StudyResult
+from tests.jobs.studies import run, study_of
+
+pytestmark = pytest.mark.usefixtures("ray_here")
+
+
+def test_every_experiment_runs_in_every_cycle_and_the_run_is_all_there(tmp_path: Path) -> None:
+    result = run(study_of(tmp_path, execution={"n_cycles": 2}), report=True)
+    assert result.state == "done"
+    assert (result.counts.n_tasks, result.counts.done, result.n_experiments) == (6, 6, 3)
+    doubles = {(one.index, one.cycle): one.metrics["double"] for one in result.iter_results() if one.metrics}
+    assert doubles == {(index, cycle): 2 * (index + 1) for index in range(3) for cycle in range(2)}
+    folder = Path(result.run)
+    for name in (
+        "study.yaml",
+        "plan.json",
+        "manifest.json",
+        "summary.parquet",
+        "study_result.json",
+        "report/report.html",
+    ):
+        assert (folder / name).is_file(), name
+    assert {lane.lane.lane.split("/")[1] for lane in result.iter_results()} == {"cpu0", "cpu1"}
+
+
+def test_the_manifest_names_every_task_with_its_state(tmp_path: Path) -> None:
+    manifest = _manifest(run(study_of(tmp_path)))
+    assert manifest["state"] == "done"
+    assert manifest["counts"] == {"n_tasks": 3, "done": 3, "failed": 0, "running": 0, "skipped": 0, "pending": 0}
+    assert [task["status"] for task in manifest["tasks"]] == ["done"] * 3
+
+
+def test_a_failing_task_is_a_result_and_the_others_go_on(tmp_path: Path) -> None:
+    result = run(study_of(tmp_path, "x = 0\ndef main():\n    return {'inverse': 1 / x}", [1, 0, 2]))
+    assert (result.counts.done, result.counts.failed) == (2, 1)
+    assert result.failures[0].failure_class == "app"
+    assert "division by zero" in result.failures[0].message
+
+
+def test_fail_fast_stops_after_the_first_failure_and_the_next_start_goes_on(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "x = 0\ndef main():\n    return {'inverse': 1 / x}", [0, 1, 2, 4], resources={"cpus": 2})
+    first = run({**study, "execution": {"fail_fast": True}})
+    assert (first.state, first.counts.failed, first.counts.pending) == ("stopped", 1, 3)
+    second = run(study)
+    assert second.run == first.run
+    assert (second.counts.done, second.counts.failed, second.counts.pending) == (3, 1, 0)
+
+
+def test_a_finished_run_is_not_touched_again_a_new_one_begins(tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    assert run(study).run != run(study).run
+
+
+def test_more_cycles_continue_the_run_and_only_the_new_ones_are_run(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "import os\nx = 0\ndef main():\n    return {'pid': os.getpid()}")
+    first = run(study)
+    pids = {one.key: one.metrics["pid"] for one in first.iter_results() if one.metrics}
+    second = run({**study, "execution": {"n_cycles": 2}})
+    assert second.run == first.run
+    again = {one.key: one.metrics["pid"] for one in second.iter_results() if one.metrics and one.cycle == 0}
+    assert again == pids
+    assert second.counts.done == 6
+
+
+def test_fresh_begins_a_new_run_beside_an_unfinished_one(tmp_path: Path) -> None:
+    study = study_of(
+        tmp_path, "x = 0\ndef main():\n    return {'inverse': 1 / x}", [0, 1], execution={"fail_fast": True}
+    )
+    first = run({**study, "resources": {"cpus": 2}})
+    assert run({**study, "resources": {"cpus": 2}}, Choice(fresh=True)).run != first.run
+
+
+def test_retry_failed_tries_only_the_failed_tasks_again(tmp_path: Path) -> None:
+    flag = tmp_path / "mended"
+    source = (
+        f"from pathlib import Path\nx = 0\ndef main():\n    assert x or Path({str(flag)!r}).exists()\n    return {{}}"
+    )
+    study = study_of(tmp_path, source, [0, 1])
+    first = run(study)
+    assert first.counts.failed == 1
+    flag.touch()
+    second = run(study, Choice(retry_failed=True))
+    assert (second.run, second.counts.done, second.counts.failed) == (first.run, 2, 0)
+    assert {one.attempt for one in second.iter_results()} == {0, 1}
+
+
+def test_a_changed_script_is_another_study_and_never_continues_the_old_run(tmp_path: Path) -> None:
+    first = run(
+        study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [0, 1], execution={"fail_fast": True})
+    )
+    second = run(study_of(tmp_path, "x = 0\ndef main():\n    return {}", [0, 1]))
+    assert first.run != second.run
+    assert second.counts.done == 2
+
+
+def test_spawn_and_zygote_give_the_same_results_under_the_same_keys(tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    forked = run(study)
+    spawned = run({**study, "execution": {"isolation": "spawn"}})
+    assert forked.study_design_hash == spawned.study_design_hash
+    assert _metrics(forked) == _metrics(spawned)
+    assert {one.lane.isolation for one in spawned.iter_results()} == {"spawn"}
+
+
+def test_a_run_that_somebody_drives_is_refused_and_says_by_whom(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [0, 1, 2], resources={"cpus": 2})
+    first = run({**study, "execution": {"fail_fast": True}})
+    lease = Lease.take(FolderStore(Path(first.run)))
+    with pytest.raises(RunHeldError, match=f"process {lease.pid}"):
+        run(study)
+
+
+def test_gaps_are_kept_between_the_tasks_of_a_lane(tmp_path: Path) -> None:
+    source = "import time\nx = 0\ndef main():\n    return {'at': time.monotonic()}"
+    study = study_of(tmp_path, source, [1, 2, 3], resources={"cpus": 2}, execution={"config_gap_seconds": 1.0})
+    times = sorted(one.metrics["at"] for one in run(study).iter_results() if one.metrics)
+    assert all(later - earlier >= 1.0 for earlier, later in zip(times, times[1:], strict=False))
+
+
+def test_resources_that_no_node_has_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(PreFlightError, match="needs 64 GPUs"):
+        run(study_of(tmp_path, resources={"gpus": 64}))
+
+
+def test_a_missing_script_is_refused_before_a_run_is_made(tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    Path(study["script"]["path"]).unlink()
+    with pytest.raises(UsageError, match="no file at"):
+        run(study)
+    assert not (tmp_path / "out").exists()
+
+
+def test_secrets_in_the_study_are_written_nowhere(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "x = 0\ntoken = ''\ndef main():\n    print('key', token)\n    return {}", [1])
+    study["script"]["globals"] = {"token": "hf_abcdefghijklmnopqrstuvwxyz012345"}
+    folder = Path(run(study).run)
+    kept = [path for path in folder.rglob("*") if path.is_file() and b"hf_abcdefghij" in path.read_bytes()]
+    assert kept == []
+
+
+def test_a_study_and_its_output_may_lie_in_a_folder_with_spaces(tmp_path: Path) -> None:
+    folder = tmp_path / "a folder with späces"
+    folder.mkdir()
+    assert run(study_of(folder, xs=[1])).counts.done == 1
+
+
+def _manifest(result: StudyResult) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((Path(result.run) / "manifest.json").read_text())
+    return manifest
+
+
+def _metrics(result: StudyResult) -> dict[tuple[str, int], Any]:
+    return {(one.key, one.cycle): one.metrics for one in result.iter_results()}

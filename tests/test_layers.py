@@ -1,0 +1,110 @@
+"""The direction of dependencies: kernels ← cases ← actors ← jobs, and cluster ← actors, jobs. Read from the sources."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT: dict[str, set[str]] = {
+    "kernels": set(),
+    "cases": {"kernels"},
+    "cluster": set(),
+    "actors": {"cases", "kernels", "cluster"},
+    "jobs": {"actors", "cases", "kernels", "cluster"},
+}
+COMMON = {"errors", "jsontypes"}
+HEAVY = {"torch", "transformers", "ray", "pyarrow", "boto3", "botocore", "matplotlib"}
+
+
+def sources(*folders: str) -> Iterator[Path]:
+    for folder in folders or MAY_IMPORT:
+        yield from (path for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path, *, at_top: bool = False) -> set[str]:
+    """Dotted names that a file imports anywhere, or `at_top`: whenever it is imported itself."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = _run_on_import(tree) if at_top else ast.walk(tree)
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports in full"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def _run_on_import(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        lazy = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if lazy or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            continue
+        yield node
+        yield from _run_on_import(node)
+
+
+def uses(path: Path, library: str) -> bool:
+    return any(name.split(".")[0] == library for name in imported(path))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_a_folder_imports_only_what_lies_below_it(folder: str) -> None:
+    allowed = MAY_IMPORT[folder] | {folder} | COMMON
+    for path in sources(folder):
+        ours = {name.split(".")[1] for name in imported(path) if name.startswith("joulegrid.")}
+        assert ours & (MAY_IMPORT.keys() | COMMON) <= allowed, name_of(path)
+
+
+def test_ray_is_imported_only_by_the_actors_and_the_session() -> None:
+    users = {name_of(path) for path in sources() if uses(path, "ray")}
+    assert {user for user in users if not user.startswith("actors/")} <= {"cluster/session.py"}
+
+
+def test_only_actors_make_remote_classes_and_functions() -> None:
+    for path in sources("kernels", "cases", "cluster", "jobs"):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        remote = [node for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node) == "ray.remote"]
+        assert not remote, name_of(path)
+
+
+def test_the_command_line_and_the_report_never_import_torch() -> None:
+    assert [name_of(path) for path in sources("jobs") if uses(path, "torch") or uses(path, "transformers")] == []
+
+
+def test_heavy_libraries_are_imported_inside_functions() -> None:
+    for path in sources():
+        # A case's own build script is started by hand, and imports what it needs.
+        if path.parent.parent != ROOT / "cases" or path.parent.name == "workloads":
+            allowed = {"ray"} if path.parent == ROOT / "actors" else set()
+            assert {name.split(".")[0] for name in imported(path, at_top=True)} & HEAVY <= allowed, name_of(path)
+
+
+def test_the_bare_names_of_the_folders_are_never_imported() -> None:
+    everything = [path for folder in ("joulegrid", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    for path in [*sources(), *everything]:
+        assert {name.split(".")[0] for name in imported(path)} & MAY_IMPORT.keys() == set(), name_of(path)
+
+
+def test_the_folders_have_no_init_file() -> None:
+    # With one they would be importable as top-level packages, and `kernels` would hide Hugging Face's.
+    assert [name_of(path) for path in sources() if path.name == "__init__.py"] == []
+
+
+def test_errors_and_json_types_stand_below_everything() -> None:
+    for module in COMMON:
+        names = imported(ROOT / "joulegrid" / f"{module}.py")
+        assert [name for name in names if name.startswith("joulegrid")] == []
+
+
+def test_the_package_reaches_the_folders_by_relative_links() -> None:
+    for folder in MAY_IMPORT:
+        assert str((ROOT / "joulegrid" / folder).readlink()) == f"../{folder}"
