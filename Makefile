@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach name,$(CANDIDATES),$(shell \
   $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)) python3)
 PY := .venv/bin/python
 STAMP := .venv/installed
-PIP := $(PY) -m pip --quiet --disable-pip-version-check install -c constraints.txt
+PIP := $(PY) -m pip -qq --disable-pip-version-check install -c constraints.txt
 ARGS ?=
 
 # A .venv that was moved or copied knows another folder: its stamp is out of date.
@@ -27,7 +27,7 @@ help: ## Show this list
 demo: $(STAMP) ## Install what is missing, run studies/quickstart.yaml, show its table
 	@echo "joulegrid run studies/quickstart.yaml" >&2
 	@$(PY) -m joulegrid run studies/quickstart.yaml
-	@echo "The runs with their reports: results/*/report/"
+	@echo "The report with its figures: $$(ls -td results/quickstart_*/report | head -1)"
 
 test: $(STAMP) ## Run the tests: make test ARGS='-k grid'
 	$(PY) -m pytest $(ARGS)

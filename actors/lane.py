@@ -67,7 +67,7 @@ class Lane:
     _locks: list[IO[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._supervisor = Supervisor(self.run_facts.isolation, self.run_facts.workload, self.facts.cpus)
+        self._supervisor = Supervisor(self.run_facts.isolation, self.run_facts.preload, self.facts.cpus)
 
     def prepare(self) -> None:
         """Take the lane's GPUs for this run and bring the zygote up. Raises `PreFlightError`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import joulegrid
+from joulegrid.cases import contract
 from joulegrid.cluster.session import in_ray_job
 
 PACKAGED = "packaged:"
@@ -36,4 +36,4 @@ def local(location: str) -> str:
 
 
 def _cases() -> Path:
-    return Path(joulegrid.__file__).resolve().parent.joinpath("cases").resolve()
+    return Path(contract.__file__).resolve().parent

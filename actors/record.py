@@ -36,7 +36,8 @@ class RunFacts:
 
     study_name: str
     run: str
-    workload: str
+    preload: tuple[str, ...]
+    """Modules that a task's process finds imported."""
     isolation: Literal["zygote", "spawn"]
     study_yaml: str | None
     carbon_place: str | None = None

@@ -50,9 +50,9 @@ class Order:
 class Supervisor:
     """Runs the tasks of one lane, each in a fresh process forked (or spawned) by the lane's zygote."""
 
-    def __init__(self, isolation: str, workload: str, cpus: tuple[int, ...]) -> None:
+    def __init__(self, isolation: str, preload: tuple[str, ...], cpus: tuple[int, ...]) -> None:
         self.isolation = isolation
-        self.workload = workload
+        self.preload = preload
         self.cpus = cpus
         self.scratch = Path(tempfile.mkdtemp(prefix="joulegrid-"))
         self.nonce = secrets.token_hex(8)
@@ -71,7 +71,7 @@ class Supervisor:
         if self._zygote is not None and self._zygote.poll() is None:
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        arguments = [str(theirs.fileno()), self.isolation, self.workload]
+        arguments = [str(theirs.fileno()), self.isolation, ",".join(self.preload)]
         self._zygote = subprocess.Popen(
             [sys.executable, "-m", "joulegrid.actors.zygote", *arguments],
             stdin=subprocess.DEVNULL,

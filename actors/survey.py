@@ -14,8 +14,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import joulegrid
 from joulegrid.cluster import node
+from joulegrid.version import __version__
 
 _CLOCK_ASKS = 5
 _PACKAGES = ("ray", "torch", "transformers", "triton")
@@ -50,7 +50,7 @@ class Surveyor:
         """Versions and hardware of this node."""
         graphics = node.gpus()
         return {
-            "versions": {"python": platform.python_version(), "joulegrid": joulegrid.__version__}
+            "versions": {"python": platform.python_version(), "joulegrid": __version__}
             | {name: _version(name) for name in _PACKAGES},
             "driver": next((gpu.driver for gpu in graphics.gpus), None),
             "gpus": tuple(gpu.name or "unknown GPU" for gpu in graphics.gpus),

@@ -114,8 +114,8 @@ class Worker:
         missing = [name for name in self._setup.packages if find_spec(name) is None]
         if missing:
             raise PreFlightError(
-                f"{self._place.node.name}: {', '.join(missing)} is not installed there, but the workload needs it; "
-                "install it on every node: pip install 'joulegrid[pytorch]'"
+                f"{self._place.node.name}: {', '.join(missing)} is not installed there, but the study needs it; "
+                "install it on every node (torch and transformers: pip install 'joulegrid[pytorch]')"
             )
         if self._setup.witness is not None:
             self._check_store(*self._setup.witness)

@@ -1,6 +1,6 @@
 """The zygote of one lane: a small process that has the workload's modules imported and forks itself for each task.
 
-`python -m joulegrid.actors.zygote FD ISOLATION WORKLOAD`, started by the worker. It runs no tensor operation (one
+`python -m joulegrid.actors.zygote FD ISOLATION MODULE,…`, started by the worker. It runs no tensor operation (one
 parallel operation and every forked child would hang) and never opens a GPU. It is a child subreaper: whatever a task
 starts, however it detaches, stays below the zygote, where the worker finds it. When the worker dies, the socket
 closes and the zygote kills everything below it and leaves.
@@ -27,13 +27,13 @@ PR_SET_CHILD_SUBREAPER = 36
 MESSAGE_LIMIT = 65_536
 
 
-def main(fd: int, isolation: str, workload: str) -> None:
+def main(fd: int, isolation: str, modules: str) -> None:
     """Serve the worker until its end of the socket closes."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     channel = socket.socket(fileno=fd)
     wakeup = _wake_on_child()
     if isolation == "zygote":
-        _preload(workload)
+        _preload(modules.split(","))
         gc.freeze()  # the children share these objects; collecting them would copy their pages
     _send(channel, ready=os.getpid())
     while True:
@@ -85,10 +85,9 @@ def _children(pid: int) -> list[int]:
     return children
 
 
-def _preload(workload: str) -> None:
-    from joulegrid.cases.registry import workload_named
-
-    for name in workload_named(workload).preload:
+def _preload(modules: list[str]) -> None:
+    """Import what every task needs; nothing here may run a tensor operation or open a GPU."""
+    for name in ("joulegrid.actors.child", "joulegrid.cases.registry", *filter(None, modules)):
         with contextlib.suppress(ImportError):  # the task itself says what is missing, as class `import`
             importlib.import_module(name)
 

@@ -212,10 +212,12 @@ class Workload(Protocol):
     Config: type[ExperimentConfig]
     rules: tuple[Rule, ...]
     ignored: tuple[Ignored, ...]
-    preload: tuple[str, ...]
-    """Modules that the zygote imports once, so that each task's process has them ready."""
     input_fields: tuple[str, ...]
     """Dotted paths that `inputs` depends on, so that a grid resolves them once per combination."""
+
+    def preload(self, config: ExperimentConfig) -> tuple[str, ...]:
+        """Modules that the zygote imports once, so that each task's process has them ready. They only import."""
+        ...
 
     def inputs(self, config: ExperimentConfig, places: Places) -> dict[str, Input]:
         """Resolve what the experiment reads, by dotted path; `UsageError` where something is missing."""

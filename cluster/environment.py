@@ -16,9 +16,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from joulegrid import __version__
 from joulegrid.cluster import node
 from joulegrid.cluster.node import Cpu, Gpu, Limits
+from joulegrid.version import __version__
 
 _SLURM = ("SLURM_JOB_ID", "SLURM_NODELIST", "SLURM_PROCID", "SLURM_CLUSTER_NAME", "SLURM_JOB_PARTITION")
 _GIT_TIMEOUT_S = 10

@@ -97,7 +97,7 @@ def as_study(study: StudyLike | None, fields: Mapping[str, Any]) -> StudyConfig:
 
 def _only_result(study: StudyResult) -> ExperimentResult:
     from joulegrid.cluster.storage import open_store
-    from joulegrid.jobs.run_results import RunResults, read_json
+    from joulegrid.jobs.report.run_results import RunResults, read_json
 
     for result in study.iter_results():
         return result

@@ -9,8 +9,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-import joulegrid
 from joulegrid.errors import JoulegridError, UsageError
+from joulegrid.version import __version__
 
 app = typer.Typer(
     help="Run grids of LLM-efficiency experiments on Ray, and say what each one cost.",
@@ -36,7 +36,7 @@ Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to j
 @app.callback(invoke_without_command=True)
 def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        typer.echo(f"joulegrid {joulegrid.__version__}")
+        typer.echo(f"joulegrid {__version__}")
         raise typer.Exit
 
 
@@ -112,7 +112,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what this machine can measure, what is missing and what to do about it."""
-    from joulegrid.jobs.doctor import doctor_command
+    from joulegrid.jobs.doctor.doctor import doctor_command
 
     raise typer.Exit(doctor_command(store, address, cluster, as_json))
 

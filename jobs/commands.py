@@ -79,7 +79,7 @@ def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:
 
 def report_command(runs: list[str], *, write: bool, output: str | None, as_json: bool) -> None:
     """Print the table of runs; write page and figures where asked."""
-    from joulegrid.jobs.report import read_runs, report
+    from joulegrid.jobs.report.run_report import read_runs, report
 
     if as_json:
         studies = [one.study.model_dump(mode="json") for one in read_runs(runs)]
@@ -116,7 +116,7 @@ def _print_result(result: StudyResult, *, as_json: bool) -> None:
     if as_json:
         print(result.model_dump_json(indent=2))  # noqa: T201
         return
-    from joulegrid.jobs.report import read_run
-    from joulegrid.jobs.table import print_reports
+    from joulegrid.jobs.report.run_report import read_run
+    from joulegrid.jobs.report.table import print_reports
 
     print_reports([read_run(result.run)])

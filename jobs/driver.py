@@ -20,9 +20,9 @@ from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import ray_session
 from joulegrid.cluster.storage import probe
 from joulegrid.errors import StudyInterrupted, UsageError
-from joulegrid.jobs.assembly import assemble
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.progress import Display, Quiet
+from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.run import Choice, Run, open_output, open_run
 from joulegrid.jobs.schedule import Schedule, Visit
 from joulegrid.jobs.study import StudyConfig
@@ -90,6 +90,7 @@ def _work(run: Run, options: Options) -> str:
     schedule = Schedule(iter(run.order), run.study.execution, run.finished(), run.attempts())
     if not run.counts()["pending"] and not schedule.attempts:
         return "done"
+    options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
     with ray_session(options.address):
         from joulegrid.actors.pool import Pool, cluster_nodes
 
@@ -128,19 +129,19 @@ def _setup(run: Run) -> Setup:
     facts = RunFacts(
         study_name=study.study_name,
         run=run.name,
-        workload=workload.name,
+        preload=workload.preload(run.point(0).config),
         isolation=study.execution.isolation,
         study_yaml=mask(study.source) if study.source else None,
         carbon_place=study.carbon_place,
     )
-    packages = tuple(dict.fromkeys(name.split(".")[0] for name in workload.preload))
+    packages = tuple(dict.fromkeys(name.split(".")[0] for name in facts.preload))
     return Setup(facts, run.store, str(study.folder), packages, ("plan.json", run.store.get("plan.json")))
 
 
 def _finish(run: Run, options: Options) -> StudyResult:
     """Write the summary, the study's result and the report."""
-    from joulegrid.jobs.report import write_report
-    from joulegrid.jobs.summary import write_summary_parquet
+    from joulegrid.jobs.report.run_report import write_report
+    from joulegrid.jobs.report.summary import write_summary_parquet
 
     result = assemble(run.store)
     names = {"study_name": result.study_name, "study_design_hash": result.study_design_hash}

@@ -6,6 +6,7 @@ axes; a segment is the product of its axes over one base; point *i* of it is fou
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +14,11 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from joulegrid.jobs.merge import leaves
+from joulegrid.jobs.merge import leaves, nested, overlap
 from joulegrid.jsontypes import Json
+
+MAX_POINTS = 20_000_000
+"""More points than this are refused: naming them takes minutes and 8 bytes each, running them years."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,15 @@ class Segment:
 
     axes: tuple[Axis, ...]
 
-    def __len__(self) -> int:
-        return prod(len(axis.patches) for axis in self.axes)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of alternatives of each axis."""
+        return tuple(len(axis.patches) for axis in self.axes)
+
+    @property
+    def n_points(self) -> int:
+        """Number of points, refused and equivalent ones included."""
+        return prod(self.shape)
 
     def digits(self, position: int) -> tuple[int, ...]:
         """Return which patch of each axis point `position` takes; the last axis runs fastest."""
@@ -58,20 +69,29 @@ def segments(sweep: Mapping[str, Any], zips: Any, experiments: Sequence[Mapping[
     _refuse_shared_paths(axes)
     found = [Segment(tuple(axes))] if axes else []
     if experiments:
-        found.append(Segment((Axis("experiments", tuple(dict(leaves(one)) for one in experiments)),)))
+        found.append(Segment((Axis("experiments", tuple(dict(leaves(nested(one))) for one in experiments)),)))
+    n_points = sum(one.n_points for one in found)
+    if n_points > MAX_POINTS:
+        raise GrammarError(
+            f"sweep: {n_points:,} points; a study may have {MAX_POINTS:,} at most, so shorten or remove an axis"
+        )
     return found or [Segment(())]
 
 
 def _axis(name: str, values: Any) -> Axis:
     if not isinstance(values, list):
-        raise GrammarError(f"sweep.{name}: given {values!r}; give a list of values, e.g. [{values!r}]")
+        example = f"[{shown(values)}]"
+        if isinstance(values, Mapping) and values:
+            example = f"{name}.{next(leaves(values))[0]}: [ … ], one dotted path for each axis"
+        raise GrammarError(f"sweep.{name}: given {shown(values)}; give a list of values, e.g. {example}")
     if not values:
         raise GrammarError(f"sweep.{name}: the list is empty; give at least one value or remove the axis")
     if all(isinstance(value, Mapping) for value in values):
         return Axis(name, tuple(patch for value in values for patch in _small_grid(value)))
     if any(isinstance(value, Mapping) for value in values):
         raise GrammarError(
-            f"sweep.{name}: mixes mappings with plain values; a group has mappings only ({{}} is the baseline)"
+            f"sweep.{name}: mixes mappings with plain values; a group has a free name and mappings only, "
+            f"e.g. {name.rpartition('.')[2]}_choice: [{{}}, {{{name}: …}}] ({{}} is the baseline)"
         )
     return Axis(name, tuple({name: value} for value in values))
 
@@ -83,10 +103,12 @@ def is_group(axis: Axis) -> bool:
 
 def _small_grid(entry: Mapping[str, Any]) -> list[dict[str, Json]]:
     """Expand one entry of a group: a list in it is an axis of its own."""
-    flat = dict(leaves(entry))
+    flat = dict(leaves(nested(entry)))
     if any(value == [] for value in flat.values()):
-        raise GrammarError(f"sweep: the entry {dict(entry)!r} has an empty list; give at least one value")
+        raise GrammarError(f"sweep: the entry {shown(dict(entry))} has an empty list; give at least one value")
     choices = [value if isinstance(value, list) else [value] for value in flat.values()]
+    if prod(map(len, choices)) > MAX_POINTS:
+        raise GrammarError(f"sweep: one entry of a group has {prod(map(len, choices)):,} points; shorten its lists")
     return [dict(zip(flat, choice, strict=True)) for choice in product(*choices)]
 
 
@@ -96,8 +118,12 @@ def _zip_axes(zips: Any) -> list[Axis]:
 
 
 def _zip_axis(name: str, group: Any) -> Axis:
-    if not isinstance(group, Mapping) or not all(isinstance(values, list) for values in group.values()):
-        raise GrammarError("zip: give a mapping of dotted paths to lists of equal length (or a list of such mappings)")
+    group = dict(leaves(nested(group))) if isinstance(group, Mapping) else group
+    if not isinstance(group, dict) or not all(isinstance(values, list) for values in group.values()):
+        raise GrammarError(
+            f"zip: given {shown(group)}; give a mapping of dotted paths to lists of equal length "
+            "(or a list of such mappings)"
+        )
     lengths = {path: len(values) for path, values in group.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{path} has {length}" for path, length in lengths.items())
@@ -112,11 +138,13 @@ def _refuse_shared_paths(axes: Sequence[Axis]) -> None:
     owner: dict[str, str] = {}
     for axis in axes:
         for path in axis.paths:
-            rival = next((other for other in owner if _overlap(path, other)), None)
+            rival = next((other for other in owner if overlap(path, other)), None)
             if rival is not None:
                 raise GrammarError(f"{path}: set by two axes, {owner[rival]!r} and {axis.name!r}; one path, one axis")
         owner |= dict.fromkeys(axis.paths, axis.name)
 
 
-def _overlap(one: str, other: str) -> bool:
-    return one == other or one.startswith(other + ".") or other.startswith(one + ".")
+def shown(value: Json, limit: int = 80) -> str:
+    """Say a value as YAML writes it, in one line, shortened."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from joulegrid.cases.registry import workload_named
 from joulegrid.cluster.power.sources import PowerConfig
 from joulegrid.errors import UsageError
-from joulegrid.jobs.merge import deep_merge, nested
+from joulegrid.jobs.merge import deep_merge, nested, sections
 from joulegrid.jobs.schema import explain_all, typed, unknown_in, unknown_key
-from joulegrid.jobs.study import StudyConfig, unknown_study_keys
+from joulegrid.jobs.study import SECTIONS, StudyConfig, collected, power_section, unknown_keys
 from joulegrid.jobs.yamlfile import parse, read_mapping, read_with_base
 
 
@@ -27,7 +28,7 @@ class Overrides:
     sets: tuple[str, ...] = ()
     """`a.b=1`, typed by the schema."""
     sweeps: tuple[str, ...] = ()
-    """`a.b=1,2`: a further axis."""
+    """`a.b=1,2`: a further axis, or other values for an axis of the file."""
     execution: Mapping[str, Any] | None = None
     """Fields of `execution:` given as flags."""
     output: str | None = None
@@ -74,7 +75,7 @@ def read_user_config() -> UserConfig:
     try:
         return UserConfig.model_validate(mapping)
     except ValidationError as error:
-        raise UsageError(f"{path}:\n" + "\n".join(explain_all(error))) from error
+        raise UsageError(f"{path}:\n" + "\n".join(explain_all(StudyConfig, error))) from error
 
 
 def load_study(
@@ -83,11 +84,11 @@ def load_study(
     """Read a YAML study with its bases, fields, overrides and the user's defaults; `UsageError` names every fault."""
     file = Path(path).expanduser()
     if not file.is_file():
-        what = "is a folder" if file.is_dir() else "does not exist"
+        what = "is a folder" if file.is_dir() else "is not a plain file" if file.exists() else "does not exist"
         raise UsageError(f"{file} {what}; give the path of a study in YAML, e.g. studies/quickstart.yaml")
-    mapping = read_with_base(file, "study")
+    mapping = read_with_base(file.resolve(), "study")
     mapping.setdefault("study_name", _name_from(file))
-    mapping |= fields or {}
+    mapping = with_fields(mapping, fields or {})
     return make_study(mapping, overrides, folder=file.resolve().parent, source=file.read_text(encoding="utf-8"))
 
 
@@ -99,57 +100,80 @@ def make_study(
     source: str | None = None,
 ) -> StudyConfig:
     """Validate a study given as a mapping; see `load_study`."""
-    values = _overridden(dict(mapping), overrides or Overrides())
-    values = _with_user_defaults(values, read_user_config())
-    problems = unknown_study_keys(values)
-    values |= {"folder": folder or Path.cwd()}
-    values |= {"source": source if source is not None else yaml.safe_dump(dict(mapping), sort_keys=False)}
+    values = _with_user_defaults(_overridden(sections(mapping), overrides or Overrides()), read_user_config())
+    given = collected(values)
+    problems = unknown_keys(given)
+    given |= {"folder": folder or Path.cwd()}
+    given |= {"source": source if source is not None else yaml.safe_dump(_plain(mapping), sort_keys=False)}
     try:
-        study = StudyConfig.model_validate(_without_unknown(values) if problems else values)
+        study = StudyConfig.model_validate(given)
     except ValidationError as error:
-        raise UsageError("\n".join([*problems, *explain_all(error)])) from error
+        problems += [one for one in explain_all(StudyConfig, error) if not one.endswith(": unknown key")]
     except UsageError as error:
-        raise UsageError("\n".join([*problems, str(error)])) from error
+        problems += str(error).splitlines()
     if problems:
-        raise UsageError("\n".join(problems))
+        raise UsageError("\n".join(dict.fromkeys(problems)))
     return study
 
 
-def _without_unknown(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in ("execution", "power")}
+def with_fields(mapping: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace fields of a study by others; a dotted name replaces just what it names."""
+    dotted = {name: value for name, value in fields.items() if "." in name}
+    plain = {name: value for name, value in fields.items() if name not in dotted}
+    return deep_merge({**mapping, **plain}, nested(dotted))
+
+
+def _plain(mapping: Mapping[str, Any]) -> Any:
+    """What YAML can write: tuples, paths and the like become lists and texts."""
+    return json.loads(json.dumps(dict(mapping), default=str))
 
 
 def _name_from(file: Path) -> str:
-    return "".join(char if char.isalnum() or char in "._-" else "-" for char in file.stem).strip("-._") or "study"
+    safe = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in file.stem)
+    return safe.strip("-._")[:80] or "study"
 
 
 def _with_user_defaults(values: dict[str, Any], user: UserConfig) -> dict[str, Any]:
     if user.output is not None:
         values.setdefault("output", user.output)
     if user.power is not None:
-        power = user.power if isinstance(user.power, str) else user.power.model_dump()
-        values.setdefault("power", power)
+        own = {"source": user.power} if isinstance(user.power, str) else user.power.model_dump(exclude_unset=True)
+        values["power"] = _over(own, power_section(values.get("power")))
     if user.carbon.place is not None:
         values.setdefault("carbon_place", user.carbon.place)
     return values
 
 
+def _over(below: Mapping[str, Any], above: Any) -> Any:
+    """Merge a section over defaults; what is no mapping is left alone, so that it is complained of."""
+    return deep_merge(below, above) if isinstance(above, Mapping) else above
+
+
 def _overridden(values: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
-    flags = {"output": overrides.output, "power": overrides.power}
-    values |= {name: value for name, value in flags.items() if value is not None}
+    if overrides.output is not None:
+        values["output"] = overrides.output
+    if overrides.power is not None:
+        section = power_section(values.get("power"))
+        values["power"] = {**(section if isinstance(section, Mapping) else {}), "source": overrides.power}
     if overrides.execution:
-        values["execution"] = {**(values.get("execution") or {}), **overrides.execution}
+        values["execution"] = _added(values.get("execution"), overrides.execution)
     for text in overrides.sets:
         path, value = _assignment("--set", text, "a.b=1")
         values = deep_merge(values, nested({path: _typed(values, path, parse(value, f"--set {path}"), value)}))
-    axes = {}
+    axes: dict[str, list[Any]] = {}
     for text in overrides.sweeps:
         path, value = _assignment("--sweep", text, "a.b=1,2")
-        items = _split(value, path)
-        axes[path] = [_typed(values, path, parsed, raw) for parsed, raw in items]
+        if path in axes:
+            raise UsageError(f"--sweep {path} is given twice; list all its values once: --sweep {path}=1,2")
+        axes[path] = [_typed(values, path, parsed, raw) for parsed, raw in _split(value, path)]
     if axes:
-        values["sweep"] = {**(values.get("sweep") or {}), **axes}
+        values["sweep"] = _added(values.get("sweep"), axes)
     return values
+
+
+def _added(section: Any, more: Mapping[str, Any]) -> Any:
+    """Add keys to a section; what is no mapping is left alone, so that it is complained of."""
+    return {**section, **more} if isinstance(section, Mapping) else more if section is None else section
 
 
 def _assignment(flag: str, text: str, example: str) -> tuple[str, str]:
@@ -168,6 +192,6 @@ def _split(value: str, path: str) -> Sequence[tuple[Any, str]]:
 
 
 def _typed(values: Mapping[str, Any], path: str, parsed: Any, text: str) -> Any:
-    if path.split(".")[0] in StudyConfig.model_fields:
+    if path.split(".")[0] in SECTIONS:
         return typed(StudyConfig, path, parsed, text)
     return typed(workload_named(values.get("workload", "inference")).Config, path, parsed, text)

@@ -1,12 +1,15 @@
-"""Nested mappings by dotted path: read, set, merge, list. Pure."""
+"""Nested mappings by dotted path: merge, list, look up. Pure; a dot in a key is a path at every depth."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from joulegrid.errors import UsageError
 from joulegrid.jsontypes import Json, JsonMap
 
+GRAMMAR = ("sweep", "zip", "experiments")
+"""Sections of a study whose keys are paths, not sections."""
 _MISSING = object()
 
 
@@ -21,16 +24,38 @@ def deep_merge(below: JsonMap, above: JsonMap) -> dict[str, Any]:
 
 
 def nested(patch: JsonMap) -> dict[str, Any]:
-    """Turn `{"a.b": 1}` into `{"a": {"b": 1}}`; a value that is a mapping stays one."""
+    """Turn `{"a.b": 1, "a": {"c": 2}}` into `{"a": {"b": 1, "c": 2}}`; `UsageError` where a path is given twice."""
     result: dict[str, Any] = {}
     for path, value in patch.items():
-        *parents, leaf = path.split(".")
-        place = result
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        both = isinstance(value, Mapping) and isinstance(place.get(leaf), dict)
-        place[leaf] = deep_merge(place[leaf], value) if both else value
+        inner: Any = nested(value) if isinstance(value, Mapping) else value
+        for name in reversed(str(path).split(".")):
+            inner = {name: inner}
+        _join(result, inner)
     return result
+
+
+def sections(study: JsonMap) -> dict[str, Any]:
+    """Nest the dotted keys of a study's top level; a sweep's own keys stay dotted, because there they are paths."""
+    kept = {name: _text_keys(value) for name, value in study.items() if name in GRAMMAR}
+    for path in study:
+        head, dot, rest = str(path).partition(".")
+        if dot and head in GRAMMAR:
+            raise UsageError(f"{path}: write `{head}:` once, and {rest!r} as a key below it")
+    return {**nested({name: value for name, value in study.items() if name not in GRAMMAR}), **kept}
+
+
+def _text_keys(section: Any) -> Any:
+    return {str(name): value for name, value in section.items()} if isinstance(section, Mapping) else section
+
+
+def _join(place: dict[str, Any], more: Mapping[str, Any], prefix: str = "") -> None:
+    for name, value in more.items():
+        if name not in place:
+            place[name] = value
+        elif isinstance(place[name], dict) and isinstance(value, dict):
+            _join(place[name], value, f"{prefix}{name}.")
+        else:
+            raise UsageError(f"{prefix}{name}: given twice, once in each way of writing it; keep one of them")
 
 
 def leaves(mapping: JsonMap, prefix: str = "") -> Iterator[tuple[str, Json]]:
@@ -51,3 +76,13 @@ def lookup(mapping: JsonMap, path: str, default: Json = None) -> Json:
         if value is _MISSING:
             return default
     return value
+
+
+def within(path: str, section: str) -> bool:
+    """Whether a dotted path is the section itself or lies in it; everything lies in the section `""`."""
+    return not section or path == section or path.startswith(section + ".")
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether setting one dotted path can change what stands at the other."""
+    return within(one, other) or within(other, one)

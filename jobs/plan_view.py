@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from joulegrid.jobs.estimate import cost_of, duration_words
-from joulegrid.jobs.order import Order
-from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.plan import REASONS_SHOWN, Plan
 from joulegrid.jsontypes import Json
 
 
@@ -43,12 +43,21 @@ def plan_text(plan: Plan, *, points: bool = False) -> str:
         f"least time   {duration_words(cost.least_seconds)} on one lane (windows and gaps; loading comes on top)",
         f"memory       {_memory(cost.memory_bytes)}",
     ]
-    note = Order(execution.cycle_order, len(plan), execution.n_cycles, 0).note
-    lines += [f"note         {note}"] if note else []
-    lines += [f"skipped      {one.count:,} × {one.reason} (e.g. {one.example})" for one in plan.skipped]
+    lines += [f"note         {note}" for note in _notes(plan)]
+    lines += [f"skipped      {one.count:,} × {one.reason} (e.g. {one.example})" for one in plan.skipped[:REASONS_SHOWN]]
+    if len(plan.skipped) > REASONS_SHOWN:
+        lines += [f"skipped      … for {len(plan.skipped) - REASONS_SHOWN:,} further reasons (all of them: --json)"]
     if points:
         lines += ["", *(f"{index:>7}  {label}" for index, label in plan.point_labels())]
     return "\n".join(lines)
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    if plan.order.note:
+        yield plan.order.note
+    limit = plan.study.execution.max_experiments
+    if limit is not None and len(plan) > limit:
+        yield f"more than execution.max_experiments = {limit:,}: `run` refuses this plan"
 
 
 def _of(plan: Plan) -> str:

@@ -92,9 +92,12 @@ class Schedule:
         if last is None:
             return None
         index, cycle, ended_s = last
-        between = self.execution.config_gap_seconds if visit.index != index else 0.0
-        across = self.execution.cycle_gap_seconds if visit.cycle != cycle else 0.0
-        gap_s = max(between, across)
-        if gap_s == 0.0:
-            return None
-        return Rest(ended_s + gap_s, "cycle gap" if across >= between else "gap")
+        gap_s, why = gap(self.execution, (index, cycle), (visit.index, visit.cycle))
+        return Rest(ended_s + gap_s, why) if gap_s else None
+
+
+def gap(execution: ExecutionConfig, before: tuple[int, int], after: tuple[int, int]) -> tuple[float, str]:
+    """Return the seconds that a lane rests between two visits (experiment, cycle), and what they are called."""
+    between = execution.config_gap_seconds if after[0] != before[0] else 0.0
+    across = execution.cycle_gap_seconds if after[1] != before[1] else 0.0
+    return max(between, across), "cycle gap" if across >= between else "gap"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
+from joulegrid.jobs.grid import shown
 from joulegrid.jobs.merge import leaves
 from joulegrid.jsontypes import Json, JsonMap
+
+_DOORS = ("_as_workload", "_path_alone")
+"""Validators that only change the form of what is given."""
 
 
 def models_in(annotation: object) -> list[type[BaseModel]]:
@@ -50,9 +55,19 @@ def unknown_in(model: type[BaseModel], mapping: JsonMap) -> list[str]:
     return [path for path, _ in leaves(mapping) if field_at(model, path) is None]
 
 
-def unknown_key(path: str, candidates: Iterator[str] | list[str], where: str = "") -> str:
+def checked_together(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted paths of the sections whose fields are checked against each other by a validator."""
+    if any(name not in _DOORS for name in model.__pydantic_decorators__.model_validators):
+        yield prefix.rstrip(".")
+    for name, field in model.model_fields.items():
+        for inner in models_in(field.annotation):
+            yield from checked_together(inner, f"{prefix}{name}.")
+
+
+def unknown_key(path: str, candidates: Iterable[str], where: str = "") -> str:
     """Say that a key is unknown, with the nearest valid name."""
     names = sorted(set(candidates))
+    path = path or "''"
     leaf = path.rsplit(".", 1)[-1]
     near = difflib.get_close_matches(path, names, n=1, cutoff=0.6)
     near = near or [
@@ -83,25 +98,67 @@ def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, Json]:
     return found
 
 
-def error_path(error: Mapping[str, Any]) -> str:
-    """Return the dotted path of one pydantic error, without the names of union members."""
-    return ".".join(str(part) for part in error["loc"] if isinstance(part, int) or str(part).isidentifier())
+def explained(model: type[BaseModel], error: ValidationError) -> list[tuple[str, str]]:
+    """Return (dotted path, what was given and what is allowed) of each error of a failed validation.
+
+    Where a field takes either a plain value or a section, only the complaints about the given form are kept.
+    """
+    found: dict[str, list[ErrorDetails]] = {}
+    for one in error.errors(include_url=False):
+        found.setdefault(error_path(model, one["loc"]), []).append(one)
+    told = []
+    for path, several in found.items():
+        below = any(other.startswith(path + ".") for other in found)
+        kept = [one for one in several if not (one["type"].endswith("_type") and (below or len(several) > 1))]
+        told += [(path, _explain(path, one)) for one in kept or ([] if below else several[:1])]
+    return told
 
 
-def explain(error: Mapping[str, Any]) -> str:
-    """Say what was given and what is allowed, in one line."""
-    path = error_path(error) or "study"
-    if error["type"] == "missing":
+def explain_all(model: type[BaseModel], error: ValidationError) -> list[str]:
+    """Explain each error of a failed validation in one line."""
+    return [message for _, message in explained(model, error)]
+
+
+def error_path(model: type[BaseModel], loc: Sequence[int | str]) -> str:
+    """Return the dotted path of one pydantic error, without the names of union members and validators."""
+    path = ""
+    for number, part in enumerate(loc):
+        step = f"{path}.{part}" if path else str(part)
+        if "[" in str(part):  # `list[any]`, `[key]`: pydantic's own words
+            continue
+        if field_at(model, step) is not None or isinstance(part, int) or number == 0:
+            path = step
+    return path
+
+
+def _explain(path: str, error: ErrorDetails) -> str:
+    path = path or "study"
+    kind, message = error["type"], str(error["msg"]).removeprefix("Value error, ")
+    if kind == "missing":
         return f"{path}: missing; it has no default, so give a value"
-    if error["type"] == "extra_forbidden":
-        return f"{path}: unknown key"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{path}: given {error['input']!r}; {message[:1].lower()}{message[1:]}"
+    if kind == "extra_forbidden":
+        return f"{'.'.join(map(str, error['loc']))}: unknown key"
+    if kind in ("model_type", "model_attributes_type", "dict_type", "dataclass_type"):
+        message = "give a mapping of keys to values"
+    if kind in ("list_type", "tuple_type"):
+        message = f"give a list, e.g. [{shown(error['input'])}]"
+    message = message.removeprefix(f"{path.rpartition('.')[2]}: ")
+    if kind != "value_error":
+        message = message.replace("Input should be", "it should be", 1)
+        message = message[:1].lower() + message[1:]
+    return f"{path}: given {shown(error['input'])}; {message}"
 
 
-def explain_all(error: ValidationError) -> list[str]:
-    """Explain each error of a failed validation."""
-    return [explain(dict(one)) for one in error.errors(include_url=False)]
+def coerced(model: type[BaseModel], path: str, value: Json) -> Json:
+    """Return a value as the type of the field at `path` would store it in JSON; unchanged where it does not fit."""
+    field = field_at(model, path)
+    if field is None or is_open(field.annotation):
+        return value
+    adapter: TypeAdapter[Any] = TypeAdapter(field.annotation or Any)
+    try:
+        return adapter.dump_python(adapter.validate_python(value), mode="json")
+    except ValidationError:
+        return value
 
 
 def typed(model: type[BaseModel], path: str, parsed: Json, text: str) -> Json:

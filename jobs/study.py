@@ -13,7 +13,7 @@ from joulegrid.cases.registry import workload_named
 from joulegrid.cluster.power.sources import PowerConfig
 from joulegrid.errors import UsageError
 from joulegrid.jobs.grid import Axis, GrammarError, Segment, is_group, segments
-from joulegrid.jobs.merge import leaves, nested
+from joulegrid.jobs.merge import deep_merge, sections
 from joulegrid.jobs.schema import field_at, known_paths, unknown_in, unknown_key
 
 _ORDER_ALIASES = {"interleave": "interleaved", "shuffle": "shuffled", "reverse": "reversed", "williams": "latin_square"}
@@ -35,11 +35,11 @@ class ExecutionConfig(Section):
     second cycle backwards; `latin_square` Williams' design, where every experiment follows every other as often."""
     shuffle_seed: int | None = None
     """Seed of `shuffled`; `null` derives it from the design, so that the same study has the same order."""
-    experiment_timeout_seconds: float | None = Field(default=600.0, gt=0)
+    experiment_timeout_seconds: float | None = Field(default=600.0, gt=0, allow_inf_nan=False)
     """A task that takes longer is killed with all its processes; `null` never kills."""
-    config_gap_seconds: float = Field(default=0.0, ge=0)
+    config_gap_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Idle time on a lane between two different experiments, for the device to cool."""
-    cycle_gap_seconds: float = Field(default=0.0, ge=0)
+    cycle_gap_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Idle time on a lane when it enters another cycle; the longer of both gaps holds."""
     confirm_above: int = Field(default=100, ge=0)
     """With more tasks than this, `run` shows count and time and asks first."""
@@ -87,25 +87,14 @@ class StudyConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _collect(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping):
-            return values
-        own = {name: value for name, value in values.items() if name in cls.model_fields}
-        shared = nested({name: value for name, value in values.items() if name not in cls.model_fields})
-        if isinstance(own.get("power"), str | bool | type(None)) and "power" in own:
-            own["power"] = {"source": own["power"] or "none"}
-        return {**own, "experiment": {**own.get("experiment", {}), **shared}}
+        return collected(values, tuple(cls.model_fields)) if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
     def _refuse_unknown_keys(self) -> StudyConfig:
-        problems = list(self._unknown_keys())
+        problems = list(unknown_in_experiments(self.experiment, self.segments()))
         if problems:
             raise UsageError("\n".join(problems))
         return self
-
-    @property
-    def config_class(self) -> type[ExperimentConfig]:
-        """The experiment class of the study's workload."""
-        return workload_named(self.experiment.get("workload", "inference")).Config
 
     def segments(self) -> list[Segment]:
         """Return the axes of the study; `UsageError` where the sweep contradicts itself."""
@@ -114,35 +103,95 @@ class StudyConfig(BaseModel):
         except GrammarError as error:
             raise UsageError(str(error)) from error
 
-    def _unknown_keys(self) -> Iterator[str]:
-        model = self.config_class
-        candidates = [*known_paths(model), *known_paths(StudyConfig)]
-        candidates = [name for name in candidates if not name.startswith(("experiment.", "source", "folder"))]
-        for path in unknown_in(model, self.experiment):
-            yield unknown_key(path, candidates)
-        for segment in self.segments():
-            for axis in segment.axes:
-                yield from _axis_problems(model, axis)
+
+SECTIONS = tuple(name for name in StudyConfig.model_fields if name not in ("folder", "source"))
+"""What may stand at the top level of a study file beside the fields of its experiments."""
+_HIDDEN = ("experiment",)
+
+
+def collected(values: Mapping[str, Any], own: tuple[str, ...] = SECTIONS) -> dict[str, Any]:
+    """Sort a study's top level into its own sections and `experiment`; dotted keys become nested."""
+    nested_values = sections(values)
+    found = {name: value for name, value in nested_values.items() if name in own}
+    shared = {name: value for name, value in nested_values.items() if name not in own}
+    if "power" in found:
+        found["power"] = power_section(found["power"])
+    within = found.get("experiment", {})
+    if isinstance(within, Mapping):
+        found["experiment"] = deep_merge(within, shared)
+    return found
+
+
+def power_section(given: Any) -> Any:
+    """A plain word is the source; `null` says nothing."""
+    if given is None:
+        return {}
+    if given is False or given in ("off", "no"):
+        return {"source": "none"}
+    return {"source": given} if isinstance(given, str) else given
+
+
+def unknown_keys(given: Mapping[str, Any]) -> list[str]:
+    """Explain every unknown key of a collected study at once, each with the nearest name; `UsageError` never."""
+    problems = [*_unknown_in_section("execution", ExecutionConfig, given)]
+    problems += _unknown_in_section("power", PowerConfig, given)
+    shared = given.get("experiment")
+    try:
+        found = segments(*(_or_none(given, name, kinds) for name, kinds in _GRAMMAR_KINDS.items()))
+    except (GrammarError, UsageError) as error:
+        found = []
+        problems.append(str(error))
+    try:
+        problems += unknown_in_experiments(shared if isinstance(shared, Mapping) else {}, found)
+    except UsageError as error:  # an unknown workload: nobody can say which fields it has
+        problems.append(str(error))
+    return problems
+
+
+_GRAMMAR_KINDS: dict[str, tuple[type, ...]] = {"sweep": (dict,), "zip": (dict, list), "experiments": (list,)}
+
+
+def _or_none(given: Mapping[str, Any], name: str, kinds: tuple[type, ...]) -> Any:
+    """The section, where it has the form that it should have; pydantic complains of any other."""
+    value = given.get(name)
+    if name == "experiments" and isinstance(value, list):
+        return [one for one in value if isinstance(one, Mapping)]
+    return value if isinstance(value, kinds) else {} if name == "sweep" else None
+
+
+def unknown_in_experiments(shared: Mapping[str, Any], found: list[Segment]) -> Iterator[str]:
+    """Yield a line for each key of the shared fields and of the axes that the study's workload does not know."""
+    model = workload_named(shared.get("workload", "inference")).Config
+    candidates = [name for name in (*known_paths(model), *_own_paths()) if name not in _HIDDEN]
+    for path in unknown_in(model, shared):
+        yield unknown_key(path, candidates)
+    for segment in found:
+        for axis in segment.axes:
+            yield from _axis_problems(model, axis)
+
+
+def _own_paths() -> Iterator[str]:
+    return (path for path in known_paths(StudyConfig) if path.partition(".")[0] in SECTIONS)
 
 
 def _axis_problems(model: type[ExperimentConfig], axis: Axis) -> Iterator[str]:
     where = "experiments: " if axis.name == "experiments" else "zip: " if axis.name.startswith("zip") else "sweep: "
-    if is_group(axis) and where == "sweep: " and field_at(model, axis.name) is not None:
+    names = (*known_paths(model), *SECTIONS)
+    if where == "sweep: " and is_group(axis) and (axis.name in names or field_at(model, axis.name) is not None):
         yield f"sweep: the group {axis.name!r} has the name of a field; give the group a free name or list plain values"
     for path in axis.paths:
-        if field_at(model, path) is None:
+        if path.partition(".")[0] in SECTIONS and field_at(model, path) is None:
+            yield f"{where}{path}: belongs to the study, not to its experiments; only their fields can vary"
+        elif field_at(model, path) is None:
             yield unknown_key(path, list(known_paths(model)), where)
         if path == "workload":
             yield f"{where}workload: one study has one workload; write one study for each"
 
 
-def unknown_study_keys(mapping: Mapping[str, Any]) -> list[str]:
-    """Explain every unknown key below `execution:` and `power:`; pydantic alone would not name the nearest."""
-    problems = []
-    for section, model in (("execution", ExecutionConfig), ("power", PowerConfig)):
-        inner = mapping.get(section)
-        if isinstance(inner, Mapping):
-            names = [f"{section}.{name}" for name in known_paths(model)]
-            unknown = [path for path, _ in leaves(inner) if field_at(model, path) is None]
-            problems += [unknown_key(f"{section}.{path}", names) for path in unknown]
-    return problems
+def _unknown_in_section(section: str, model: type[BaseModel], given: Mapping[str, Any]) -> Iterator[str]:
+    """Pydantic alone would not name the nearest key."""
+    inner = given.get(section)
+    if isinstance(inner, Mapping):
+        names = [f"{section}.{name}" for name in known_paths(model)]
+        for path in unknown_in(model, inner):
+            yield unknown_key(f"{section}.{path}", names)

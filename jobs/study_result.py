@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from joulegrid.cluster.power.energy import Provenance, Scope, Source
-from joulegrid.jobs.summary import SummaryRow
+from joulegrid.jobs.report.summary import SummaryRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ class StudyResult(Part):
         Damaged results and failures that left no file are not among them.
         """
         from joulegrid.cluster.storage import open_store
-        from joulegrid.jobs.run_results import RunResults, read_json
+        from joulegrid.jobs.report.run_results import RunResults, read_json
 
         found = RunResults(open_store(self.run))
         yield from (located.result for located in found.done())

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import re
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from joulegrid.errors import UsageError
-from joulegrid.jobs.merge import deep_merge
+from joulegrid.jobs.merge import deep_merge, sections
+
+MAX_VALUES = 1_000_000
+MAX_DEPTH = 100
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, except that a key may stand only once in a mapping."""
+    """PyYAML's safe loader with unique keys, and with YAML 1.2's plain scalars.
+
+    So `1e-3` is a number, `no` (Norway) and `2024-01-31` are texts, and only `true` and `false` are truth values.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        self.flatten_mapping(node)
+        own = [key_node for key_node, _ in node.value if key_node.tag != "tag:yaml.org,2002:merge"]
         seen: set[Hashable] = set()
-        for key_node, _ in node.value:
+        for key_node in own:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a plain value", key_node.start_mark)
@@ -30,38 +38,84 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_FLOAT = r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+_PLAIN = {
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+", "-+0123456789"),
+    "float": (rf"{_FLOAT}|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
+}
+"""What a plain scalar is (YAML 1.2, 10.3.2, but leading zeros and octals stay texts); the rest as in PyYAML."""
+
+
+def _yaml_1_2_scalars() -> None:
+    replaced = {f"tag:yaml.org,2002:{kind}" for kind in (*_PLAIN, "timestamp")}
+    _Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in replaced]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    for kind, (pattern, first) in _PLAIN.items():
+        _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"({pattern})$"), list(first))
+
+
+_yaml_1_2_scalars()
+
+
 def parse(text: str, where: str) -> Any:
     """Parse YAML text; `UsageError` with line and column where it is none."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
-    except yaml.YAMLError as error:
-        raise UsageError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+        _refuse_unusable(value)
+        return value
+    except RecursionError as error:
+        raise UsageError(f"{where}: nested too deeply; a study needs a few levels only") from error
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        told = " ".join(str(error).split()).replace('in "<unicode string>", ', "in ")
+        raise UsageError(f"{where}: not valid YAML: {told}") from error
+
+
+def _refuse_unusable(value: Any) -> None:
+    """Aliases (`*name`) can make a small text endless; count what they stand for, down to a depth of 100."""
+    front, n_values, depth = [value], 0, 0
+    while front:
+        n_values, depth = n_values + len(front), depth + 1
+        if n_values > MAX_VALUES or depth > MAX_DEPTH:
+            raise ValueError(f"more than {MAX_VALUES:,} values or {MAX_DEPTH} levels; aliases may refer to themselves")
+        if any(isinstance(one, str) and _SURROGATE.search(one) for one in front):
+            raise ValueError("half of a UTF-16 pair (\\ud800 to \\udfff) is no text; write the character itself")
+        front = [inner for one in front if isinstance(one, dict | list) for inner in _inside(one)]
+
+
+def _inside(value: dict[Any, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def read_mapping(path: Path, what: str) -> dict[str, Any]:
     """Read a file that holds one mapping."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a NUL in the path
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise UsageError(f"{what}: cannot read {path}: {reason}; give the path of a YAML file") from error
     value = parse(text, str(path))
     if not isinstance(value, dict):
-        found = "nothing" if value is None else type(value).__name__
-        raise UsageError(f"{path}: a {what} is a mapping of keys to values, found {found}")
+        found = {"NoneType": "nothing", "str": "text", "int": "a number"}.get(
+            type(value).__name__, f"a {type(value).__name__}"
+        )
+        raise UsageError(f"{path}: found {found}; a {what} is a mapping of keys to values, e.g. `model: tiny-lm`")
     return {str(key): inner for key, inner in value.items()}
 
 
 def read_with_base(path: Path, what: str, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Read a mapping and deep-merge it over the file that its key `base` names, relative to its own folder."""
-    path = path.resolve()
     if path in seen:
         chain = " → ".join(one.name for one in (*seen, path))
         raise UsageError(f"base: {chain} is a loop; a study cannot be its own base")
-    mapping = read_mapping(path, what)
+    mapping = sections(read_mapping(path, what))
     base = mapping.pop("base", None)
     if base is None:
         return mapping
     if not isinstance(base, str):
         raise UsageError(f"{path}: base: given {base!r}; give the name of one file beside the study")
-    return deep_merge(read_with_base(path.parent / base, "base", (*seen, path)), mapping)
+    if not base.strip() or "\0" in base:
+        raise UsageError(f"{path}: base: given {base!r}; give the name of one file beside the study")
+    return deep_merge(read_with_base((path.parent / base).resolve(), "base", (*seen, path)), mapping)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from joulegrid.version import __version__
+
 if TYPE_CHECKING:
     from joulegrid.actors.result import ExperimentResult as ExperimentResult
     from joulegrid.cases.contract import ExperimentConfig as ExperimentConfig
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from joulegrid.jobs.study import StudyConfig as StudyConfig
     from joulegrid.jobs.study_result import StudyResult as StudyResult
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "ExecutionConfig": "joulegrid.jobs.study",

@@ -20,7 +20,7 @@ def copy_checkout(target: Path, version: str | None = None) -> Path:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
     if version is not None:
-        _set_version(target / "joulegrid" / "__init__.py", version)
+        _set_version(target / "joulegrid" / "version.py", version)
     return target
 
 

@@ -90,7 +90,7 @@ def test_transformers_is_not_led_astray_by_the_folder_kernels(tmp_path: Path) ->
     command = [sys.executable, "-c", COLLISION, str(ROOT)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    model, theirs, ours = done.stdout.split()
+    model, theirs, ours = done.stdout.splitlines()
     assert model.startswith("transformers.")
     assert "site-packages" in theirs
     assert Path(ours).samefile(ROOT / "kernels" / "device.py")

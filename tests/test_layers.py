@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "actors": {"cases", "kernels", "cluster"},
     "jobs": {"actors", "cases", "kernels", "cluster"},
 }
-COMMON = {"errors", "jsontypes"}
+COMMON = {"errors", "jsontypes", "version"}
 HEAVY = {"torch", "transformers", "ray", "pyarrow", "boto3", "botocore", "matplotlib"}
 
 
@@ -99,7 +99,7 @@ def test_the_folders_have_no_init_file() -> None:
     assert [name_of(path) for path in sources() if path.name == "__init__.py"] == []
 
 
-def test_errors_and_json_types_stand_below_everything() -> None:
+def test_errors_json_types_and_version_stand_below_everything() -> None:
     for module in COMMON:
         names = imported(ROOT / "joulegrid" / f"{module}.py")
         assert [name for name in names if name.startswith("joulegrid")] == []

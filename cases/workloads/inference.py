@@ -28,6 +28,21 @@ _BYTES_A_TOKEN = 2
 """Text bytes assumed for one token in an estimate; with tiny-lm the manual takes 2.5, larger vocabularies more."""
 
 
+PRELOAD = (
+    "torch",
+    "safetensors.torch",
+    "transformers",
+    "transformers.generation.utils",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama",
+    "joulegrid.cases.workloads.generation",
+    "joulegrid.cases.workloads.inference_metrics",
+    "joulegrid.cases.workloads.inference_passes",
+)
+"""What `transformers` imports lazily while a model loads and generates; found by comparing `sys.modules`."""
+
+
 class Inference:
     """Generate text with a model (`InferenceConfig`)."""
 
@@ -37,18 +52,10 @@ class Inference:
     rules: tuple[Rule, ...] = RULES
     ignored: tuple[Ignored, ...] = IGNORED
     input_fields: tuple[str, ...] = ("model", "pytorch.prompts", "pytorch.n_prompts", "pytorch.batch_size")
-    preload: tuple[str, ...] = (
-        "torch",
-        "safetensors.torch",
-        "transformers",
-        "transformers.generation.utils",
-        "transformers.models.auto.modeling_auto",
-        "transformers.models.auto.tokenization_auto",
-        "transformers.models.llama.modeling_llama",
-        "joulegrid.cases.workloads.generation",
-        "joulegrid.cases.workloads.inference_metrics",
-        "joulegrid.cases.workloads.inference_passes",
-    )
+
+    def preload(self, config: ExperimentConfig) -> tuple[str, ...]:
+        """Return torch, and of transformers what a causal language model needs."""
+        return PRELOAD
 
     def inputs(self, config: ExperimentConfig, places: Places) -> dict[str, Input]:
         """Resolve the model and the prompts; `UsageError` where one is missing or the prompts are too few."""

@@ -22,7 +22,7 @@ class Warmup(Section):
     """Stop here whether or not the times have settled; the result says which."""
     min_batches: int = Field(default=2, ge=2)
     """Batches before the first comparison, and how many of the last times are compared."""
-    cv: float = Field(default=0.1, gt=0)
+    cv: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     """Settled when standard deviation / mean of the last `min_batches` times is at most this."""
 
     @model_validator(mode="after")
@@ -45,7 +45,7 @@ class PytorchConfig(Section):
     """Generate `max_new_tokens` for each request, as if the model had no end token: equal work in every batch."""
     do_sample: bool = False
     """Draw the next token at random instead of taking the likeliest."""
-    temperature: float = Field(default=1.0, ge=0, le=100)
+    temperature: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
     """Divides the logits before drawing; only with `do_sample`."""
     top_k: int | None = Field(default=None, ge=1)
     """Draw among the k likeliest tokens only; `null` for all; only with `do_sample`."""
@@ -64,7 +64,7 @@ class PytorchConfig(Section):
     (absolute, or relative to the study); `null` takes the 256 bundled prompts."""
     warmup: int | Warmup = Field(default=Warmup())
     """Batches before the first window: a fixed number, or until their times have settled."""
-    min_window_seconds: float = Field(default=1.0, ge=0)
+    min_window_seconds: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """Each window repeats its work for at least this long."""
     passes: tuple[Pass, ...] = ("throughput", "latency", "phases")
     """What is measured, each in windows of its own: `throughput` (undisturbed generation), `latency` (the device is
@@ -112,7 +112,7 @@ class InferenceConfig(ExperimentConfig):
     @field_validator("backend", mode="before")
     @classmethod
     def _known(cls, backend: object) -> object:
-        if backend not in BACKENDS:
+        if not isinstance(backend, str) or backend not in BACKENDS:
             raise ValueError(f"backend: {backend!r} is not known; allowed: {_allowed()}")
         return backend
 

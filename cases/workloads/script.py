@@ -1,21 +1,25 @@
 """The workload `script`: an unmodified Python file, run with the experiment's values as its globals.
 
-It is not a sandbox: the file runs with the rights of the task's process.
+It is not a sandbox: the file runs with the rights of the task's process. Its identity is its own text; modules that it
+imports from its folder are no part of it.
 """
 
 from __future__ import annotations
 
-import ast
 import builtins
+import copy
 import difflib
 import hashlib
+import math
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal
+from types import CodeType, ModuleType
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from joulegrid.cases.contract import (
     Estimate,
@@ -29,10 +33,34 @@ from joulegrid.cases.contract import (
     Rule,
     Section,
 )
+from joulegrid.cases.workloads.injection import Source
 from joulegrid.errors import UsageError
 from joulegrid.jsontypes import Json
 
 WINDOW = "main"
+
+
+class ScriptExitError(RuntimeError):
+    """The script called `sys.exit` with a code that says it failed."""
+
+
+def _identifier(name: str) -> str:
+    if not name.isidentifier():
+        raise ValueError(f"{name!r} is no Python name")
+    return name
+
+
+def _finite(value: Json) -> Json:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("give a finite number; a result file cannot hold NaN or infinity")
+    for part in parts:
+        _finite(part)
+    return value
+
+
+Name = Annotated[str, AfterValidator(_identifier)]
+Value = Annotated[JsonValue, AfterValidator(_finite)]
 
 
 class ScriptParams(Section):
@@ -40,11 +68,14 @@ class ScriptParams(Section):
 
     path: str
     """The Python file, absolute or relative to the study's folder."""
-    globals: dict[str, Json] = Field(default_factory=dict)
+    globals: dict[Name, Value] = Field(default_factory=dict)
     """Values injected as module globals; they replace the file's own top-level assignments to these names."""
     entrypoint: str = "main"
-    """The function that is called and measured; a file without it is measured as a whole, as `__main__`."""
-    min_window_seconds: float = Field(default=0.0, ge=0.0)
+    """The function that is called and measured; a file without `main` is measured as a whole, as `__main__`."""
+    preload: tuple[str, ...] = ()
+    """Modules that every task's process has imported before it starts, e.g. `[torch]`; importing them must not open
+    a GPU."""
+    min_window_seconds: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     """Call the entry point again until the window is this long; 0 calls it once."""
 
     @model_validator(mode="before")
@@ -69,17 +100,24 @@ class Script:
     Config: type[ExperimentConfig] = ScriptConfig
     rules: tuple[Rule, ...] = ()
     ignored: tuple[Ignored, ...] = ()
-    preload: tuple[str, ...] = ()
-    input_fields: tuple[str, ...] = ("script.path",)
+    input_fields: tuple[str, ...] = ("script.path", "script.entrypoint", "script.globals")
+
+    def preload(self, config: ExperimentConfig) -> tuple[str, ...]:
+        """Return the modules that the study names."""
+        return _params(config).preload
 
     def inputs(self, config: ExperimentConfig, places: Places) -> dict[str, Input]:
-        """Fingerprint the file by its content; `UsageError` where it is missing or no Python."""
-        path = places.file(_params(config).path)
+        """Fingerprint the file by its content; `UsageError` where it is missing, no Python, or has no such names."""
+        params = _params(config)
+        path = places.file(params.path)
         if not path.is_file():
-            raise UsageError(f"script.path: no file at {path}; give a path relative to the study's folder")
-        source = path.read_bytes()
-        _parse(source, path)
-        return {"script.path": Input("sha256:" + hashlib.sha256(source).hexdigest(), str(path.resolve()))}
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise UsageError(f"script.path: {path} {what}; give a Python file, relative to the study's folder")
+        script = _read(path)
+        refusal = _refusal(script.source, params)
+        if refusal is not None:
+            raise UsageError(refusal)
+        return {"script.path": Input(script.fingerprint, str(path.resolve()))}
 
     def estimate(self, config: ExperimentConfig, places: Places) -> Estimate:
         """Nothing is known of a script before it ran."""
@@ -87,12 +125,12 @@ class Script:
 
     def run(self, config: ExperimentConfig, inputs: Mapping[str, str], probe: Probe) -> Measurement:
         """Execute the file's top level outside, and its entry point inside the window `main`."""
-        params = _params(config)
-        path = Path(inputs["script.path"])
-        tree = _parse(path.read_bytes(), path)
-        _refuse_unknown_globals(tree, params.globals, path)
-        module = _module(path, as_main=not _defines(tree, params.entrypoint))
-        body = _body(tree, params, module, path)
+        params, path = _params(config), Path(inputs["script.path"])
+        source = _read(path).source
+        refusal = _refusal(source, params)
+        if refusal is not None:
+            raise LaneCannotError(refusal)
+        body = _body(source, params, path)
         returned: Any = None
         with probe.window(WINDOW, min_seconds=params.min_window_seconds) as window:
             for _ in window:
@@ -101,66 +139,87 @@ class Script:
         return Measurement(metrics=metrics, work={"call": float(window.mark.repeats)}, headline=WINDOW)
 
 
+@dataclass(frozen=True, slots=True)
+class _Script:
+    """A file as it was read."""
+
+    source: Source
+    fingerprint: str
+
+
 def _params(config: ExperimentConfig) -> ScriptParams:
     assert isinstance(config, ScriptConfig)
     return config.script
 
 
-def _parse(source: bytes, path: Path) -> ast.Module:
+def _read(path: Path) -> _Script:
+    state = path.stat()
+    return _parsed(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: Path, size: int, mtime_ns: int) -> _Script:
+    """Read and parse a file; size and time are here so that a changed file is read again."""
+    text = path.read_bytes()
     try:
-        return ast.parse(source, filename=str(path))
-    except (SyntaxError, ValueError) as error:
+        source = Source(text, path.name)
+    except (SyntaxError, ValueError, RecursionError) as error:
         raise UsageError(f"script.path: {path} is not valid Python: {error}") from error
+    return _Script(source, "sha256:" + hashlib.sha256(text).hexdigest())
 
 
-def _defines(tree: ast.Module, function: str) -> bool:
-    return any(isinstance(node, ast.FunctionDef) and node.name == function for node in tree.body)
+def _refusal(source: Source, params: ScriptParams) -> str | None:
+    """Say which name of the experiment the file does not have."""
+    entrypoint = params.entrypoint
+    if entrypoint != "main" and not source.defines(entrypoint):
+        near = difflib.get_close_matches(entrypoint, source.functions, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(source.functions) or 'no function'}"
+        return f"script.entrypoint: {source.name} defines no function {entrypoint!r}; {hint}"
+    refused = source.refusal(params.globals)
+    return refused and f"script.globals: {refused}"
 
 
 def _module(path: Path, *, as_main: bool) -> ModuleType:
-    """A module of its own, importable under its name, with the file's folder first on `sys.path` as Python does."""
-    module = ModuleType("__main__" if as_main else path.stem)
+    """A module of its own, importable under its name, with the file's folder first on `sys.path` as Python does.
+
+    A file that has the name of a module already imported (`json.py`, `joulegrid.py`) does not take its place.
+    """
+    name = "__main__" if as_main else path.stem
+    if name != "__main__" and name in sys.modules:
+        name = f"joulegrid_script_{name}"
+    module = ModuleType(name)
     module.__file__ = str(path)
     module.__dict__["__builtins__"] = builtins
-    sys.modules[module.__name__] = module
+    sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
     sys.argv = [str(path)]
     return module
 
 
-def _body(tree: ast.Module, params: ScriptParams, module: ModuleType, path: Path) -> Callable[[], Any]:
+def _body(source: Source, params: ScriptParams, path: Path) -> Callable[[], Any]:
     """Return what is measured: the entry point where the file has one, else the whole file."""
-    code = compile(_Injection(params.globals).visit(tree), str(path), "exec", dont_inherit=True)
-    module.__dict__.update(params.globals)
-    if module.__name__ == "__main__":
-        return lambda: exec(code, module.__dict__)  # noqa: S102 - running the user's file is the workload
-    exec(code, module.__dict__)  # noqa: S102
-    entry: Callable[[], Any] = module.__dict__[params.entrypoint]
-    return entry
+    code = source.compiled(params.globals, str(path))
+    has_entry = source.defines(params.entrypoint)
+    module = _module(path, as_main=not has_entry)
+    if not has_entry:
+        return lambda: _until_exit(lambda: _execute(code, module, params))
+    _until_exit(lambda: _execute(code, module, params))
+    entry: Callable[[], Any] | None = module.__dict__.get(params.entrypoint)
+    if entry is None:
+        raise ScriptExitError(f"{path.name} left before it had defined {params.entrypoint!r}")
+    return lambda: _until_exit(entry)
 
 
-class _Injection(ast.NodeTransformer):
-    """Drop top-level assignments to injected names, so that what is computed from them sees the injected value."""
-
-    def __init__(self, injected: Mapping[str, Json]) -> None:
-        self._names = set(injected)
-
-    def visit_Module(self, node: ast.Module) -> ast.Module:
-        node.body = [statement for statement in node.body if not self._assigns(statement)] or [ast.Pass()]
-        return ast.fix_missing_locations(node)
-
-    def _assigns(self, statement: ast.stmt) -> bool:
-        if isinstance(statement, ast.AnnAssign):
-            return isinstance(statement.target, ast.Name) and statement.target.id in self._names
-        if not isinstance(statement, ast.Assign):
-            return False
-        return all(isinstance(target, ast.Name) and target.id in self._names for target in statement.targets)
+def _execute(code: CodeType, module: ModuleType, params: ScriptParams) -> None:
+    module.__dict__.update(copy.deepcopy(params.globals))
+    exec(code, module.__dict__)  # noqa: S102 - running the user's file is the workload
 
 
-def _refuse_unknown_globals(tree: ast.Module, injected: Mapping[str, Json], path: Path) -> None:
-    known = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    for name in injected:
-        if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise LaneCannotError(f"script.globals: {path.name} never uses the name {name!r}{hint}")
+def _until_exit(run: Callable[[], Any]) -> Any:
+    """Run; `sys.exit()` and `sys.exit(0)` are a normal end, any other code is the script's failure."""
+    try:
+        return run()
+    except SystemExit as leave:
+        if leave.code in (None, 0):
+            return None
+        raise ScriptExitError(f"the script left with sys.exit({leave.code!r})") from leave

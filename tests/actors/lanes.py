@@ -21,7 +21,7 @@ def open_lane(folder: Path, isolation: str = "zygote", power: str = "model") -> 
     """Open a CPU lane whose store is `folder`."""
     recorder = Recorder(PowerConfig(source=power))
     recorder.start()
-    run = RunFacts("tests", "tests_run", "script", isolation, None)
+    run = RunFacts("tests", "tests_run", (), isolation, None)
     lane = Lane(LaneFacts("here/cpu0", "here", capture(), cpus=(0,)), run, FolderStore(folder), recorder)
     try:
         lane.prepare()

@@ -80,8 +80,9 @@ def test_a_timeout_kills_the_whole_tree_whatever_it_does_to_escape(lane: Lane, t
     import os, signal, subprocess, sys, time
     def main():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        escape = "import os,time; os.setsid(); open({str(tmp_path / "pid")!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-        subprocess.Popen([sys.executable, "-c", escape], env={{}})
+        escape = "import os, time; os.setsid(); time.sleep(60)"
+        escaped = subprocess.Popen([sys.executable, "-c", escape], env={{}})
+        open({str(tmp_path / "pid")!r}, "w").write(str(escaped.pid))
         while True:
             time.sleep(1)
     """
@@ -151,7 +152,8 @@ def test_modelled_joules_are_marked_and_a_power_series_lies_beside_the_result(la
 
 
 def test_files_in_the_artifacts_folder_are_kept_beside_the_result(lane: Lane, tmp_path: Path) -> None:
-    source = "import os\nfrom pathlib import Path\ndef main():\n    Path(os.environ['JOULEGRID_ARTIFACTS'], 'a b.txt').write_text('kept')"
+    write = "Path(os.environ['JOULEGRID_ARTIFACTS'], 'a b.txt').write_text('kept')"
+    source = f"import os\nfrom pathlib import Path\ndef main():\n    {write}"
     outcome = lane.run(script_task(tmp_path, source))
     assert result_of(lane, outcome).artifacts == ["artifacts/a b.txt"]
     assert lane.store.get(f"{outcome.path}/artifacts/a b.txt") == b"kept"

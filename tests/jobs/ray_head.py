@@ -1,4 +1,4 @@
-"""A Ray cluster of one node as `ray start --head` makes it: with token authentication, and a home and ports of its own."""
+"""A Ray cluster of one node as `ray start --head` makes it: token authentication, a home and ports of its own."""
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ def ray_head() -> Iterator[RayHead]:
         "object-store-memory": 2 * 10**8,
     }
     command = [_beside_python("ray"), "start", "--head", "--block", *(f"--{name}={options[name]}" for name in options)]
+    if setpriv := shutil.which("setpriv"):
+        command = [setpriv, "--pdeathsig", "TERM", "--", *command]  # even when the tests themselves are killed
     log = place / "start.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -35,7 +35,7 @@ def study_of(folder: Path, source: str = ADD, xs: list[Any] | None = None, **fie
     }
 
 
-def run(mapping: dict[str, Any], choice: Choice = Choice(), report: bool = False) -> StudyResult:
+def run(mapping: dict[str, Any], choice: Choice | None = None, report: bool = False) -> StudyResult:
     """Run a study in this process."""
     study = make_study(mapping)
-    return drive(study, Plan(study), Options(choice=choice, report=report))
+    return drive(study, Plan(study), Options(choice=choice or Choice(), report=report))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from joulegrid.jobs import checks
-from joulegrid.jobs.doctor import doctor, doctor_command, ray_findings, store_findings
-from joulegrid.jobs.finding import Finding
+from joulegrid.jobs.doctor import checks
+from joulegrid.jobs.doctor.doctor import doctor, doctor_command, ray_findings, store_findings
+from joulegrid.jobs.doctor.finding import Finding
 from tests.cluster.nvml_simulated.build import COUNTER_UNSUPPORTED, Control, simulated_nvml
 from tests.cluster.s3_servers import BUCKET, environment, rclone_server
 
@@ -61,7 +61,7 @@ def test_the_table_shows_every_finding_and_its_remedy(capsys: pytest.CaptureFixt
 
 def test_doctor_imports_neither_ray_nor_torch(tmp_path: Path) -> None:
     printed = run(
-        "import sys; from joulegrid.jobs.doctor import doctor\n"
+        "import sys; from joulegrid.jobs.doctor.doctor import doctor\n"
         f"doctor(store={str(tmp_path)!r}, address=None, cluster=False)\n"
         "print(sorted({'ray', 'torch', 'transformers', 'pyarrow', 'boto3'} & sys.modules.keys()))"
     )
@@ -135,7 +135,7 @@ def test_rapl_is_absent_unreadable_or_measured(tmp_path: Path) -> None:
     assert "CPU lanes: RAPL (measured)" in readable["power source"].value
 
 
-POWER = "from joulegrid.jobs import checks; print('\\n'.join(f.model_dump_json() for f in checks.power()))"
+POWER = "from joulegrid.jobs.doctor import checks; print('\\n'.join(f.model_dump_json() for f in checks.power()))"
 
 
 def powers(env: dict[str, str]) -> dict[str, Finding]:
@@ -168,7 +168,7 @@ def test_the_abandoned_pynvml_is_found_with_the_remedy(tmp_path: Path) -> None:
     package.mkdir()
     facts.mkdir()
     (package / "__init__.py").touch()
-    code = "from joulegrid.jobs.checks import nvml_binding; print(nvml_binding().model_dump_json())"
+    code = "from joulegrid.jobs.doctor.checks import nvml_binding; print(nvml_binding().model_dump_json())"
     shadowed = Finding.model_validate_json(run(code, {"PYTHONPATH": str(tmp_path)}))
     assert (shadowed.status, "pynvml/__init__.py" in shadowed.value) == ("error", True)
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: pynvml\nVersion: 11.5.0\n")
@@ -185,7 +185,7 @@ def test_this_machine_has_the_right_binding() -> None:
 NODES = """
 from dataclasses import replace
 from joulegrid.actors.survey import NodeReport
-from joulegrid.jobs.doctor import compare_nodes
+from joulegrid.jobs.doctor.doctor import compare_nodes
 versions = {'python': '3.11.7', 'torch': '2.13.0'}
 head = NodeReport('h', '10.0.0.1', 'head', versions, cpus=2, clock_offset_s=0.0, clock_uncertainty_s=0.001)
 gpu = replace(head, address='10.0.0.2', driver='580', gpus=('H100', 'H100'))
@@ -211,7 +211,7 @@ def test_nodes_that_differ_are_told_apart() -> None:
 
 
 SURVEY = """
-from joulegrid.jobs.doctor import cluster_findings
+from joulegrid.jobs.doctor.doctor import cluster_findings
 for finding in cluster_findings(None): print(finding.model_dump_json())
 """
 

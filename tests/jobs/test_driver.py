@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +125,30 @@ def test_a_run_that_somebody_drives_is_refused_and_says_by_whom(tmp_path: Path) 
         run(study)
 
 
+def test_a_lost_worker_is_replaced_and_its_task_is_tried_again(tmp_path: Path) -> None:
+    flag = tmp_path / "killed"
+    source = f"""
+    import os, pathlib, psutil, signal, time
+    x = 0
+    def main():
+        flag = pathlib.Path({str(flag)!r})
+        if x == 2 and not flag.exists():
+            flag.touch()
+            os.kill(psutil.Process(os.getppid()).ppid(), signal.SIGKILL)  # the zygote's parent is the worker
+            time.sleep(30)
+        return {{}}
+    """
+    result = run(study_of(tmp_path, source))
+    assert flag.exists()
+    assert (result.counts.done, result.counts.failed) == (3, 0)
+    assert sorted(one.attempt for one in result.iter_results()) == [0, 0, 1]
+
+
 def test_gaps_are_kept_between_the_tasks_of_a_lane(tmp_path: Path) -> None:
     source = "import time\nx = 0\ndef main():\n    return {'at': time.monotonic()}"
     study = study_of(tmp_path, source, [1, 2, 3], resources={"cpus": 2}, execution={"config_gap_seconds": 1.0})
     times = sorted(one.metrics["at"] for one in run(study).iter_results() if one.metrics)
-    assert all(later - earlier >= 1.0 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= 1.0 for earlier, later in pairwise(times))
 
 
 def test_resources_that_no_node_has_are_refused_before_anything_starts(tmp_path: Path) -> None:

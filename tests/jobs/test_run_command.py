@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from joulegrid.cluster.storage import open_store
-from joulegrid.jobs.run_results import RunResults
+from joulegrid.jobs.report.run_results import RunResults
 from tests.cluster.s3_servers import BUCKET, environment, moto_server, rclone_server
 from tests.jobs.studies import study_of
 
@@ -189,8 +189,5 @@ def _wait_until(true: Callable[[], bool]) -> None:
 
 def _task_processes() -> list[int]:
     """Process ids of zygotes and tasks that belong to this session's Ray (found by their command line)."""
-    found = []
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        if "joulegrid.actors.zygote" in (process.info["cmdline"] or []):
-            found.append(process.info["pid"])
-    return found
+    processes = psutil.process_iter(["pid", "cmdline"])
+    return [one.info["pid"] for one in processes if "joulegrid.actors.zygote" in (one.info["cmdline"] or [])]

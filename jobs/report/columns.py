@@ -1,0 +1,211 @@
+"""The headline table, whatever draws it: which columns a workload has and the text of every cell. No layout."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from joulegrid.jobs.report.quantity import interval, plain, title_of, with_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from joulegrid.jobs.report.run_report import RunReport
+    from joulegrid.jobs.report.statistic import EnergyStatistic, Statistic
+    from joulegrid.jobs.report.summary import SummaryRow
+
+# What a reader of an inference study looks for first: the number under any of its usual names.
+_THROUGHPUT = re.compile(r"(^|\.)output_tokens_per_s(econd)?(\.mean)?$")
+_FIRST_TOKEN = re.compile(r"(^|\.)(ttft|time_to_first_token)(_m?s)?[._](p50|median)(_m?s)?$")
+SOURCE_WORDS: dict[str, str] = {
+    "counter": "from the device's energy counter",
+    "instant_integral": "integral of instantaneous power readings",
+    "average_deconvolved": "averaged power readings with the averaging undone",
+    "rapl": "from the processor's RAPL counters",
+    "model": "calculated from how busy the device was; no sensor was read",
+}
+_METRICS_SHOWN = 5
+_TEXTS_SHOWN = 2
+_TEXT_WIDTH = 24
+_FIRST_UNITS = ("output_token", "total_token")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one cell says: the number or word, and below it how it was obtained."""
+
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column with its unit in the title."""
+
+    title: str
+    cells: list[Cell]
+    note: str = ""
+    """Holds for every cell, e.g. `measured, GPU`."""
+    is_number: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HeadlineTable:
+    """The leading columns name a row; the others hold its numbers; notes explain both."""
+
+    names: list[Column]
+    numbers: list[Column]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows each column has."""
+        return len(self.names[-1].cells)
+
+
+def headline_table(reports: Sequence[RunReport]) -> HeadlineTable:
+    """Return the table of one run, or of several with a column that tells them apart."""
+    runs = [plain(report.name) for report in reports for _ in report.study.summary]
+    rows = [row for report in reports for row in report.study.summary]
+    shared = _shared_kind(rows)
+    names = [Column("run", [Cell(run) for run in runs], is_number=False)] if len(reports) > 1 else []
+    names.append(Column("experiment", [_name_cell(row, with_kind=shared is None) for row in rows], is_number=False))
+    numbers = [Column("n", [Cell(str(row.n_done)) for row in rows])]
+    if any(row.n_failed for row in rows):
+        numbers.append(Column("failed", [Cell(str(row.n_failed)) for row in rows]))
+    first, rest = _metric_columns(rows)
+    numbers += [*first, *_energy_columns(rows, shared), *rest]
+    numbers.append(_column("seconds", rows, lambda row: row.seconds))
+    numbers.append(_energy_column("energy, J", rows, lambda row: row.energy_j, shared))
+    return HeadlineTable(names, [column for column in numbers if _says_something(column)], table_notes(rows))
+
+
+def row_name(row: SummaryRow) -> str:
+    """Return a row's label for people; the experiment's number where it has none."""
+    return plain(row.label).replace("\n", " ").strip() or f"experiment {row.index}"
+
+
+def table_notes(rows: Sequence[SummaryRow]) -> list[str]:
+    """Return what the signs in a table of these rows mean, as far as they occur."""
+    done = [row for row in rows if row.n_done]
+    notes = []
+    if any(row.n_done > 1 for row in done):
+        notes.append("±: half-width of the 95 % Student t interval of the mean over n cycles.")
+    if any(row.n_done == 1 for row in done):
+        notes.append("n = 1: one cycle, no interval.")
+    kinds = dict.fromkeys((row.energy_words, row.source) for row in done if row.source)
+    notes += [f"Energy that is {kind}: {SOURCE_WORDS.get(source, source)}." for kind, source in kinds if source]
+    stated = dict.fromkeys(row.interval for row in done if row.energy_j and row.energy_j.stated_low is not None)
+    notes += [f"[a–b]: what the source states for each value: {plain(words or 'not explained')}." for words in stated]
+    unknown = dict.fromkeys(row.unknown for row in done if row.unknown)
+    notes += [f"Energy unknown: {plain(reason)}." for reason in unknown]
+    if done:
+        notes.append("Seconds and energy are those of the headline window; measured energy includes idle power.")
+    return notes
+
+
+def statistic_cell(statistic: Statistic | None, n_done: int) -> Cell:
+    """Return mean and interval; how many cycles counted where not all did; `–` for nothing."""
+    if statistic is None:
+        return Cell("–")
+    return Cell(with_interval(statistic.mean, statistic.half_width), _counted(statistic, n_done))
+
+
+def metric_names(rows: Iterable[SummaryRow]) -> list[str]:
+    """Return the dotted names of all numeric metrics, in order of first appearance."""
+    return list(dict.fromkeys(name for row in rows for name in row.metrics))
+
+
+def headline_metric(rows: Iterable[SummaryRow]) -> str | None:
+    """Return the name of the metric that is the output throughput; `None` where a workload has none."""
+    return next((name for name in metric_names(rows) if _THROUGHPUT.search(name)), None)
+
+
+def _metric_columns(rows: Sequence[SummaryRow]) -> tuple[list[Column], list[Column]]:
+    """The metrics before and after the energies: throughput and latency, or whatever numbers a workload has."""
+    names = metric_names(rows)
+    throughput = headline_metric(rows)
+    if throughput is None:
+        return [], [_metric(name, rows) for name in names[:_METRICS_SHOWN]] + _text_columns(rows)
+    latency = next((name for name in names if _FIRST_TOKEN.search(name)), None)
+    first = _metric(throughput, rows, headline_title(throughput))
+    return [first], [_metric(latency, rows, headline_title(latency))] if latency else []
+
+
+def headline_title(name: str) -> str:
+    """Return the title of a well-known metric without the group that a workload keeps it in."""
+    known = _THROUGHPUT.search(name) or _FIRST_TOKEN.search(name)
+    return title_of(name[known.start() :].lstrip(".") if known else name)
+
+
+def _metric(name: str, rows: Sequence[SummaryRow], title: str | None = None) -> Column:
+    return _column(title or title_of(name), rows, lambda row: row.metrics.get(name))
+
+
+def _text_columns(rows: Sequence[SummaryRow]) -> list[Column]:
+    names = dict.fromkeys(name for row in rows for name in row.texts)
+    shown: Mapping[str, list[str]] = {name: [" | ".join(row.texts.get(name, [])) for row in rows] for name in names}
+    short = [name for name, texts in shown.items() if all(len(text) <= _TEXT_WIDTH for text in texts)]
+    return [
+        Column(title_of(name), [Cell(plain(text) or "–") for text in shown[name]], is_number=False)
+        for name in short[:_TEXTS_SHOWN]
+    ]
+
+
+def _energy_columns(rows: Sequence[SummaryRow], shared: str | None) -> list[Column]:
+    units = list(dict.fromkeys(unit for row in rows for unit in row.energy_per))
+    if _FIRST_UNITS[0] in units:  # tokens say it all; the rest is among the metrics of the page
+        units = [unit for unit in _FIRST_UNITS if unit in units]
+    return [_per_column(unit, rows, shared) for unit in units if not _is_one(unit, rows)]
+
+
+def _per_column(unit: str, rows: Sequence[SummaryRow], shared: str | None) -> Column:
+    return _energy_column(f"J/{unit.replace('_', ' ')}", rows, lambda row: row.energy_per.get(unit), shared)
+
+
+def _is_one(unit: str, rows: Sequence[SummaryRow]) -> bool:
+    """Whether a window holds just one such unit, so that its energy says the same."""
+    counts = [row.work[unit] for row in rows if unit in row.work]
+    return all(count.mean == 1 and not count.sd for count in counts)
+
+
+def _column(title: str, rows: Sequence[SummaryRow], pick: Callable[[SummaryRow], Statistic | None]) -> Column:
+    return Column(title, [statistic_cell(pick(row), row.n_done) for row in rows])
+
+
+def _energy_column(
+    title: str, rows: Sequence[SummaryRow], pick: Callable[[SummaryRow], EnergyStatistic | None], shared: str | None
+) -> Column:
+    cells = [_energy_cell(row, pick(row)) for row in rows]
+    return Column(title, cells, note=shared or "")
+
+
+def _name_cell(row: SummaryRow, *, with_kind: bool) -> Cell:
+    """A row's name; where the rows' energies differ in kind, also what this row's are."""
+    return Cell(row_name(row), f"energy {row.energy_words}" if with_kind and row.n_done else "")
+
+
+def _energy_cell(row: SummaryRow, statistic: EnergyStatistic | None) -> Cell:
+    if statistic is None:
+        return Cell("unknown" if row.n_done and row.unknown else "–")
+    cell = statistic_cell(statistic, row.n_done)
+    notes = [cell.note] if cell.note else []
+    if statistic.stated_low is not None and statistic.stated_high is not None:
+        notes.append(f"[{interval(statistic.stated_low, statistic.stated_high)}]")
+    return Cell(cell.text, " ".join(notes))
+
+
+def _shared_kind(rows: Sequence[SummaryRow]) -> str | None:
+    """How every known energy of the table was obtained, if all alike; empty where none is known."""
+    kinds = {row.energy_words for row in rows if row.energy_j is not None}
+    return "".join(kinds) if len(kinds) < 2 else None
+
+
+def _counted(statistic: Statistic, n_done: int) -> str:
+    return f"(n = {statistic.n})" if statistic.n != n_done else ""
+
+
+def _says_something(column: Column) -> bool:
+    """A column of dashes is left out; one of `unknown` is not."""
+    return any(cell.text != "–" for cell in column.cells) or column.title == "n"

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import pytest
+
+from joulegrid.jobs.report.page import inline_svg
+from joulegrid.jobs.report.plots import Figure, draw, energy_plane
+from joulegrid.jobs.report.power_plot import read_series
+from joulegrid.jobs.report.run_report import read_run, write_report
+from joulegrid.jobs.report.summary import summarise
+from tests.jobs.report.results import (
+    START_NS,
+    Made,
+    done,
+    inference_results,
+    modelled,
+    no_energy,
+    power_series,
+    run_folder,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("matplotlib", reason="figures are an extra")
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_both_figures_are_drawn_as_svg_and_png(tmp_path: Path) -> None:
+    run_folder(tmp_path / "run", inference_results(3, 2))
+    figures = draw(read_run(tmp_path / "run"))
+    assert [figure.name for figure in figures.drawn] == ["energy", "power"]
+    assert figures.missing == []
+    for figure in figures.drawn:
+        ElementTree.fromstring(figure.svg)
+        assert figure.png.startswith(PNG)
+    energy, power = figures.drawn
+    for words in ("energy per output token, J", "measured, GPU", "output tokens/s"):
+        assert words in energy.svg  # texts are drawn as outlines; the SVG keeps each beside them as a comment
+    for words in ("power, W", "time, s", "measured, GPU", "prefill", "decode"):
+        assert words in power.svg
+
+
+def test_kinds_of_energy_have_a_panel_each_and_the_same_numbers_give_the_same_bytes() -> None:
+    rows = summarise([done(Made(cycle=0)), done(Made(cycle=1, energy=modelled(20.0), label="日本 $x$ <b>"))])
+    first, second = energy_plane(rows), energy_plane(rows)
+    assert isinstance(first, Figure)
+    assert first == second
+    assert "(measured, GPU; counter)" in first.svg
+    assert "(modelled, CPU; model)" in first.svg
+    assert "states" in first.caption
+
+
+def test_what_cannot_be_drawn_says_why(tmp_path: Path) -> None:
+    result = done(Made(energy=no_energy())).model_copy(update={"timeseries": None})
+    run_folder(tmp_path / "run", [result])
+    figures = draw(read_run(tmp_path / "run"))
+    assert figures.drawn == []
+    assert len(figures.missing) == 2
+    assert "known energy" in figures.missing[0]
+
+
+def test_an_inline_figure_follows_the_page_and_keeps_its_ids_apart() -> None:
+    figure = Figure("energy", "t", "c", '<?xml?><svg ><defs><path id="a"/></defs><use xlink:href="#a"/></svg>', b"")
+    assert inline_svg(figure) == (
+        '<svg role="img" ><defs><path id="energy-a"/></defs><use xlink:href="#energy-a"/></svg>'
+    )
+
+
+def test_a_power_series_is_read_by_device_in_seconds() -> None:
+    t0_ns, (series,) = read_series(power_series(done(Made())))
+    assert t0_ns == START_NS
+    assert (series.device, series.kind, series.time_s[:2]) == ("GPU-1", "measured, GPU", [0.0, 0.1])
+
+
+def test_drawing_changes_no_setting_of_the_process() -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    energy_plane(summarise([done(Made())]))
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_the_report_holds_its_figures_inside_and_beside(tmp_path: Path) -> None:
+    store = run_folder(tmp_path / "run", inference_results(2, 2))
+    write_report(store)
+    assert list(store.list("report/figures/")) == [
+        f"report/figures/{name}.{kind}" for name in ("energy", "power") for kind in ("png", "svg")
+    ]
+    html = store.get("report/report.html").decode()
+    assert html.count("<svg ") == 2
+    assert "var(--ink)" in html
+    assert "figures/energy.svg" in store.get("report/report.md").decode()
