@@ -25,6 +25,8 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 MESSAGE_LIMIT = 65_536
+_LISTED = Path(f"/proc/self/task/{os.getpid()}/children").exists()
+"""Whether the kernel lists children (CONFIG_PROC_CHILDREN); a sandbox such as gVisor may not."""
 
 
 def main(fd: int, isolation: str, modules: str) -> None:
@@ -50,11 +52,14 @@ def main(fd: int, isolation: str, modules: str) -> None:
 
 
 def open_gpu() -> str | None:
-    """Return the GPU device file that this process has open, or `None`; a fork would share its context."""
+    """Return the device file of an open CUDA context, or `None`; a fork would share that context.
+
+    CUDA opens `/dev/nvidia-uvm`; NVML, which some libraries ask while they are imported, opens the other files only.
+    """
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
             target = str(entry.readlink())
-            if target.startswith("/dev/nvidia"):
+            if target.startswith("/dev/nvidia-uvm"):
                 return target
     return None
 
@@ -78,11 +83,24 @@ def kill_descendants(root: int) -> int:
 
 
 def _children(pid: int) -> list[int]:
+    if not _LISTED:
+        return [child for child in map(int, _numbers(Path("/proc"))) if _parent(child) == pid]
     children: list[int] = []
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             children += [int(child) for child in (task / "children").read_text().split()]
     return children
+
+
+def _parent(pid: int) -> int | None:
+    """Parent's process id; the command's name, in parentheses, may hold anything."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return None
+
+
+def _numbers(folder: Path) -> list[str]:
+    return [entry.name for entry in folder.iterdir() if entry.name.isdigit()]
 
 
 def _preload(modules: list[str]) -> None:

@@ -46,6 +46,11 @@ class Segment:
         return tuple(len(axis.patches) for axis in self.axes)
 
     @property
+    def paths(self) -> list[list[str]]:
+        """Of each axis: the paths that it sets, sorted."""
+        return [sorted(axis.paths) for axis in self.axes]
+
+    @property
     def n_points(self) -> int:
         """Number of points, refused and equivalent ones included."""
         return prod(self.shape)

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from joulegrid.cases.registry import workload_named
 from joulegrid.cluster.power.sources import PowerConfig
 from joulegrid.errors import UsageError
-from joulegrid.jobs.merge import deep_merge, nested, sections
-from joulegrid.jobs.schema import explain_all, typed, unknown_in, unknown_key
+from joulegrid.jobs.merge import GRAMMAR, deep_merge, nested, sections
+from joulegrid.jobs.schema import expanded, explain_all, typed, unknown_in, unknown_key
 from joulegrid.jobs.study import SECTIONS, StudyConfig, collected, power_section, unknown_keys
 from joulegrid.jobs.yamlfile import parse, read_mapping, read_with_base
 
@@ -75,7 +75,7 @@ def read_user_config() -> UserConfig:
     try:
         return UserConfig.model_validate(mapping)
     except ValidationError as error:
-        raise UsageError(f"{path}:\n" + "\n".join(explain_all(StudyConfig, error))) from error
+        raise UsageError(f"{path}:\n" + "\n".join(explain_all(UserConfig, error))) from error
 
 
 def load_study(
@@ -159,7 +159,8 @@ def _overridden(values: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
         values["execution"] = _added(values.get("execution"), overrides.execution)
     for text in overrides.sets:
         path, value = _assignment("--set", text, "a.b=1")
-        values = deep_merge(values, nested({path: _typed(values, path, parse(value, f"--set {path}"), value)}))
+        given = _typed(values, path, parse(value, f"--set {path}"), value)
+        values = {**values, path: given} if path in GRAMMAR else deep_merge(_written_out(values), nested({path: given}))
     axes: dict[str, list[Any]] = {}
     for text in overrides.sweeps:
         path, value = _assignment("--sweep", text, "a.b=1,2")
@@ -174,6 +175,10 @@ def _overridden(values: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
 def _added(section: Any, more: Mapping[str, Any]) -> Any:
     """Add keys to a section; what is no mapping is left alone, so that it is complained of."""
     return {**section, **more} if isinstance(section, Mapping) else more if section is None else section
+
+
+def _written_out(values: dict[str, Any]) -> dict[str, Any]:
+    return expanded(workload_named(values.get("workload", "inference")).Config, values)
 
 
 def _assignment(flag: str, text: str, example: str) -> tuple[str, str]:

@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from joulegrid.cases.contract import ExperimentConfig
-from joulegrid.jobs.grid import Axis, Segment
+from joulegrid.jobs.grid import Axis, Segment, shown
 from joulegrid.jobs.merge import deep_merge, leaves, lookup, nested, overlap, within
-from joulegrid.jobs.schema import coerced, defaults, explained
+from joulegrid.jobs.schema import coerced, defaults, expanded, explained, fits
 from joulegrid.jsontypes import Json
 
 Fault = tuple[str, str]
@@ -43,13 +43,18 @@ class TypedSegment:
     faults: tuple[Fault, ...]
     """Faults of the shared fields that no axis of this segment can mend."""
 
+    @property
+    def said(self) -> list[list[dict[str, Json]]]:
+        """Axis → patch → what it says."""
+        return [[patch.values for patch in axis] for axis in self.axes]
+
 
 class Typing:
     """Types one segment of a study's grammar over its shared fields (a nested mapping)."""
 
     def __init__(self, model: type[ExperimentConfig], shared: Mapping[str, Any], segment: Segment) -> None:
         self._model = model
-        self._shared = shared
+        self._shared = shared = expanded(model, shared)
         self._axes = segment.axes
         self._defaults = defaults(model)
         said = [path for path, _ in leaves(shared)]
@@ -62,6 +67,9 @@ class Typing:
         """Return the typed segment; nothing is raised, faults are part of it."""
         dumped, faults = self._filled
         own = [fault for fault in faults if not self._is_mended(fault[0])]
+        own += [
+            (path, f"{path}: given {shown(value)}; give a mapping of keys to values") for path, value in self._misfits()
+        ]
         base = self._extracted(self._free, dumped, self._shared)
         axes = tuple(self._axis(number) for number in range(len(self._axes)))
         return TypedSegment(base, axes, tuple(self._paths), tuple(own))
@@ -90,7 +98,7 @@ class Typing:
         return tuple(self._patch(number, context, patch) for patch in self._axes[number].patches)
 
     def _patch(self, number: int, context: Mapping[str, Any], patch: Mapping[str, Json]) -> Patch:
-        merged = deep_merge(context, nested(patch))
+        merged = deep_merge(context, expanded(self._model, nested(patch)))
         dumped, faults = self._validated(merged)
         paths = self._paths[number]
         present = [path for path, _ in leaves(merged) if any(overlap(path, one) for one in paths)]
@@ -102,7 +110,7 @@ class Typing:
         mapping = dict(self._shared)
         for number, axis in enumerate(self._axes):
             if number != without:
-                mapping = deep_merge(mapping, nested(axis.patches[fill[number]]))
+                mapping = deep_merge(mapping, expanded(self._model, nested(axis.patches[fill[number]])))
         return mapping
 
     def _validated(self, mapping: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[Fault]]:
@@ -121,6 +129,14 @@ class Typing:
             found = {path: lookup(dumped, path) for path in paths}
         typed = dict(leaves(nested(found)))
         return {path: value for path, value in typed.items() if self._is_said(path, value)}
+
+    def _misfits(self) -> list[tuple[str, Json]]:
+        """Shared values that an axis hides because it sets something below them, and that were no use anyway."""
+        below = [path for axis in self._axes for path in axis.paths]
+        hidden = [
+            (path, value) for path, value in leaves(self._shared) if any(one.startswith(path + ".") for one in below)
+        ]
+        return [(path, value) for path, value in hidden if value != {} and not fits(self._model, path, value)]
 
     def _is_said(self, path: str, value: Json) -> bool:
         return path not in self._defaults or self._defaults[path] != value

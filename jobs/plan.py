@@ -106,9 +106,7 @@ class Plan:
         Neither the order of keys nor a default that is written down changes it. The order of axes does, because it
         numbers the points.
         """
-        sides = [
-            [region.typed.base, [[p.values for p in axis] for axis in region.typed.axes]] for region in self._regions
-        ]
+        sides = [[region.typed.base, region.segment.paths, region.typed.said] for region in self._regions]
         refused = [p.refusal for region in self._regions for axis in region.typed.axes for p in axis if p.refusal]
         design: dict[str, Json] = {"segments": sides, "refused": refused, "deduplicate": self.study.deduplicate}
         return digest({**design, "workload": self.workload.name})

@@ -60,9 +60,7 @@ class Run:
     @property
     def order(self) -> Order:
         """The order in which the cycles visit the experiments."""
-        execution = self.study.execution
-        seed = execution.shuffle_seed if execution.shuffle_seed is not None else int(self.plan.study_design_hash, 16)
-        return Order(execution.cycle_order, len(self.plan), execution.n_cycles, seed)
+        return self.plan.order
 
     def finished(self) -> frozenset[tuple[int, int]]:
         """(experiment, cycle) of every task that needs no further attempt."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -147,6 +148,31 @@ def _explain(path: str, error: ErrorDetails) -> str:
         message = message.replace("Input should be", "it should be", 1)
         message = message[:1].lower() + message[1:]
     return f"{path}: given {shown(error['input'])}; {message}"
+
+
+def expanded(model: type[BaseModel], mapping: JsonMap) -> dict[str, Any]:
+    """Write out sections that are given as one word (`script: job.py`), so that more can be merged into them."""
+    found: dict[str, Any] = dict(mapping)
+    for name, value in mapping.items():
+        field = model.model_fields.get(name)
+        for inner in models_in(field.annotation) if field is not None else []:
+            if isinstance(value, Mapping):
+                found[name] = expanded(inner, value)
+            elif isinstance(value, str):
+                with contextlib.suppress(ValidationError):
+                    found[name] = inner.model_validate(value).model_dump(mode="json", exclude_unset=True)
+    return found
+
+
+def fits(model: type[BaseModel], path: str, value: Json) -> bool:
+    """Whether the field at `path` takes the value."""
+    field = field_at(model, path)
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter((field and field.annotation) or Any)
+        adapter.validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def coerced(model: type[BaseModel], path: str, value: Json) -> Json:

@@ -51,7 +51,8 @@ class Source:
 
     def compiled(self, injected: Iterable[str], path: str) -> CodeType:
         """Compile the file so that its own top-level assignments no longer reach the injected names."""
-        tree = _Injection(injected).visit(copy.deepcopy(self.tree))
+        tree = copy.deepcopy(self.tree)
+        _Injection(injected).generic_visit(tree)
         return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
 
 

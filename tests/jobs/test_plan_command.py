@@ -1,0 +1,106 @@
+"""`python -m joulegrid plan` and `run --dry-run` as a stranger meets them: exit codes, messages, no traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STUDY = "model: tiny-lm\nsweep: {pytorch.batch_size: [1, 8], pytorch.precision: [fp32, fp16]}\n"
+
+
+def joulegrid(*arguments: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "joulegrid", *map(str, arguments)]
+    done = subprocess.run(
+        command,
+        input=stdin or "",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    folder = tmp_path / "two words"
+    folder.mkdir()
+    path = folder / "my study.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+def test_plan_json_has_the_promised_facts_and_takes_flags(study: Path) -> None:
+    done = joulegrid(
+        "plan",
+        study,
+        "--json",
+        "--cycles",
+        "5",
+        "--order",
+        "interleave",
+        "--no-gaps",
+        "--sweep",
+        "pytorch.seed=1,2",
+        "--set",
+        "pytorch.do_sample=true",
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    expected = {"n_experiments": 8, "skipped": [], "n_cycles": 5, "cycle_order": "interleaved", "n_tasks": 40}
+    assert facts | expected == facts
+    assert len(facts["study_design_hash"]) == 16
+
+
+def test_dry_run_shows_the_same_plan_and_starts_nothing(study: Path, tmp_path: Path) -> None:
+    shown = [joulegrid(*verb, study) for verb in (["plan"], ["run", "--dry-run", "--output", tmp_path / "out"])]
+    assert shown[0].stdout == shown[1].stdout
+    assert "experiments  4" in shown[0].stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_points_lists_every_experiment(study: Path) -> None:
+    done = joulegrid("plan", study, "--points")
+    assert [line.split(maxsplit=1)[1] for line in done.stdout.splitlines()[-4:]] == [
+        "batch_size=1 precision=fp32",
+        "batch_size=1 precision=fp16",
+        "batch_size=8 precision=fp32",
+        "batch_size=8 precision=fp16",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (STUDY + "foo: 1\nexecution: {n_cycle: 2}\n", "did you mean 'execution.n_cycles'?"),
+        ("model: tiny-lm\nsweep: {pytorch.batch_size: [0]}\n", "every point of the study is refused"),
+        ("&a {model: *a}\n", "not valid YAML"),
+        ('model: "\\ud800"\n', "is no text"),
+    ],
+)
+def test_bad_input_ends_with_a_message_and_exit_code_2(text: str, told: str, study: Path) -> None:
+    study.write_text(text)
+    done = joulegrid("plan", study)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+
+
+def test_a_large_study_is_not_started_without_a_terminal(study: Path, tmp_path: Path) -> None:
+    done = joulegrid("run", study, "--cycles", "26", "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert "104 tasks" in done.stderr
+    assert "--yes" in done.stderr
+    assert "least time" in done.stderr
+
+
+def test_max_experiments_is_a_hard_stop_even_with_yes(study: Path, tmp_path: Path) -> None:
+    study.write_text(STUDY + "execution: {max_experiments: 3}\n")
+    done = joulegrid("run", study, "--yes", "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert "execution.max_experiments allows 3" in done.stderr
