@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 from joulegrid.errors import PreFlightError
 
+REACH_LIMIT_S = 5.0
 TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 - a path
 
 
@@ -44,7 +46,23 @@ def ray_session(address: str | None = None) -> Iterator[None]:
             ray.shutdown()
 
 
+def _refuse_unreachable(address: str) -> None:
+    """Ray tries an address where nobody answers for many minutes: ask once first."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # `auto` and the like: Ray itself knows where to look
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_LIMIT_S).close()
+    except OSError as error:
+        raise PreFlightError(
+            f"Ray: nobody answers at {address}: {error}; give the address that `ray start --head` printed "
+            "(host:port, usually port 6379), or leave --address out to start Ray here"
+        ) from error
+
+
 def _start(ray: Any, address: str | None) -> None:
+    if address:
+        _refuse_unreachable(address)
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     local: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}
     try:

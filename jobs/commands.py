@@ -15,6 +15,7 @@ from joulegrid.jobs.plan_view import plan_json, plan_text
 from joulegrid.jobs.study import StudyConfig
 
 if TYPE_CHECKING:
+    from joulegrid.jobs.progress import Display
     from joulegrid.jobs.study_result import StudyResult
 
 
@@ -104,7 +105,7 @@ def confirm(study: StudyConfig, plan: Plan) -> None:
         raise UsageError("not started; narrow the sweep, or add --yes")
 
 
-def _display(flags: RunFlags):  # type: ignore[no-untyped-def]
+def _display(flags: RunFlags) -> Display:
     from joulegrid.jobs.progress import Plain, Quiet, Terminal
 
     if flags.quiet:

@@ -140,6 +140,14 @@ def test_above_confirm_above_without_a_terminal_nothing_starts_and_yes_is_named(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_address_where_nobody_answers_is_refused_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "joulegrid", "run", str(_written(study_of(tmp_path))), "--address", "127.0.0.1:1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1
+    assert "nobody answers at 127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_run_goes_to_a_fenced_s3_store(started: Start, tmp_path: Path) -> None:
     with moto_server(tmp_path) as endpoint:
         study = _written(study_of(tmp_path, xs=[1, 2]))
