@@ -7,7 +7,7 @@
 #
 # torch brings the CUDA libraries; from the host it needs the driver and the NVIDIA Container Toolkit, which also passes
 # NVML into the container. `--pid=host` lets foreign load on a GPU be named, `--shm-size` is Ray's object store.
-# Without GPUs: docker build --build-arg PIP_EXTRA_INDEX_URL=… …
+# Without GPUs, `--build-arg PIP_EXTRA_INDEX_URL=…` may name an index that has builds of torch for the CPU alone.
 FROM python:3.11-slim-bookworm
 
 ARG PIP_EXTRA_INDEX_URL=""

@@ -58,7 +58,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    rm -rf .venv; exit 1; }; \
 	  : > .venv/begun; \
 	fi
-	@echo "Installing into .venv: about a minute, 1.7 GB with a CPU build of torch" >&2
+	@echo "Installing into .venv: one to two minutes, 2.1 GB with a CPU build of torch" >&2
 	@$(PIP) pip setuptools
 	@$(PIP) --no-build-isolation -e '.[pytorch,figures,dev]'
 	@rm -f .venv/begun

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, model_validator
 
@@ -38,6 +38,11 @@ class ExperimentConfig(Section):
     """The code that a task runs; one of the registered workloads."""
     resources: Resources = Resources()
     """GPUs and CPU cores of one task."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Any) -> None:
+            """Take the fields of the workload's own class."""
 
     def __new__(cls, **values: Any) -> ExperimentConfig:
         """Make an instance of the class that belongs to the workload."""

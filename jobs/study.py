@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -83,6 +83,11 @@ class StudyConfig(BaseModel):
     """Where relative names in the study are looked up."""
     source: str | None = Field(default=None, exclude=True, repr=False)
     """The study's text as it was given."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Any) -> None:
+            """Take the study's fields and, beside them, those of its experiments."""
 
     @model_validator(mode="before")
     @classmethod

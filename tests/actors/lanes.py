@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from joulegrid.actors.lane import Lane
 from joulegrid.actors.record import LaneFacts, RunFacts
@@ -17,7 +18,9 @@ from joulegrid.cluster.power.sources import PowerConfig
 
 
 @contextmanager
-def open_lane(folder: Path, isolation: str = "zygote", power: str = "model") -> Iterator[Lane]:
+def open_lane(
+    folder: Path, isolation: Literal["zygote", "spawn"] = "zygote", power: Literal["model", "none"] = "model"
+) -> Iterator[Lane]:
     """Open a CPU lane whose store is `folder`."""
     recorder = Recorder(PowerConfig(source=power))
     recorder.start()

@@ -186,7 +186,7 @@ def test_a_process_forked_after_the_preload_generates_and_prints_nothing(tmp_pat
         from joulegrid.cases.workloads.inference import Inference
         from tests.cases.local_probe import LocalProbe
         one = Inference()
-        for name in one.preload:
+        for name in one.preload(one.Config(model="tiny-lm")):
             importlib.import_module(name)
         before = set(sys.modules)
         child = os.fork()

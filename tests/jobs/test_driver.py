@@ -159,7 +159,7 @@ def test_resources_that_no_node_has_are_refused_before_anything_starts(tmp_path:
 def test_a_missing_script_is_refused_before_a_run_is_made(tmp_path: Path) -> None:
     study = study_of(tmp_path)
     Path(study["script"]["path"]).unlink()
-    with pytest.raises(UsageError, match="no file at"):
+    with pytest.raises(UsageError, match="does not exist; give a Python file"):
         run(study)
     assert not (tmp_path / "out").exists()
 

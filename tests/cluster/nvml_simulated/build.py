@@ -131,7 +131,7 @@ class Control:
         steps = [(gpu.steps[i].t_ns, gpu.steps[i].power_w) for i in range(gpu.n_steps)]
         ends = [t_ns for t_ns, _ in steps[1:]] + [t1_ns]
         spans = ((max(start, t0_ns), min(end, t1_ns), watts) for (start, watts), end in zip(steps, ends, strict=True))
-        return sum(watts * (end - start) / 1e9 for start, end, watts in spans if end > start)
+        return float(sum(watts * (end - start) / 1e9 for start, end, watts in spans if end > start))
 
 
 def _compile(library: Path) -> None:
