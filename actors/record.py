@@ -133,6 +133,7 @@ class Attempt:
             "label": mask(task.label),
             "axes": mask(task.axes),
             "effective_config": mask(task.experiment),
+            "workload_revision": task.revision,
             "inputs": task.fingerprints,
             "lane": self._lane_record(),
             "timing": self._timing(),

@@ -127,6 +127,8 @@ class ExperimentResult(Record):
     """The whole experiment with every default applied."""
     effective: dict[str, Json] = Field(default_factory=dict)
     """Choices that were left to the workload."""
+    workload_revision: int | None = None
+    """The workload's revision, part of the key: numbers of different revisions are not comparable."""
     inputs: dict[str, str] = Field(default_factory=dict)
     """Dotted path → fingerprint of what was read."""
     study_yaml: str | None = None
@@ -185,6 +187,8 @@ class Task:
     """Dotted path → location."""
     fingerprints: dict[str, str]
     timeout_s: float | None = None
+    revision: int | None = None
+    """Revision of the workload."""
     epoch: int = 1
     """Which driver of the run ordered the attempt; part of its folder's name."""
 

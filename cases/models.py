@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from joulegrid.cases.contract import Input, Places
-from joulegrid.errors import UsageError
+from joulegrid.errors import PreFlightError, UsageError
 
 CASES = Path(__file__).resolve().parent
 SMALL_FILE_BYTES = 16 * 2**20
@@ -158,7 +158,7 @@ def hub_commit(name: str) -> str:
     except (errors.HTTPError, OSError) as error:
         cached = hub_cache(name)
         if cached is None:
-            raise UsageError(
+            raise PreFlightError(
                 f"model: {name!r} is neither a folder nor a packaged case ({', '.join(packaged_models())}), the hub"
                 f" cannot be reached ({_line(error)}) and it is not in the local cache. Download it where there is a"
                 f" network (`hf download {repository}`) or name a folder."

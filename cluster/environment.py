@@ -47,6 +47,8 @@ class Environment(BaseModel):
     kernel: str
     python: str
     joulegrid: str
+    joulegrid_commit: str | None = None
+    """Commit of Joulegrid's own checkout, `+` behind it with local changes; null for an installed wheel."""
     cpu: Cpu
     memory_bytes: int | None
     gpus: list[Gpu] = Field(default_factory=list)
@@ -84,6 +86,7 @@ def capture(git_folder: Path | None = None, ray: dict[str, str] | None = None) -
         kernel=platform.release(),
         python=platform.python_version(),
         joulegrid=__version__,
+        joulegrid_commit=_own_commit(),
         cpu=_cpu(),
         memory_bytes=node.memory_bytes(),
         gpus=graphics.gpus,
@@ -99,6 +102,16 @@ def capture(git_folder: Path | None = None, ray: dict[str, str] | None = None) -
         limits=node.limits(),
         clock_source=node.clock_source(),
     )
+
+
+@cache
+def _own_commit() -> str | None:
+    """Commit of the checkout that this file belongs to; a wheel inside somebody's repository has none."""
+    here = Path(__file__).resolve()
+    if not (here.parent.parent / "joulegrid" / "version.py").is_file():
+        return None
+    git, _ = read_git(here.parent)
+    return f"{git.commit}{'+' if git.dirty else ''}" if git and git.commit else None
 
 
 @cache

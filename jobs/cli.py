@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,6 +17,7 @@ app = typer.Typer(
     help="Run grids of LLM-efficiency experiments on Ray, and say what each one cost.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
@@ -134,13 +136,15 @@ def main() -> NoReturn:
 
 
 def _complain_of_usage(error: Exception) -> int:
-    """Typer's and click's own complaints are usage errors; anything else is a bug and keeps its traceback."""
+    """Typer's and click's own complaints are usage errors; anything else is a bug, whose traceback is worth reading."""
     message = getattr(error, "format_message", None)
     if message is None:
-        raise error
-    return _complain(f"{message()}; see `joulegrid --help`", UsageError.exit_code)
+        traceback.print_exception(error)
+        return _complain("this is a bug of Joulegrid; please report it with the lines above", JoulegridError.exit_code)
+    return _complain(f"{message()}; see `joulegrid --help`" if message() else "", UsageError.exit_code)
 
 
 def _complain(message: str, code: int) -> int:
-    sys.stderr.write(f"joulegrid: {message}\n")
+    if message:
+        sys.stderr.write(f"joulegrid: {message}\n")
     return code

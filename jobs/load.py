@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from joulegrid.cases.registry import workload_named
 from joulegrid.cluster.power.sources import PowerConfig
 from joulegrid.errors import UsageError
-from joulegrid.jobs.merge import GRAMMAR, deep_merge, nested, sections
+from joulegrid.jobs.merge import GRAMMAR, deep_merge, leaves, nested, sections
 from joulegrid.jobs.schema import expanded, explain_all, typed, unknown_in, unknown_key
 from joulegrid.jobs.study import SECTIONS, StudyConfig, collected, power_section, unknown_keys
 from joulegrid.jobs.yamlfile import parse, read_mapping, read_with_base
@@ -160,6 +160,7 @@ def _overridden(values: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
     for text in overrides.sets:
         path, value = _assignment("--set", text, "a.b=1")
         given = _typed(values, path, parse(value, f"--set {path}"), value)
+        values = _pinned(values, path)
         values = {**values, path: given} if path in GRAMMAR else deep_merge(_written_out(values), nested({path: given}))
     axes: dict[str, list[Any]] = {}
     for text in overrides.sweeps:
@@ -170,6 +171,29 @@ def _overridden(values: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
     if axes:
         values["sweep"] = _added(values.get("sweep"), axes)
     return values
+
+
+def _pinned(values: dict[str, Any], path: str) -> dict[str, Any]:
+    """A field that is set is swept no longer; inside a group or a zip that would leave a torso, so it is refused."""
+    sweep = values.get("sweep")
+    if isinstance(sweep, Mapping) and path in sweep:
+        return {**values, "sweep": {name: axis for name, axis in sweep.items() if name != path}}
+    groups = [
+        values.get("zip"),
+        *(values.get("experiments") or []),
+        *(sweep.values() if isinstance(sweep, Mapping) else []),
+    ]
+    if any(path in known for group in groups for known in _paths_in(group)):
+        raise UsageError(
+            f"--set {path}: a group, zip or explicit experiment of the study varies it; edit the study there"
+        )
+    return values
+
+
+def _paths_in(group: Any) -> list[dict[str, Any]]:
+    """The mappings of dotted paths that stand in a group, a zip or an explicit experiment."""
+    parts = group if isinstance(group, list) else [group]
+    return [dict(leaves(part)) for part in parts if isinstance(part, Mapping)]
 
 
 def _added(section: Any, more: Mapping[str, Any]) -> Any:

@@ -24,6 +24,7 @@ from joulegrid.jobs.lease import Lease
 from joulegrid.jobs.ledger import Ledger, TaskState, read_tasks
 from joulegrid.jobs.order import Order
 from joulegrid.jobs.plan import Plan, Point
+from joulegrid.jobs.resolved import resolved_yaml
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jsontypes import Json
 
@@ -85,6 +86,7 @@ class Run:
             inputs={path: portable(one.location) for path, one in point.inputs.items()},
             fingerprints={path: one.fingerprint for path, one in point.inputs.items()},
             timeout_s=self.study.execution.experiment_timeout_seconds,
+            revision=self.plan.workload.revision,
             epoch=self.ledger.epoch,
         )
 
@@ -199,7 +201,7 @@ def open_run(study: StudyConfig, plan: Plan, root: Store, choice: Choice, *, con
     frozen = _frozen(study, plan)
     name = None if choice.fresh else _to_continue(study, root, frozen, choice)
     continued = name is not None
-    name = name or _begin(study, root, frozen)
+    name = name or _begin(study, plan, root, frozen)
     store = root.child(name)
     lease = Lease.take(store)
     ledger = Ledger.open(store)
@@ -242,11 +244,12 @@ def _to_continue(study: StudyConfig, root: Store, frozen: dict[str, Any], choice
     return None
 
 
-def _begin(study: StudyConfig, root: Store, frozen: dict[str, Any]) -> str:
+def _begin(study: StudyConfig, plan: Plan, root: Store, frozen: dict[str, Any]) -> str:
     """Make a run's folder; the nonce keeps two that start in the same second apart."""
     name = f"{study.study_name}_{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     store = root.child(name)
     store.put("study.yaml", mask(study.source or "").encode())
+    store.put("resolved.yaml", mask(resolved_yaml(study, plan.workload.input_fields)).encode())
     grammar = study.model_dump(mode="json", include={"experiment", "sweep", "zip", "experiments", "deduplicate"})
     content = {"schema_version": "1.0", "created_at": _now(), **frozen, "grammar": mask(grammar)}
     store.create("plan.json", json.dumps(content, indent=1, ensure_ascii=False).encode())

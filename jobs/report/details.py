@@ -104,11 +104,12 @@ def _environments(results: dict[str, ExperimentResult]) -> list[Surroundings]:
 def _commands(run: RunReport, result: ExperimentResult | None) -> list[str]:
     url = run.study.run.rstrip("/")
     commands = []
-    git = result.environment.git if result is not None else None
-    if git is not None and git.commit is not None:
-        dirty = "; it had local changes, which this does not bring back" if git.dirty else ""
-        commands.append(f"git checkout {git.commit}   # in the study's repository{dirty}")
-    if result is not None:
-        commands.append(f"pip install 'joulegrid=={result.environment.joulegrid}'")
-    study = f"joulegrid run study.yaml   # a copy lies in {url}/"
+    environment = result.environment if result is not None else None
+    if environment is not None and environment.git is not None and environment.git.commit is not None:
+        dirty = "; it had local changes, which this does not bring back" if environment.git.dirty else ""
+        commands.append(f"git checkout {environment.git.commit}   # in the study's repository{dirty}")
+    if environment is not None:
+        commit = f", commit {environment.joulegrid_commit}" if environment.joulegrid_commit else ""
+        commands.append(f"# Joulegrid {environment.joulegrid}{commit}; torch and others as listed in each result.json")
+    study = f"joulegrid run --fresh {shlex.quote(f'{url}/resolved.yaml')}"
     return [*commands, study, f"joulegrid report {shlex.quote(url)}"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from joulegrid.jobs.report.quantity import counted
+
 if TYPE_CHECKING:
     from joulegrid.actors.result import ExperimentResult, LaneRecord
     from joulegrid.cluster.environment import Environment
@@ -17,7 +19,9 @@ def hardware_line(result: ExperimentResult) -> str:
     environment = result.environment
     device = _gpu_words(lane_gpus(environment, result.lane)) or _cpu_words(environment, result.lane)
     versions = [f"{name} {version}" for name, version in main_packages(environment).items() if name in ("torch", "ray")]
-    return " · ".join([device, *versions, f"joulegrid {environment.joulegrid}", commit_words(environment)])
+    own = environment.joulegrid_commit
+    joulegrid = f"joulegrid {environment.joulegrid}{f' ({own[:9]}{own[40:]})' if own else ''}"
+    return " · ".join([device, *versions, joulegrid, f"study {commit_words(environment)}"])
 
 
 def environment_facts(result: ExperimentResult) -> list[tuple[str, str]]:
@@ -35,8 +39,8 @@ def environment_facts(result: ExperimentResult) -> list[tuple[str, str]]:
         ("CUDA", _joined([_of("driver up to", environment.cuda_driver), _of("runtime", environment.cuda_runtime)])),
         ("Python", environment.python),
         ("Packages", _joined([f"{name} {version}" for name, version in main_packages(environment).items()])),
-        ("Joulegrid", environment.joulegrid),
-        ("Commit", commit_words(environment, whole=True)),
+        ("Joulegrid", _joined([environment.joulegrid, _of("commit", environment.joulegrid_commit)])),
+        ("Study's commit", commit_words(environment, whole=True)),
         ("SLURM", _joined([f"{name}={value}" for name, value in (environment.slurm or {}).items()])),
         ("Isolation of tasks", result.lane.isolation),
     ]
@@ -58,7 +62,7 @@ def commit_words(environment: Environment, *, whole: bool = False) -> str:
     git = environment.git
     if git is None or git.commit is None:
         note = f" ({environment.git_note})" if environment.git_note else ""
-        return f"unknown{note}" if whole else "commit unknown"
+        return f"unknown{note}" if whole else "in no git repository"
     commit = git.commit if whole else git.commit[:9]
     return f"{'' if whole else 'commit '}{commit}{' with local changes' if git.dirty else ''}"
 
@@ -80,7 +84,7 @@ def _cpu_words(environment: Environment, lane: LaneRecord) -> str:
     if lane.device == "cuda":
         return f"{len(lane.gpu_uuids)} GPU(s), not described ({environment.gpu_note or 'no reason given'})"
     cores = len(lane.cpus) or environment.cpu.logical_cores
-    return f"{environment.cpu.model or 'unknown CPU'}, {cores if cores else 'unknown number of'} cores"
+    return f"{environment.cpu.model or 'unknown CPU'}, {counted(cores, 'core') if cores else 'unknown number of cores'}"
 
 
 def _limits(gpus: list[Gpu]) -> str:

@@ -109,7 +109,7 @@ def _failures(run: RunReport, details: Details) -> list[str]:
     if not run.study.counts.failed:
         return []
     rows = [
-        [escaped(one.task.label), str(one.task.cycle), escaped(one.task.failure_class), escaped(one.task.message)]
+        [escaped(one.task.label), str(one.task.cycle + 1), escaped(one.task.failure_class), escaped(one.task.message)]
         for one in details.failures
     ]
     more = run.study.counts.failed - len(rows)

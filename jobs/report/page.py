@@ -139,7 +139,7 @@ def _failures(run: RunReport, details: Details) -> Html:
 
 def _failure(one: WholeFailure) -> Html:
     task, failure = one.task, one.failure
-    summary = joined([element("b", task.failure_class), f" {task.label}, cycle {task.cycle}: {task.message}"])
+    summary = joined([element("b", task.failure_class), f" {task.label}, cycle {task.cycle + 1}: {task.message}"])
     if failure is None:
         return folded(summary, element("p", "The task left no result file; the manifest knows no more.", class_="note"))
     facts = [

@@ -127,7 +127,7 @@ def _draw(panel: Any, task: TaskPower, *, names: list[str]) -> None:
     if len(task.series) > 1:
         panel.legend(fontsize=6.5, loc="lower center")
     name = task.name if len(task.name) <= 40 else f"{task.name[:39]}…"
-    panel.set_title(f"{name}, cycle {task.cycle}", fontsize=8.5)
+    panel.set_title(f"{name}, cycle {task.cycle + 1}", fontsize=8.5)
     panel.set_xlabel("time, s")
     kinds = "; ".join(dict.fromkeys(series.kind for series in task.series))
     panel.set_ylabel(f"power, W\n({kinds})")

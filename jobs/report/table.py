@@ -170,7 +170,7 @@ def _print_foot(reports: Sequence[RunReport], table: HeadlineTable, console: Con
 def failure_lines(study: StudyResult) -> list[str]:
     """Return the first failures, a line each, and how many more there are."""
     lines = [
-        f"Failed: {plain(one.label)} cycle {one.cycle}: {one.failure_class}: {' '.join(plain(one.message).split())}"
+        f"Failed: {plain(one.label)} cycle {one.cycle + 1}: {one.failure_class}: {' '.join(plain(one.message).split())}"
         for one in study.failures[:_FAILURES_SHOWN]
     ]
     more = study.counts.failed - len(lines)

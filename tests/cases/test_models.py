@@ -129,5 +129,5 @@ def test_a_hub_name_becomes_its_commit_out_of_the_local_cache(tmp_path: Path) ->
 
 def test_a_hub_name_that_cannot_be_reached_says_how_to_help_oneself(tmp_path: Path) -> None:
     done = _resolve_offline("owner/name", tmp_path)
-    assert "UsageError" in done.stderr
+    assert "PreFlightError" in done.stderr
     assert "hf download owner/name" in done.stderr

@@ -100,7 +100,7 @@ def test_the_page_tells_hardware_method_failures_and_how_to_repeat(tmp_path: Pat
         "OutOfMemoryError",
         "unfenced, best effort",
         "git checkout 0123456789abcdef",
-        "joulegrid run study.yaml",
+        "joulegrid run --fresh",
         "attention",
         "joulegrid[figures]",
     ):
@@ -110,7 +110,7 @@ def test_the_page_tells_hardware_method_failures_and_how_to_repeat(tmp_path: Pat
         "measured, GPU",
         "oom\\_device",
         "unfenced, best effort",
-        "joulegrid run study.yaml",
+        "joulegrid run --fresh",
     ):
         assert part in text, part
 
