@@ -55,7 +55,7 @@ def write(name: str, rows: list[Series], facts: dict[str, Any]) -> Path:
     kept = ("torch", "transformers", "ray", "pydantic", "pyarrow", "joulegrid")
     content = {
         "benchmark": name,
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": here.git.commit if here.git else None,
         "dirty": here.git.dirty if here.git else None,
