@@ -6,10 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
 from joulegrid.cluster.power.series import Sample
 from joulegrid.cluster.secrets import mask
+from joulegrid.cluster.storage import Store
 
 
 def attempt_folder(task: Task) -> str:
@@ -31,6 +33,16 @@ def marker(outcome: Outcome) -> bytes:
     """Return the marker's bytes: which attempt counts, and what its result must hash to."""
     fields = {"attempt": outcome.attempt, "path": outcome.path, "sha256": outcome.sha256, "size": outcome.size}
     return json.dumps(fields, sort_keys=True).encode()
+
+
+def committed(store: Store, task: Task) -> Outcome:
+    """Return the outcome of a task that has a marker; `infra` where the result does not match it."""
+    told = json.loads(store.get(marker_path(task)))
+    counted = replace(task, attempt=told["attempt"])
+    data = store.get(f"{told['path']}/result.json")
+    if hashlib.sha256(data).hexdigest() != told["sha256"]:
+        return Outcome.lost(counted, "", "the committed result does not match its marker")
+    return outcome_of(counted, ExperimentResult.model_validate_json(data), told["path"], data)
 
 
 def outcome_of(task: Task, result: ExperimentResult, folder: str, data: bytes) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Protocol
 
-from joulegrid.actors.attempt import attempt_folder, marker, marker_path, outcome_of, series_parquet
+from joulegrid.actors.attempt import attempt_folder, committed, marker, marker_path, outcome_of, series_parquet
 from joulegrid.actors.ending import Ending
 from joulegrid.actors.portable import local
 from joulegrid.actors.record import Attempt, LaneFacts, RunFacts
@@ -143,8 +144,8 @@ class Lane:
         data = result.model_dump_json(indent=1).encode()
         self.store.put(f"{folder}/result.json", data)
         outcome = outcome_of(attempt.task, result, folder, data)
-        if result.status == "done":
-            self.store.create(marker_path(attempt.task), marker(outcome))
+        if result.status == "done" and not self.store.create(marker_path(attempt.task), marker(outcome)):
+            return committed(self.store, attempt.task)  # an earlier attempt was first; this one is kept, never counted
         return outcome
 
     def _series(self, result: ExperimentResult, target: Target) -> bytes:
@@ -165,7 +166,12 @@ class Lane:
 def lock_gpu(uuid: str) -> IO[str]:
     """Take a GPU for this process on this node; `PreFlightError` when another run holds it."""
     path = Path(tempfile.gettempdir()) / f"joulegrid-{uuid}.lock"
-    file = path.open("a+")
+    try:
+        # Every user of the node must be able to lock it, and nobody needs to write it.
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    except OSError as error:
+        message = f"GPU {uuid}: its lock {path} cannot be opened ({error.strerror}); remove that file"
+        raise PreFlightError(message) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import struct
+import termios
 import threading
+import time
 from collections import deque
 from typing import IO
 
 HEAD = 16_000
 TAIL = 48_000
 CHUNK = 65_536
+DRAIN_LIMIT_S = 0.2
 
 
 class LogBuffer:
@@ -16,12 +21,15 @@ class LogBuffer:
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._lock = threading.Lock()
+        self._pipe = pipe
+        self._busy = False
         self._clear()
         self._reader = threading.Thread(target=self._read, args=(pipe,), daemon=True, name="task-log")
         self._reader.start()
 
     def take(self) -> str:
         """Return what was printed since the last call, with a note where the middle was left out."""
+        self._drain()
         with self._lock:
             tail = b"".join(self._tail)
             left_out = self._seen - len(self._head) - len(tail)
@@ -29,6 +37,19 @@ class LogBuffer:
             text = (self._head + note + tail).decode("utf-8", "replace")
             self._clear()
         return text
+
+    def _drain(self) -> None:
+        """Let the reading thread catch up with a process that has just ended; a writer that goes on ends the wait."""
+        limit_s = time.monotonic() + DRAIN_LIMIT_S
+        while self._waiting() and time.monotonic() < limit_s:
+            time.sleep(0.001)
+
+    def _waiting(self) -> bool:
+        """Whether bytes lie in the pipe, or have been read and not yet been kept."""
+        if self._pipe.closed:
+            return False
+        in_pipe = struct.unpack("i", fcntl.ioctl(self._pipe, termios.FIONREAD, b"\0" * 4))[0]
+        return bool(in_pipe) or self._busy
 
     def _clear(self) -> None:
         self._head = b""
@@ -39,8 +60,10 @@ class LogBuffer:
     def _read(self, pipe: IO[bytes]) -> None:
         with pipe:
             while chunk := pipe.read1(CHUNK):  # type: ignore[attr-defined]
+                self._busy = True
                 with self._lock:
                     self._keep(chunk)
+                self._busy = False
 
     def _keep(self, chunk: bytes) -> None:
         self._seen += len(chunk)

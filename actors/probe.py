@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import socket
 import sys
@@ -12,18 +13,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from joulegrid.actors.zygote import descendants
 from joulegrid.cases.contract import LaneView, Mark
 
 
 class TaskWindow:
     """An open window; see `joulegrid.cases.contract.Window`."""
 
-    def __init__(self, name: str, min_seconds: float) -> None:
+    def __init__(self, name: str, min_seconds: float, cpus: tuple[int, ...] = ()) -> None:
         self.name = name
+        self._cpus = cpus
         self._min_ns = int(min_seconds * 1e9)
         self._repeats = 0
         self._mark: Mark | None = None
         synchronize()
+        self._busy_s = busy_seconds(cpus)
         self._cpu_s = cpu_seconds()
         self._t0_ns = time.monotonic_ns()
 
@@ -44,7 +48,10 @@ class TaskWindow:
         synchronize()
         t1_ns = time.monotonic_ns()
         cpu_s = cpu_seconds() - self._cpu_s
-        self._mark = Mark(self.name, self._t0_ns, t1_ns, cpu_s, max(1, self._repeats))
+        busy_s = busy_seconds(self._cpus)
+        # The kernel counts busy time in ticks of 10 ms: the difference may come out a tick below zero.
+        other_s = None if busy_s is None or self._busy_s is None else max(0.0, busy_s - self._busy_s - cpu_s)
+        self._mark = Mark(self.name, self._t0_ns, t1_ns, cpu_s, max(1, self._repeats), other_s)
         return self._mark
 
 
@@ -67,7 +74,7 @@ class TaskProbe:
         if self._open is not None:
             raise RuntimeError(f"the window {name!r} cannot open inside {self._open.name!r}: windows must not overlap")
         self.phase = name
-        self._open = TaskWindow(name, min_seconds)
+        self._open = TaskWindow(name, min_seconds, self.lane.cpus)
         try:
             yield self._open
             self.marks.append(self._open.close())
@@ -90,6 +97,34 @@ def synchronize() -> None:
 
 
 def cpu_seconds() -> float:
-    """CPU seconds of this process (all its threads) and of the children that it waited for."""
+    """CPU seconds of this process, of the children that it waited for, and of all that live below it.
+
+    With the living ones counted at both edges, a pool of workers costs what it used inside the window, whether it began
+    before it, ended in it, or goes on. What detached itself from the process is missing.
+    """
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time_ns() / 1e9 + children.ru_utime + children.ru_stime
+    own_s = time.process_time_ns() / 1e9 + children.ru_utime + children.ru_stime
+    return own_s + sum(_family_s(pid) for pid in descendants(os.getpid()))
+
+
+def busy_seconds(cpus: tuple[int, ...]) -> float | None:
+    """Seconds that these cores have worked for anybody since boot, by `/proc/stat` (all but idle, iowait and steal)."""
+    if not cpus:
+        return None
+    try:
+        lines = Path("/proc/stat").read_text().splitlines()
+    except OSError:
+        return None
+    rows = {row[0]: row[1:] for row in (line.split() for line in lines) if row and row[0].startswith("cpu")}
+    busy = [sum(map(int, (row[0], row[1], row[2], row[5], row[6]))) for cpu in cpus if (row := rows.get(f"cpu{cpu}"))]
+    return sum(busy) / os.sysconf("SC_CLK_TCK") if len(busy) == len(cpus) else None
+
+
+def _family_s(pid: int) -> float:
+    """CPU seconds of another process and of the children that it waited for; 0 when it has just gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        waited_s = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime((~pid << 3) | 2) + waited_s  # CPUCLOCK_SCHED of that process, in nanoseconds
+    except OSError:
+        return 0.0

@@ -61,8 +61,10 @@ class WindowResult(Record):
     t1_ns: int
     seconds: float
     cpu_s: float
-    """CPU seconds of the task inside the window."""
+    """CPU seconds of the task's process and of everything below it, inside the window."""
     repeats: int
+    other_cpu_s: float | None = None
+    """CPU seconds of everybody else on the lane's cores inside the window: Ray, the sampler, foreign work."""
     energy: Energy
     """The lane's main devices: GPU boards on a GPU lane, else the CPU."""
     beside: list[Energy] = Field(default_factory=list)

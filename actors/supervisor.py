@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -116,7 +117,7 @@ class Supervisor:
         """Kill the running task, from another thread."""
         self._cancelled.set()
 
-    def run(self, order: Order, on_start: Any = None) -> Ending:
+    def run(self, order: Order, on_start: Callable[[int], object] | None = None) -> Ending:
         """Run one task to its end. `on_start(pid)` is called as soon as the process exists.
 
         Raises:
@@ -166,7 +167,7 @@ class Supervisor:
             seed=order.seed,
         )
 
-    def _supervise(self, order: Order, ordered_ns: int, on_start: Any) -> Ending:
+    def _supervise(self, order: Order, ordered_ns: int, on_start: Callable[[int], object] | None) -> Ending:
         deadline = None if order.timeout_s is None else ordered_ns / 1e9 + order.timeout_s
         started = self._expect("started", deadline)
         if started is None:
@@ -235,7 +236,6 @@ class Supervisor:
         return _end_tree(self._zygote.pid)
 
     def _taken_log(self) -> str:
-        time.sleep(0.002)  # the pipe's reader is another thread: let it take what the task printed last
         return self._log.take() if self._log is not None else ""
 
     def _environment(self) -> dict[str, str]:

@@ -95,9 +95,11 @@ class Mark:
     t1_ns: int
     """The same at the end."""
     cpu_s: float
-    """CPU seconds of the process and its waited-for children between the edges."""
+    """CPU seconds of the process and of everything below it between the edges."""
     repeats: int = 1
     """How often the body ran inside the window."""
+    other_cpu_s: float | None = None
+    """CPU seconds that anybody else spent on the lane's cores between the edges; `None` where it cannot be known."""
 
     @property
     def seconds(self) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from joulegrid.actors.result import ExperimentResult
 from joulegrid.cases.contract import ExperimentConfig
 from joulegrid.errors import UsageError
-from joulegrid.jobs.driver import Options, check_size, drive
+from joulegrid.jobs.driver import Options, check_plan, drive
 from joulegrid.jobs.load import load_study, make_study
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.run import Choice
@@ -41,7 +41,7 @@ def run_study(
     """
     config = as_study(study, fields)
     plan = Plan(config)
-    check_size(plan)
+    check_plan(plan)
     return drive(config, plan, Options(address=address, choice=Choice(fresh=fresh)))
 
 

@@ -14,7 +14,8 @@ from joulegrid.errors import JoulegridError, UsageError
 from joulegrid.version import __version__
 
 app = typer.Typer(
-    help="Run grids of LLM-efficiency experiments on Ray, and say what each one cost.",
+    help="Run grids of LLM-efficiency experiments on Ray, and say what each one cost.\n\n"
+    "Begin with: joulegrid doctor; joulegrid plan studies/quickstart.yaml; joulegrid run studies/quickstart.yaml",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -42,7 +43,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-@app.command()
+@app.command(short_help="Show what a study would run; start nothing.")
 def plan(
     study: StudyFile,
     sets: Sets = [],  # noqa: B006 - typer copies it
@@ -59,7 +60,7 @@ def plan(
     show_plan(study, StudyFlags(tuple(sets), tuple(sweeps), cycles, order, no_gaps), points=points, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Run a study, or what is missing of it.")
 def run(
     study: StudyFile,
     output: Output = None,
@@ -89,7 +90,7 @@ def run(
     raise typer.Exit(run_command(study, flags, RunFlags(address, fresh, retry_failed, yes, quiet, as_json)))
 
 
-@app.command()
+@app.command(short_help="Show the table of runs; write their pages.")
 def report(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN…", help="Folders or s3:// prefixes of runs.", show_default=False)
@@ -106,7 +107,7 @@ def report(
     report_command(runs, write=write, output=output, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Say what this machine can measure.")
 def doctor(
     store: Annotated[str | None, typer.Option("--output", "-o", help="The store to check [results].")] = None,
     address: Address = None,

@@ -63,17 +63,19 @@ def show_plan(path: Path, flags: StudyFlags, *, points: bool, as_json: bool) -> 
 
 def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:
     """Run a study and print its table (or its JSON); return the exit code."""
-    from joulegrid.jobs.driver import Options, check_size, drive
+    from joulegrid.jobs.driver import Options, check_plan, drive
     from joulegrid.jobs.run import Choice
 
     study = load_study(path, flags.overrides())
     plan = Plan(study)
-    check_size(plan)
+    check_plan(plan)
     if not run_flags.yes:
         confirm(study, plan)
     choice = Choice(fresh=run_flags.fresh, retry_failed=run_flags.retry_failed)
     result = drive(study, plan, Options(run_flags.address, choice, _display(run_flags)))
     _print_result(result, as_json=run_flags.as_json)
+    if result.counts.failed and not run_flags.quiet:
+        sys.stderr.write(f"each failure lies in {result.run}/results; --retry-failed tries the failed tasks again\n")
     unfinished = result.counts.failed or result.counts.pending or result.counts.damaged
     return 1 if unfinished else 0
 

@@ -6,6 +6,7 @@ Policy is the schedule's, mechanism the pool's.
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from joulegrid.errors import StudyInterrupted, UsageError
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.progress import Display, Quiet
 from joulegrid.jobs.report.assembly import assemble
+from joulegrid.jobs.report.quantity import counted
 from joulegrid.jobs.run import Choice, Run, open_output, open_run
 from joulegrid.jobs.schedule import Schedule, Visit
 from joulegrid.jobs.study import StudyConfig
@@ -49,7 +51,7 @@ def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
     """Run what is missing of a study and return what the store then holds.
 
     Raises:
-        PreFlightError: when it cannot run here; nothing was started.
+        PreFlightError: when it cannot run here; no task was started.
         StudyInterrupted: on Ctrl-C or SIGTERM; what was finished is kept.
     """
     root = open_output(study)
@@ -58,8 +60,7 @@ def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
     _announce(run, options.display)
     state = "interrupted"
     try:
-        with _terminated_like_interrupted():
-            state = _work(run, options)
+        state = _work(run, options)
     except KeyboardInterrupt:
         run.close("interrupted")
         left = run.counts()["pending"]
@@ -91,12 +92,15 @@ def _work(run: Run, options: Options) -> str:
     if not run.counts()["pending"] and not schedule.attempts:
         return "done"
     options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
-    with ray_session(options.address):
+    # The handler is set twice, because `ray.init` sets one of its own.
+    with _terminated_like_interrupted(), ray_session(options.address), _terminated_like_interrupted():
         from joulegrid.actors.pool import Pool, cluster_nodes
 
         places = place_lanes(cluster_nodes(), largest_need(run.plan.resources))
         with Pool(places[: len(run.order)], _setup(run), run.study.power) as pool:
-            options.display.say(f"{len(pool.lanes)} lanes: {', '.join(lane.place.lane for lane in pool.lanes)}")
+            options.display.say(
+                f"{counted(len(pool.lanes), 'lane')}: {', '.join(lane.place.lane for lane in pool.lanes)}"
+            )
             try:
                 _loop(run, schedule, pool, options.display)
             except KeyboardInterrupt:
@@ -152,8 +156,12 @@ def _finish(run: Run, options: Options) -> StudyResult:
     return result
 
 
-def check_size(plan: Plan) -> None:
-    """Refuse a plan that is larger than the study allows."""
+def check_plan(plan: Plan) -> None:
+    """Refuse a plan that is larger than the study allows, or that a lane's zygote cannot serve."""
+    if "script.preload" in plan.varied:
+        raise UsageError(
+            "script.preload: one zygote serves all experiments; give it once, in no sweep and no experiment"
+        )
     limit = plan.study.execution.max_experiments
     if limit is not None and len(plan) > limit:
         raise UsageError(
@@ -169,6 +177,9 @@ def _terminated_like_interrupted() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python takes signals in the main thread alone, and whoever owns that decides
+        return
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield

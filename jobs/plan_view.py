@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from joulegrid.jobs.estimate import cost_of, duration_words
 from joulegrid.jobs.plan import REASONS_SHOWN, Plan
+from joulegrid.jobs.report.quantity import counted
 from joulegrid.jsontypes import Json
 
 
@@ -39,7 +40,7 @@ def plan_text(plan: Plan, *, points: bool = False) -> str:
         f"study        {plan.study.study_name}",
         f"design       {plan.study_design_hash}",
         f"experiments  {len(plan):,}{_of(plan)}",
-        f"tasks        {n_tasks:,} = {len(plan):,} experiments × {execution.n_cycles} cycles, {execution.cycle_order}",
+        f"tasks        {n_tasks:,} = {_product(plan)}, {execution.cycle_order}",
         f"least time   {duration_words(cost.least_seconds)} on one lane (windows and gaps; loading comes on top)",
         f"memory       {_memory(cost.memory_bytes)}",
     ]
@@ -65,6 +66,10 @@ def _of(plan: Plan) -> str:
     parts = [f"{skipped:,} refused"] if skipped else []
     parts += [f"{plan.n_duplicates:,} equivalent to another"] if plan.n_duplicates else []
     return f" of {plan.n_points:,} points ({', '.join(parts)})" if parts else ""
+
+
+def _product(plan: Plan) -> str:
+    return f"{counted(len(plan), 'experiment')} × {counted(plan.study.execution.n_cycles, 'cycle')}"
 
 
 def _memory(by_model: dict[str, int | None]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import time
@@ -13,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from joulegrid.actors.attempt import outcome_of
+from joulegrid.actors.attempt import committed
 from joulegrid.actors.portable import portable
-from joulegrid.actors.result import ExperimentResult, Outcome, Task
+from joulegrid.actors.result import Outcome, Task
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import in_ray_job
 from joulegrid.cluster.storage import Store, open_store
@@ -201,10 +200,11 @@ def open_run(study: StudyConfig, plan: Plan, root: Store, choice: Choice, *, con
     frozen = _frozen(study, plan)
     name = None if choice.fresh else _to_continue(study, root, frozen, choice)
     continued = name is not None
-    name = name or _begin(study, plan, root, frozen)
+    name = name or _begin(study, root, frozen)
     store = root.child(name)
     lease = Lease.take(store)
     ledger = Ledger.open(store)
+    store.put("resolved.yaml", mask(resolved_yaml(study, plan.workload.input_fields)).encode())
     begun = json.loads(store.get("plan.json")).get("created_at") or _now()
     run = Run(study, plan, name, store, ledger, lease, begun, not conditional, continued)
     run.before_s = _seconds_spent(store) if continued else 0.0
@@ -244,12 +244,11 @@ def _to_continue(study: StudyConfig, root: Store, frozen: dict[str, Any], choice
     return None
 
 
-def _begin(study: StudyConfig, plan: Plan, root: Store, frozen: dict[str, Any]) -> str:
+def _begin(study: StudyConfig, root: Store, frozen: dict[str, Any]) -> str:
     """Make a run's folder; the nonce keeps two that start in the same second apart."""
     name = f"{study.study_name}_{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     store = root.child(name)
     store.put("study.yaml", mask(study.source or "").encode())
-    store.put("resolved.yaml", mask(resolved_yaml(study, plan.workload.input_fields)).encode())
     grammar = study.model_dump(mode="json", include={"experiment", "sweep", "zip", "experiments", "deduplicate"})
     content = {"schema_version": "1.0", "created_at": _now(), **frozen, "grammar": mask(grammar)}
     store.create("plan.json", json.dumps(content, indent=1, ensure_ascii=False).encode())
@@ -271,16 +270,7 @@ def _recover(run: Run) -> None:
     for index, cycle in run.order if unknown else ():
         path = unknown.pop(f"{run.point(index).key}-c{cycle}", None)
         if path is not None:
-            marker = json.loads(run.store.get(path))
-            run.ledger.ended(_committed(run.store, run.task(index, cycle, marker["attempt"]), marker))
-
-
-def _committed(store: Store, task: Task, marker: dict[str, Any]) -> Outcome:
-    """Rebuild the outcome of a committed task from its result."""
-    data = store.get(f"{marker['path']}/result.json")
-    if hashlib.sha256(data).hexdigest() != marker["sha256"]:
-        return Outcome.lost(task, "", "the committed result does not match its marker")
-    return outcome_of(task, ExperimentResult.model_validate_json(data), marker["path"], data)
+            run.ledger.ended(committed(run.store, run.task(index, cycle, 0)))
 
 
 def _now() -> str:

@@ -147,6 +147,8 @@ def _explain(path: str, error: ErrorDetails) -> str:
     if kind != "value_error":
         message = message.replace("Input should be", "it should be", 1)
         message = message[:1].lower() + message[1:]
+    if isinstance(error["input"], list) and kind not in ("list_type", "value_error"):
+        message += f"; to vary it, put it under sweep: {path}: {shown(error['input'])}"
     return f"{path}: given {shown(error['input'])}; {message}"
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from joulegrid.jobs.report.hardware import hardware_line
 from joulegrid.jobs.report.quantity import counted
 from joulegrid.jobs.report.run_results import Damaged, RunResults, read_json
-from joulegrid.jobs.report.summary import EnergyKind, FailedTask, Summary, energy_kind
+from joulegrid.jobs.report.summary import EnergyKind, FailedTask, Summary, energy_kind, headline_window
 from joulegrid.jobs.study_result import (
     Counts,
     EnergyTotal,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _FAILURES_KEPT = 100
 _HARDWARE_KEPT = 20
+DISTURBED_SHARE = 0.15
+"""Above this part of the cores' time, work of others is told of: driver, Ray and sampler took 2 to 5 % here."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,9 @@ class Gathering:
     summary: Summary = field(default_factory=Summary)
     totals: dict[EnergyKind, _Total] = field(default_factory=dict)
     hardware: dict[str, None] = field(default_factory=dict)
+    n_disturbed: int = 0
+    """Results whose headline window shared its cores."""
+    worst_share: float = 0.0
     n_done: int = 0
     last_cycle: int = -1
 
@@ -62,6 +67,9 @@ class Gathering:
         self.n_done += 1
         self.last_cycle = max(self.last_cycle, result.cycle)
         self.summary.add(result)
+        share = foreign_share(result)
+        self.n_disturbed += share > DISTURBED_SHARE
+        self.worst_share = max(self.worst_share, share)
         if len(self.hardware) < _HARDWARE_KEPT:
             self.hardware.setdefault(hardware_line(result))
         for window in result.windows or []:
@@ -106,8 +114,24 @@ def assemble(store: Store) -> StudyResult:
         failures=failures[:_FAILURES_KEPT],
         unfenced=bool(manifest.get("unfenced")),
         hardware=list(gathering.hardware),
-        notes=[*map(str, manifest.get("notes") or []), *_damage_notes(found.damaged)],
+        notes=[*map(str, manifest.get("notes") or []), *_damage_notes(found.damaged), *_disturbance_notes(gathering)],
     )
+
+
+def foreign_share(result: ExperimentResult) -> float:
+    """Return which part of the lane's core time others took in the headline window; 0 where it is not known."""
+    window = headline_window(result)
+    if window is None or window.other_cpu_s is None or not result.lane.cpus or window.seconds <= 0:
+        return 0.0
+    return window.other_cpu_s / (window.seconds * len(result.lane.cpus))
+
+
+def _disturbance_notes(gathering: Gathering) -> list[str]:
+    if not gathering.n_disturbed:
+        return []
+    shared = f"{counted(gathering.n_disturbed, 'task')} shared the cores with other work, which took up to"
+    effect = "of them in the headline window: times and CPU joules are less certain than their spread says"
+    return [f"{shared} {gathering.worst_share:.0%} {effect}"]
 
 
 def _either(name: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Any:

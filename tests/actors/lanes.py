@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,8 +42,7 @@ def script_task(
     path = folder / f"{name}.py"
     path.write_text(textwrap.dedent(source))
     experiment = {"workload": "script", "script": {"path": str(path)}}
-    key = f"{abs(hash(name)):016x}"[:16]
-    return Task(0, cycle, 0, key, name, {}, experiment, {"script.path": str(path)}, {}, timeout_s)
+    return Task(0, cycle, 0, secrets.token_hex(8), name, {}, experiment, {"script.path": str(path)}, {}, timeout_s)
 
 
 def result_of(lane: Lane, outcome: Outcome) -> ExperimentResult:

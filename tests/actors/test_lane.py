@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -106,6 +107,14 @@ def test_what_a_done_task_leaves_behind_is_killed_before_the_next_one(lane: Lane
     assert not _alive(int((tmp_path / "pid").read_text()))
 
 
+def test_a_late_attempt_is_kept_but_never_counted(lane: Lane, tmp_path: Path) -> None:
+    task = script_task(tmp_path, "import os\ndef main():\n    return {'pid': os.getpid()}")
+    first = lane.run(task)
+    late = lane.run(replace(task, attempt=1))
+    assert (late.attempt, late.path, late.sha256) == (0, first.path, first.sha256)
+    assert lane.store.exists(f"{first.path.removesuffix('-a0')}-a1/result.json")
+
+
 def test_a_running_task_can_be_cancelled_from_another_thread(lane: Lane, tmp_path: Path) -> None:
     outcomes: list[Outcome] = []
     task = script_task(tmp_path, "import time\ndef main():\n    time.sleep(60)")
@@ -149,6 +158,33 @@ def test_modelled_joules_are_marked_and_a_power_series_lies_beside_the_result(la
     table = pq.read_table(Path(lane.store.url) / outcome.path / "timeseries.parquet")
     assert {"t_ns", "device", "power_w", "provenance"} <= set(table.column_names)
     assert set(table["provenance"].to_pylist()) == {"modelled"}
+
+
+def test_workers_that_a_task_keeps_running_are_paid_for_too(lane: Lane, tmp_path: Path) -> None:
+    source = """
+    import subprocess, sys, time
+    burn = "import time; end = time.monotonic() + 60\\nwhile time.monotonic() < end: pass"
+    child = subprocess.Popen([sys.executable, "-c", burn])
+    def main():
+        time.sleep(1.0)
+    """
+    result = result_of(lane, lane.run(script_task(tmp_path, source)))
+    (window,) = result.windows or []
+    assert 0.4 < window.cpu_s < 1.2
+    assert result.energy is not None
+    assert result.energy.energy_j == pytest.approx(4.0 * window.cpu_s)
+
+
+def test_what_others_do_on_the_lanes_cores_is_on_record(lane: Lane, tmp_path: Path) -> None:
+    others = psutil.Popen(["taskset", "-c", "0", "sh", "-c", "while :; do :; done"])
+    try:
+        result = result_of(lane, lane.run(script_task(tmp_path, "import time\ndef main():\n    time.sleep(1.0)")))
+    finally:
+        others.kill()
+        others.wait()
+    (window,) = result.windows or []
+    assert window.other_cpu_s is not None
+    assert window.other_cpu_s > 0.5
 
 
 def test_files_in_the_artifacts_folder_are_kept_beside_the_result(lane: Lane, tmp_path: Path) -> None:

@@ -106,6 +106,16 @@ def test_ctrl_c_ends_the_tasks_leaves_a_valid_manifest_and_the_next_start_does_t
     assert again.returncode == 1
 
 
+def test_sigterm_ends_a_run_in_the_same_order_as_ctrl_c(started: Start, tmp_path: Path) -> None:
+    process = started(_written(study_of(tmp_path, SLOW, [30, 31])))
+    run = _wait_for(tmp_path, lambda counts: counts["running"] == 2)
+    process.terminate()
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted: 2 tasks are left" in err
+    assert json.loads((run / "manifest.json").read_text())["state"] == "interrupted"
+
+
 def test_a_driver_killed_at_once_loses_nothing_and_repeats_nothing(started: Start, tmp_path: Path) -> None:
     source = "import os, time\nx = 0\ndef main():\n    time.sleep(0.4)\n    return {'pid': os.getpid()}"
     study = _written(study_of(tmp_path, source, [1, 2, 3, 4, 5, 6]))
