@@ -37,12 +37,15 @@ def marker(outcome: Outcome) -> bytes:
 
 def committed(store: Store, task: Task) -> Outcome:
     """Return the outcome of a task that has a marker; `infra` where the result does not match it."""
-    told = json.loads(store.get(marker_path(task)))
-    counted = replace(task, attempt=told["attempt"])
-    data = store.get(f"{told['path']}/result.json")
-    if hashlib.sha256(data).hexdigest() != told["sha256"]:
-        return Outcome.lost(counted, "", "the committed result does not match its marker")
-    return outcome_of(counted, ExperimentResult.model_validate_json(data), told["path"], data)
+    try:
+        told = json.loads(store.get(marker_path(task)))
+        counted = replace(task, attempt=int(told["attempt"]))
+        data = store.get(f"{told['path']}/result.json")
+        if hashlib.sha256(data).hexdigest() != told["sha256"]:
+            return Outcome.lost(counted, "", "the committed result does not match its marker")
+        return outcome_of(counted, ExperimentResult.model_validate_json(data), told["path"], data)
+    except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
+        return Outcome.lost(task, "", f"the committed result is damaged: {type(error).__name__}: {error}")
 
 
 def outcome_of(task: Task, result: ExperimentResult, folder: str, data: bytes) -> Outcome:

@@ -15,11 +15,13 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from joulegrid.actors.probe import TaskProbe
 from joulegrid.cases.contract import LaneCannotError, LaneView, Measurement
+from joulegrid.cases.models import fingerprint as model_fingerprint
 from joulegrid.errors import UsageError
 from joulegrid.jsontypes import Json
 
@@ -32,6 +34,7 @@ class Spec:
 
     experiment: dict[str, Json]
     inputs: dict[str, str]
+    fingerprints: dict[str, str]
     lane: LaneView
     scratch: str
     report: str
@@ -67,6 +70,7 @@ def main(spec_path: str) -> None:
 
         config = ExperimentConfig.model_validate(spec.experiment)
         phase = "run"
+        refuse_changed(spec.inputs, spec.fingerprints)
         measurement = workload_named(config.workload).run(config, spec.inputs, probe)
         report |= {"status": "done"} | _plain(measurement)
     except BaseException as error:  # noqa: BLE001 - the process' boundary: whatever is raised is the task's failure
@@ -86,6 +90,17 @@ def describe(error: BaseException, phase: str) -> dict[str, Json]:
         "traceback": text,
         "phase": phase,
     }
+
+
+def refuse_changed(inputs: Mapping[str, str], fingerprints: Mapping[str, str]) -> None:
+    """Raise `LaneCannotError` where a file is no longer what the plan read: the key would name other content."""
+    for path, location in inputs.items():
+        place, expected = Path(location), fingerprints.get(path)
+        if expected is None or not expected.startswith("sha256:") or not place.exists():
+            continue
+        found = model_fingerprint(place) if place.is_dir() else "sha256:" + sha256(place.read_bytes()).hexdigest()
+        if found != expected:
+            raise LaneCannotError(f"{path}: {place} has changed since the study was planned; start the study again")
 
 
 def classify(error: BaseException, phase: str) -> str:
@@ -141,12 +156,19 @@ def to_json(value: Any, path: str) -> Json:
     Raises:
         TypeError: for what no JSON file can hold, naming where it stands.
     """
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        if abs(value) > sys.float_info.max:
+            raise TypeError(f"{path}: an integer of {value.bit_length()} bits cannot be kept; no float is so large")
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(name): to_json(inner, f"{path}.{name}") for name, inner in value.items()}
+        named = {str(name): to_json(inner, f"{path}.{name}") for name, inner in value.items()}
+        if len(named) < len(value):
+            raise TypeError(f"{path}: two keys have the same name as text; use texts as keys")
+        return named
     if isinstance(value, list | tuple):
         return [to_json(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
     if (hasattr(value, "item") and getattr(value, "size", 1) in (1, ())) or _is_scalar_tensor(value):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from joulegrid.actors.result import FailureClass
 from joulegrid.jsontypes import Json
+
+REPORT_LIMIT = 256 * 2**20
+"""Bytes; a longer report is cut, and then no JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,32 @@ class Ending:
 
 
 def read_report(path: Path) -> dict[str, Json] | None:
-    """Return what the process wrote; `None` where there is nothing, or nothing whole."""
+    """Return what the process wrote; `None` where there is no plain file with one whole JSON mapping.
+
+    The measured code could have written it: a pipe, a link, a flood, NaN or broken text must not harm the reader.
+    """
     try:
-        report: dict[str, Json] = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            report = clean(json.loads(file.read(REPORT_LIMIT), parse_constant=_refuse_constant))
+    except (OSError, ValueError, RecursionError, MemoryError):
         return None
-    return report
+    return report if isinstance(report, dict) else None
+
+
+def clean(value: Json) -> Json:
+    """Replace lone surrogates, which no UTF-8 file can hold, in every text of a JSON value."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {clean(name): clean(inner) for name, inner in value.items()}
+    return [clean(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _refuse_constant(name: str) -> Json:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def failure_class_of(ending: Ending) -> FailureClass:

@@ -115,7 +115,7 @@ class Lane:
             self._supervisor.renew()
         self._cycle = task.cycle
         inputs = {path: local(location) for path, location in task.inputs.items()}
-        order = Order(task.experiment, inputs, view, _seed(task), task.timeout_s)
+        order = Order(task.experiment, inputs, task.fingerprints, view, _seed(task), task.timeout_s)
         try:
             return self._supervisor.run(order, on_start=lambda pid: self.meter.watch(self.facts.name, pid))
         finally:
@@ -159,8 +159,8 @@ class Lane:
         folder = self._supervisor.task_folder()
         if folder is None:
             return []
-        files = (path for path in sorted((folder / "artifacts").rglob("*")) if path.is_file())
-        return [(str(path.relative_to(folder)), path) for path in files]
+        files = (path for path in sorted((folder / "artifacts").rglob("*")) if path.is_file() and not path.is_symlink())
+        return [(os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace"), path) for path in files]
 
 
 def lock_gpu(uuid: str) -> IO[str]:

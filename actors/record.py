@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -25,6 +26,8 @@ from joulegrid.cluster.secrets import mask
 from joulegrid.jsontypes import Json
 
 LOG_TAIL = 8_000
+REPORTABLE = ("app", "invalid", "import", "oom_host", "oom_device")
+"""Classes of failure that a task may report of itself; all others are seen from outside."""
 
 Price = Callable[[int, int, float], tuple[Energy, list[Energy]]]
 """What a window cost: (t0_ns, t1_ns, cpu_s) → (main devices, others beside)."""
@@ -98,18 +101,21 @@ class Attempt:
         if failure is not None:
             return self._failed(failure)
         try:
+            self._refuse_implausible()
             return self._done(price)
-        except (ValidationError, KeyError, TypeError) as error:
+        except (ValidationError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             return self._failed(self._without_report("no_result", f"the process left a malformed report: {error}"))
 
     def _done(self, price: Price) -> ExperimentResult:
         windows = [_window(mark, price) for mark in self.marks]
         headline, work = self.report["headline"], self.report["work"]
+        if headline is not None and headline not in {window.name for window in windows}:
+            raise ValueError(f"the headline {headline!r} names none of its windows")
         return ExperimentResult(
             **self._common(),
             status="done",
-            effective=self.report["effective"],
-            metrics=self.report["metrics"],
+            effective=mask(self.report["effective"]),
+            metrics=mask(self.report["metrics"]),
             windows=windows,
             headline=headline,
             work=work,
@@ -117,6 +123,19 @@ class Attempt:
             log_tail=self._tail(),
             timeseries="timeseries.parquet" if windows else None,
         )
+
+    def _refuse_implausible(self) -> None:
+        """Raise `ValueError` for what cannot have happened between start and end as seen from outside."""
+        before_ns = self.ending.ordered_ns
+        for mark in self.marks:
+            seconds = (mark["t1_ns"] - mark["t0_ns"]) / 1e9
+            if not before_ns <= mark["t0_ns"] <= mark["t1_ns"] <= self.ending.ended_ns:
+                raise ValueError(f"the window {mark['name']!r} lies outside the task's life, or overlaps another")
+            if not 0.0 <= mark["cpu_s"] <= seconds * (os.cpu_count() or 1) * 1.1 + 1.0:
+                raise ValueError(f"{mark['cpu_s']} CPU seconds cannot pass in a window of {seconds:.3f} s")
+            before_ns = mark["t1_ns"]
+        if not all(0.0 < count < float("inf") for count in self.report["work"].values()):
+            raise ValueError("work counts must be positive and finite")
 
     def _failed(self, failure: Failure) -> ExperimentResult:
         return ExperimentResult(**self._common(), status="failed", failure=failure)
@@ -151,10 +170,12 @@ class Attempt:
             return None
         if status != "failed":
             return self._without_report(failure_class_of(self.ending), crash_message(self.ending))
-        told = self.report.get("failure")
+        told: dict[str, Json] = self.report.get("failure") or {}
         try:
-            return Failure.model_validate({**mask(dict(told or {})), **self._end()})
-        except (ValidationError, TypeError, ValueError) as error:
+            if told["failure_class"] not in REPORTABLE:
+                raise ValueError(f"a task cannot tell of itself that it failed by {told['failure_class']!r}")
+            return Failure.model_validate({**mask(dict(told)), **self._end()})
+        except (ValidationError, TypeError, ValueError, KeyError) as error:
             return self._without_report("no_result", f"the process left a malformed report: {error}")
 
     def _without_report(self, failure_class: str, message: str) -> Failure:

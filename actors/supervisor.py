@@ -11,6 +11,7 @@ import os
 import secrets
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -43,6 +44,7 @@ class Order:
 
     experiment: dict[str, Json]
     inputs: dict[str, str]
+    fingerprints: dict[str, str]
     lane: LaneView
     seed: int
     timeout_s: float | None
@@ -106,6 +108,7 @@ class Supervisor:
             self._zygote.kill()
             self._zygote.wait()
             self._zygote = None
+            kill_marked(self.nonce)
 
     def close(self) -> None:
         """End everything and remove the scratch folder."""
@@ -125,6 +128,7 @@ class Supervisor:
         """
         self._cancelled.clear()
         self.start()
+        self.scratch.mkdir(exist_ok=True)  # a task may have removed more than its own
         folder = Path(tempfile.mkdtemp(dir=self.scratch, prefix="task-"))
         (folder / "artifacts").mkdir()
         spec = self._spec(order, folder)
@@ -144,7 +148,11 @@ class Supervisor:
         with contextlib.suppress(BlockingIOError):
             while True:
                 newest = self._progress.recv(4_096)
-        return json.loads(newest) if newest else None
+        try:
+            progress = json.loads(newest or b"null")
+            return {"done": float(progress["done"]), "total": float(progress["total"]), "note": str(progress["note"])}
+        except (ValueError, TypeError, KeyError):
+            return None  # nothing new, or not what our probe sends
 
     def task_folder(self) -> Path | None:
         """Return the folder of the last task, where its artifacts lie."""
@@ -160,6 +168,7 @@ class Supervisor:
         return Spec(
             experiment=order.experiment,
             inputs=order.inputs,
+            fingerprints=order.fingerprints,
             lane=order.lane,
             scratch=str(folder),
             report=str(folder / "report.json"),
@@ -209,13 +218,15 @@ class Supervisor:
         return None
 
     def _receive(self, deadline: float) -> dict[str, Any] | None:
-        assert self._channel is not None
-        readable, _, _ = select.select([self._channel], [], [], max(0.0, deadline - time.monotonic()))
-        if not readable:
-            return None
+        channel = self._channel
+        if channel is None or channel.fileno() < 0:
+            raise ZygoteError("the lane was closed")
         try:
-            message = self._channel.recv(MESSAGE_LIMIT)
-        except ConnectionError:
+            readable, _, _ = select.select([channel], [], [], max(0.0, deadline - time.monotonic()))
+            if not readable:
+                return None
+            message = channel.recv(MESSAGE_LIMIT)
+        except (OSError, ValueError):  # the other end is gone, or another thread has closed this one
             message = b""
         if not message:
             raise ZygoteError(f"the zygote died: {self._taken_log()[-2_000:]}")
@@ -233,6 +244,8 @@ class Supervisor:
         """Kill all that the task left; a zygote that lives keeps every escapee below it."""
         if self._zygote is None:
             return 0
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._zygote.pid, signal.SIGCONT)  # the task may have stopped it
         return _end_tree(self._zygote.pid)
 
     def _taken_log(self) -> str:
@@ -248,6 +261,18 @@ class Supervisor:
             "OMP_NUM_THREADS": str(max(1, len(self.cpus))),  # Ray sets 1 for its own processes
             "JOULEGRID_NONCE": self.nonce,
         }
+
+
+def kill_marked(nonce: str) -> int:
+    """Kill what escaped from a dead zygote, by the nonce in its environment; return how many there were."""
+    mark, killed = f"JOULEGRID_NONCE={nonce}".encode(), 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes():
+                    os.kill(int(entry.name), signal.SIGKILL)
+                    killed += 1
+    return killed
 
 
 def _end_tree(root: int) -> int:

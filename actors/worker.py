@@ -14,6 +14,7 @@ from joulegrid.actors.lane import Lane
 from joulegrid.actors.placement import Place
 from joulegrid.actors.record import LaneFacts, RunFacts
 from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.zygote import adopt_orphans, kill_descendants
 from joulegrid.cluster.environment import capture
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.recorder import Target
@@ -72,6 +73,7 @@ class Worker:
     def prepare(self) -> dict[str, Json]:
         """Check this node, take the lane's devices and bring its zygote up. Raises `PreFlightError`."""
         self._check_node()
+        adopt_orphans()
         context = ray.get_runtime_context()
         names = {"node_id": context.get_node_id(), "job_id": context.get_job_id(), "version": ray.__version__}
         facts = LaneFacts(
@@ -88,7 +90,10 @@ class Worker:
 
     def run(self, task: Task) -> Outcome:
         """Run one task in a fresh process and store its result."""
-        return self._prepared().run(task)
+        outcome = self._prepared().run(task)
+        if outcome.failure_class == "infra":
+            kill_descendants(os.getpid())  # what outlived its zygote has come to this process
+        return outcome
 
     def progress(self) -> dict[str, Json] | None:
         """Return the running task's newest progress; also the sign that this worker lives."""
@@ -103,6 +108,7 @@ class Worker:
         """End all processes of the lane."""
         if self._lane is not None:
             self._lane.close()
+            kill_descendants(os.getpid())
 
     def _prepared(self) -> Lane:
         assert self._lane is not None, "prepare() comes first"

@@ -31,7 +31,7 @@ _LISTED = Path(f"/proc/self/task/{os.getpid()}/children").exists()
 
 def main(fd: int, isolation: str, modules: str) -> None:
     """Serve the worker until its end of the socket closes."""
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     channel = socket.socket(fileno=fd)
     wakeup = _wake_on_child()
     if isolation == "zygote":
@@ -49,6 +49,11 @@ def main(fd: int, isolation: str, modules: str) -> None:
                 kill_descendants(os.getpid())
                 return
             _start(channel, isolation, json.loads(message)["run"])
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of whatever below it loses its own."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def open_gpu() -> str | None:

@@ -68,11 +68,7 @@ def _start(ray: Any, address: str | None) -> None:
     try:
         ray.init(address=address or "local", **quiet, **local)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = address or "a local session"
-        raise PreFlightError(
-            f"Ray: cannot join {where}: {_first_line(error)}; check the address with `joulegrid doctor --address …`, "
-            f"and that RAY_AUTH_MODE=token is set with the cluster's token in {TOKEN_FILE}"
-        ) from error
+        raise PreFlightError(f"Ray: {_advice(address, _first_line(error))}") from error
 
 
 def _use_token() -> None:
@@ -82,6 +78,17 @@ def _use_token() -> None:
     )
     if has_token:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _advice(address: str | None, reason: str) -> str:
+    if address:
+        return (
+            f"cannot join {address}: {reason}; check the address with `joulegrid doctor --address …`, and that "
+            f"RAY_AUTH_MODE=token is set with the cluster's token in {TOKEN_FILE}"
+        )
+    if "AF_UNIX" in reason:
+        return f"cannot start here: {reason}; its sockets lie below TMPDIR: set TMPDIR to a shorter path"
+    return f"cannot start here: {reason}; look into the newest session below the temporary folder's ray/"
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from joulegrid.errors import JoulegridError, UsageError
+from joulegrid.errors import JoulegridError, StudyInterrupted, UsageError
 from joulegrid.version import __version__
 
 app = typer.Typer(
@@ -122,6 +124,9 @@ def doctor(
 
 def main() -> NoReturn:
     """Run the command line; errors of ours end in one message and their exit code, never in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shall not cost a run its table
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         code = app(standalone_mode=False) or 0
@@ -131,8 +136,12 @@ def main() -> NoReturn:
         code = _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
         code = _complain("interrupted", 130)
+    except OSError as error:
+        code = _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
     except Exception as error:  # noqa: BLE001 - click's complaints have no common base outside of click
         code = _complain_of_usage(error)
+    if code == StudyInterrupted.exit_code:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # impatient Ctrl-Cs shall not change how the command ends
     sys.exit(code)
 
 

@@ -59,7 +59,7 @@ class Lease:
             return False
         if self.host == socket.gethostname() and not Path(f"/proc/{self.pid}").exists():
             return False
-        return time.time() - self.renewed_s < STALE_S
+        return abs(time.time() - self.renewed_s) < STALE_S  # another host's clock may run ahead
 
     def _write(self, store: Store) -> None:
         store.put("lease", json.dumps(asdict(self)).encode())
@@ -67,6 +67,8 @@ class Lease:
 
 def _read(store: Store) -> Lease | None:
     try:
-        return Lease(**json.loads(store.get("lease")))
+        lease = Lease(**json.loads(store.get("lease")))
+        lease.renewed_s = float(lease.renewed_s)
+        return lease
     except (FileNotFoundError, ValueError, TypeError):
         return None  # absent, or torn by hand: nobody can be named

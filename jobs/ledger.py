@@ -8,6 +8,7 @@ accepted segment of every older one, so that what a superseded driver writes lat
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,11 +17,12 @@ from typing import Any
 
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.cluster.storage import Store
-from joulegrid.errors import JoulegridError, RunHeldError
+from joulegrid.errors import PreFlightError, RunHeldError
 from joulegrid.jsontypes import Json
 
 GROUP_S = 1.0
 GROUP_EVENTS = 1_000
+_SEGMENT = re.compile(r"log/\d{6,}-\d{9,}\.jsonl")
 
 
 @dataclass(slots=True)
@@ -120,7 +122,7 @@ def read_tasks(store: Store) -> dict[tuple[int, int], TaskState]:
 
 
 def _segments(store: Store) -> list[str]:
-    return [path for path in store.list("log/") if path.endswith(".jsonl")]
+    return [path for path in store.list("log/") if _SEGMENT.fullmatch(path)]
 
 
 def _parts(name: str) -> tuple[int, int]:
@@ -143,10 +145,13 @@ def _accepted(names: list[str], store: Store) -> list[str]:
 def _events(store: Store, name: str) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(store.get(name).splitlines(), 1):
         try:
-            yield json.loads(line)
-        except ValueError as error:
-            raise JoulegridError(
-                f"{store.url}/{name}, line {number}: not valid JSON; the file was changed after it was written. "
+            event = json.loads(line)
+            if event["event"] != "epoch":
+                event["index"], event["cycle"], event["attempt"]
+            yield event
+        except (ValueError, TypeError, KeyError) as error:
+            raise PreFlightError(
+                f"{store.url}/{name}, line {number}: no event of a ledger; the file was changed after it was written. "
                 "Restore it from a copy, or start the study anew with --fresh"
             ) from error
 

@@ -9,6 +9,7 @@ import contextlib
 import select
 import sys
 import termios
+import textwrap
 import time
 import tty
 from collections.abc import Iterator, Sequence
@@ -211,7 +212,7 @@ def ending_words(outcome: Outcome, label: str) -> str:
     head = f"{label}, cycle {outcome.cycle + 1}: {outcome.status} in {outcome.duration_s:.1f} s"
     if outcome.status == "failed":
         first_line = next(iter((outcome.message or "").strip().splitlines()), "")
-        return f"{head}, {outcome.failure_class}: {first_line}"
+        return f"{head}, {outcome.failure_class}: {textwrap.shorten(first_line, 200, placeholder=' …')}"
     energy = "energy unknown" if outcome.energy_j is None else f"{outcome.energy_j:.4g} J ({outcome.provenance})"
     return f"{head}, {energy}"
 

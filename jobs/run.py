@@ -7,6 +7,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,9 +125,10 @@ class Run:
         for at, task in self.ledger.tasks.items():
             if task.status == "running":
                 self.ledger.tasks[at] = TaskState("pending", attempt=task.attempt + 1)
-        self.ledger.flush()
-        self.write_manifest(force=True)
-        self.lease.release(self.store)
+        with ExitStack() as last:  # each is tried even where another fails, as on a full disk
+            last.callback(self.lease.release, self.store)
+            last.callback(self.write_manifest, force=True)
+            self.ledger.flush()
 
     def write_manifest(self, *, force: bool = False) -> None:
         """Write `manifest.json` through, unless writes are dear: then at most 5 % of the time goes into them."""
@@ -231,8 +233,8 @@ def _to_continue(study: StudyConfig, root: Store, frozen: dict[str, Any], choice
     for name in names:
         store = root.child(name)
         try:
-            known = json.loads(store.get("plan.json"))
-        except (FileNotFoundError, ValueError):
+            known = dict(json.loads(store.get("plan.json")))
+        except (FileNotFoundError, ValueError, TypeError):
             continue
         if any(known.get(field) != value for field, value in frozen.items()):
             continue
@@ -257,8 +259,8 @@ def _begin(study: StudyConfig, root: Store, frozen: dict[str, Any]) -> str:
 
 def _seconds_spent(store: Store) -> float:
     try:
-        return float(json.loads(store.get("manifest.json")).get("duration_s") or 0.0)
-    except (FileNotFoundError, ValueError):
+        return float(json.loads(store.get("manifest.json"))["duration_s"])
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return 0.0
 
 

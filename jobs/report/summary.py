@@ -7,7 +7,7 @@ are rows of their own, and an unknown energy is one more kind.
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,7 +112,7 @@ class _Row:
             self._add_metric(name, value)
 
     def _add_metric(self, name: str, value: Json) -> None:
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
             self.metrics.setdefault(name, Running()).add(float(value))
         elif value is not None:
             texts = self.texts.setdefault(name, [])
