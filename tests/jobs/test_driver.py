@@ -185,3 +185,26 @@ def _manifest(result: StudyResult) -> dict[str, Any]:
 
 def _metrics(result: StudyResult) -> dict[tuple[str, int], Any]:
     return {(one.key, one.cycle): one.metrics for one in result.iter_results()}
+
+
+def test_a_damaged_ledger_ends_in_a_message_that_names_line_and_remedy(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [0, 1], resources={"cpus": 2})
+    folder = Path(run({**study, "execution": {"fail_fast": True}}).run)
+    (folder / "log" / "notes.jsonl").write_text("not ours")
+    segment = max(folder.glob("log/0*.jsonl"))
+    segment.write_bytes(segment.read_bytes()[:-20])
+    with pytest.raises(PreFlightError, match=r"line \d+: no event of a ledger.*--fresh"):
+        run(study)
+
+
+def test_a_torn_marker_or_lease_is_no_reason_to_stop(tmp_path: Path) -> None:
+    study = study_of(tmp_path, xs=[1, 2])
+    folder = Path(run(study).run)
+    for segment in folder.glob("log/*"):
+        segment.unlink()
+    next(folder.glob("commit/*/*")).write_text("")
+    (folder / "lease").write_text('{"owner": "x", "host": "y", "pid": 1, "renewed_s": "then"}')
+    (folder / "manifest.json").write_text("[]")
+    result = run(study)
+    assert result.run == str(folder)
+    assert (result.counts.done, result.counts.damaged) == (1, 1)
