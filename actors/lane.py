@@ -17,7 +17,7 @@ from joulegrid.actors.ending import Ending
 from joulegrid.actors.portable import local
 from joulegrid.actors.record import Attempt, LaneFacts, RunFacts
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
-from joulegrid.actors.supervisor import Order, Supervisor, ZygoteError
+from joulegrid.actors.supervisor import Launch, Supervisor, ZygoteError
 from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.recorder import Target
@@ -115,9 +115,9 @@ class Lane:
             self._supervisor.renew()
         self._cycle = task.cycle
         inputs = {path: local(location) for path, location in task.inputs.items()}
-        order = Order(task.experiment, inputs, task.fingerprints, view, _seed(task), task.timeout_s)
+        launch = Launch(task.experiment, inputs, task.fingerprints, view, _seed(task), task.timeout_s)
         try:
-            return self._supervisor.run(order, on_start=lambda pid: self.meter.watch(self.facts.name, pid))
+            return self._supervisor.run(launch, on_start=lambda pid: self.meter.watch(self.facts.name, pid))
         finally:
             self.meter.unwatch(self.facts.name)
 

@@ -34,7 +34,7 @@ class Rests(Protocol):
     why: str
 
 
-class Orders(Protocol):
+class Agenda(Protocol):
     """A schedule, as the pool sees it: what comes next on a lane. `None`: nothing (any more)."""
 
     def next(self, now_s: float, lane: str) -> Any:
@@ -87,9 +87,9 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def run(self, orders: Orders, task_for: Callable[[Any], Task], tick: Callable[[], None]) -> Iterator[Outcome]:
+    def run(self, agenda: Agenda, task_for: Callable[[Any], Task], tick: Callable[[], None]) -> Iterator[Outcome]:
         """Yield outcomes as tasks end until nothing is left; `tick` is called about five times a second."""
-        while self._dispatch(orders, task_for):
+        while self._dispatch(agenda, task_for):
             refs = list(self._running)
             ready, _ = ray.wait(refs, timeout=POLL_S) if refs else ([], [])
             if not refs:
@@ -137,13 +137,13 @@ class Pool:
             raise PreFlightError(f"a worker could not be started: {str(error).strip().splitlines()[0]}") from error
         return facts
 
-    def _dispatch(self, orders: Orders, task_for: Callable[[Any], Task]) -> bool:
+    def _dispatch(self, agenda: Agenda, task_for: Callable[[Any], Task]) -> bool:
         """Give each idle lane its next task; return whether anything is running or still to come."""
         now_s, waiting = time.monotonic(), False
         for lane in self.lanes:
             if lane.task is not None:
                 continue
-            answer = orders.next(float("inf") if self.skip_rest else now_s, lane.place.lane)
+            answer = agenda.next(float("inf") if self.skip_rest else now_s, lane.place.lane)
             lane.rest = answer if hasattr(answer, "until_s") else None
             waiting = waiting or lane.rest is not None
             if answer is not None and lane.rest is None:

@@ -39,7 +39,7 @@ class ZygoteError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Launch:
     """What to run in a fresh process."""
 
     experiment: dict[str, Json]
@@ -120,7 +120,7 @@ class Supervisor:
         """Kill the running task, from another thread."""
         self._cancelled.set()
 
-    def run(self, order: Order, on_start: Callable[[int], object] | None = None) -> Ending:
+    def run(self, launch: Launch, on_start: Callable[[int], object] | None = None) -> Ending:
         """Run one task to its end. `on_start(pid)` is called as soon as the process exists.
 
         Raises:
@@ -131,12 +131,12 @@ class Supervisor:
         self.scratch.mkdir(exist_ok=True)  # a task may have removed more than its own
         folder = Path(tempfile.mkdtemp(dir=self.scratch, prefix="task-"))
         (folder / "artifacts").mkdir()
-        spec = self._spec(order, folder)
+        spec = self._spec(launch, folder)
         spec.write(folder / "spec.json")
         ordered_ns = time.monotonic_ns()
         self._send(run=str(folder / "spec.json"))
         try:
-            ending = self._supervise(order, ordered_ns, on_start)
+            ending = self._supervise(launch, ordered_ns, on_start)
         finally:
             self.pid = None
             escaped = self._clear_tree()
@@ -164,20 +164,20 @@ class Supervisor:
         for folder in self.scratch.glob("task-*"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _spec(self, order: Order, folder: Path) -> Spec:
+    def _spec(self, launch: Launch, folder: Path) -> Spec:
         return Spec(
-            experiment=order.experiment,
-            inputs=order.inputs,
-            fingerprints=order.fingerprints,
-            lane=order.lane,
+            experiment=launch.experiment,
+            inputs=launch.inputs,
+            fingerprints=launch.fingerprints,
+            lane=launch.lane,
             scratch=str(folder),
             report=str(folder / "report.json"),
             progress=f"joulegrid-{self.nonce}",
-            seed=order.seed,
+            seed=launch.seed,
         )
 
-    def _supervise(self, order: Order, ordered_ns: int, on_start: Callable[[int], object] | None) -> Ending:
-        deadline = None if order.timeout_s is None else ordered_ns / 1e9 + order.timeout_s
+    def _supervise(self, launch: Launch, ordered_ns: int, on_start: Callable[[int], object] | None) -> Ending:
+        deadline = None if launch.timeout_s is None else ordered_ns / 1e9 + launch.timeout_s
         started = self._expect("started", deadline)
         if started is None:
             raise ZygoteError("the zygote did not start the task in time")

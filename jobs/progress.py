@@ -27,7 +27,7 @@ from joulegrid.jobs.run import Run
 from joulegrid.jsontypes import Json
 
 
-class LaneView(Protocol):
+class ShownLane(Protocol):
     """What is shown of one lane; the pool's lane state has it."""
 
     place: Any
@@ -48,7 +48,7 @@ class Display(Protocol):
         """Show the run while the context is open."""
         ...
 
-    def tick(self, lanes: Sequence[LaneView]) -> bool:
+    def tick(self, lanes: Sequence[ShownLane]) -> bool:
         """Refresh; return whether the person asked to skip the present gaps."""
         ...
 
@@ -111,7 +111,7 @@ class Quiet:
         """Show nothing."""
         yield
 
-    def tick(self, lanes: Sequence[LaneView]) -> bool:
+    def tick(self, lanes: Sequence[ShownLane]) -> bool:
         """Never skip."""
         return False
 
@@ -136,7 +136,7 @@ class Plain(Quiet):
         self._totals = Totals.of(run)
         yield
 
-    def tick(self, lanes: Sequence[LaneView]) -> bool:
+    def tick(self, lanes: Sequence[ShownLane]) -> bool:
         """Say when a lane begins to rest."""
         for lane in lanes:
             name = lane.place.lane
@@ -177,7 +177,7 @@ class Terminal(Plain):
         """Print one line above the live ones."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def tick(self, lanes: Sequence[LaneView]) -> bool:
+    def tick(self, lanes: Sequence[ShownLane]) -> bool:
         """Redraw; a key press while a lane rests skips the gap."""
         if self._live is not None and self._totals is not None:
             lines = [Text(lane_words(lane), no_wrap=True, overflow="ellipsis") for lane in lanes]
@@ -191,7 +191,7 @@ class Terminal(Plain):
         self.say(f"[{outcome.lane}] {ending_words(outcome, label)}")
 
 
-def lane_words(lane: LaneView) -> str:
+def lane_words(lane: ShownLane) -> str:
     """Return what one lane is doing: its task's axes, how far it is, or how long it still rests."""
     name = lane.place.lane
     if lane.task is not None:

@@ -70,10 +70,6 @@ class Schedule:
             self.stopped = f"fail_fast: {outcome.task_id} failed"
         return True
 
-    def stop(self, why: str) -> None:
-        """Hand out nothing more."""
-        self.stopped = self.stopped or why
-
     def _peek(self) -> Visit | None:
         if self.stopped is not None:
             return None

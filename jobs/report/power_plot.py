@@ -53,7 +53,7 @@ def power_over_time(run: RunReport) -> Figure | str:
     lines = -(-len(tasks) // columns)
     with styled():
         figure = new_figure(1.2 + 3.6 * columns, 0.7 + 2.5 * lines)
-        panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+        panels = list(figure.subplots(lines, columns, squeeze=False, sharey=True).flat)
         for panel, task in zip(panels, tasks, strict=False):
             _draw(panel, task, names=_window_names(tasks))
         for panel in panels[len(tasks) :]:

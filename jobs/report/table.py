@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -24,11 +26,12 @@ _LABEL_WIDTH = 28
 _GAP = 2  # one blank of padding and one between columns
 _FAILURES_SHOWN = 5
 _MESSAGE_WIDTH = 300
+PIPED_WIDTH = 120
 
 
 def print_reports(reports: Sequence[RunReport], console: Console | None = None) -> None:
     """Print heads, table, failures and notes of the runs to the terminal."""
-    console = console or Console(highlight=False, emoji=False)
+    console = console or _console()
     for report in reports:
         for line in head_lines(report, named=len(reports) > 1):
             console.print(Text(line), soft_wrap=False)
@@ -42,6 +45,12 @@ def print_reports(reports: Sequence[RunReport], console: Console | None = None) 
     else:
         console.print(Text("\nNo task has ended: there is nothing to tabulate."))
     _print_foot(reports, table, console)
+
+
+def _console() -> Console:
+    """A terminal's own width; into a file or a pipe as wide as a page of code, unless `COLUMNS` says otherwise."""
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, emoji=False, width=PIPED_WIDTH if piped else None)
 
 
 def head_lines(report: RunReport, *, named: bool = False) -> list[str]:

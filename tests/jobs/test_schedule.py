@@ -136,11 +136,3 @@ def test_finished_visits_are_left_out_and_attempts_count_on() -> None:
     plan = Schedule(order, ExecutionConfig(), frozenset({(0, 0)}), {(1, 0): 2})
     assert plan.next(0.0, "a") == Visit(1, 0, 2)
     assert plan.next(0.0, "a") is None
-
-
-def test_a_stopped_schedule_hands_out_nothing_and_keeps_its_first_reason() -> None:
-    plan = schedule()
-    plan.stop("drained")
-    plan.stop("other")
-    assert plan.next(0.0, "a") is None
-    assert plan.stopped == "drained"
