@@ -61,11 +61,11 @@ def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
     state = "interrupted"
     try:
         state = _work(run, options)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # while `ray.init` runs, its own handler turns SIGTERM into an exit
         run.close("interrupted")
         left = run.counts()["pending"]
         raise StudyInterrupted(
-            f"interrupted: {left} tasks are left in {run.store.url}; start the same study again to go on"
+            f"interrupted: {counted(left, 'task')} left in {run.store.url}; start the same study again to go on"
         ) from None
     except BaseException:
         run.close("stopped")

@@ -91,7 +91,7 @@ def test_ctrl_c_ends_the_tasks_leaves_a_valid_manifest_and_the_next_start_does_t
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "interrupted: 2 tasks are left" in err
+    assert "interrupted: 2 tasks left" in err
     assert "Traceback" not in err
     manifest = json.loads((run / "manifest.json").read_text())
     assert (manifest["state"], manifest["counts"]["pending"]) == ("interrupted", 2)
@@ -112,7 +112,7 @@ def test_sigterm_ends_a_run_in_the_same_order_as_ctrl_c(started: Start, tmp_path
     process.terminate()
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "interrupted: 2 tasks are left" in err
+    assert "interrupted: 2 tasks left" in err
     assert json.loads((run / "manifest.json").read_text())["state"] == "interrupted"
 
 
