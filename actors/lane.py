@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -167,8 +168,7 @@ def lock_gpu(uuid: str) -> IO[str]:
     """Take a GPU for this process on this node; `PreFlightError` when another run holds it."""
     path = Path(tempfile.gettempdir()) / f"joulegrid-{uuid}.lock"
     try:
-        # Every user of the node must be able to lock it, and nobody needs to write it.
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        file = os.fdopen(_open_lock(path))
     except OSError as error:
         message = f"GPU {uuid}: its lock {path} cannot be opened ({error.strerror}); remove that file"
         raise PreFlightError(message) from error
@@ -179,6 +179,18 @@ def lock_gpu(uuid: str) -> IO[str]:
         message = f"GPU {uuid} is held by another run on this node; wait for it, or leave that GPU out"
         raise PreFlightError(message) from error
     return file
+
+
+def _open_lock(path: Path) -> int:
+    """Every user of the node can lock the file and nobody needs to write it.
+
+    It is created only where it is missing: in a sticky folder Linux refuses O_CREAT on a file of somebody else.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    os.fchmod(descriptor, 0o644)  # whatever the umask
+    return descriptor
 
 
 def _seed(task: Task) -> int:

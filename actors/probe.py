@@ -29,6 +29,7 @@ class TaskWindow:
         synchronize()
         self._busy_s = busy_seconds(cpus)
         self._cpu_s = cpu_seconds()
+        self._own_ns = time.process_time_ns()
         self._t0_ns = time.monotonic_ns()
 
     def __iter__(self) -> Iterator[int]:
@@ -47,7 +48,9 @@ class TaskWindow:
         """Synchronise, stamp the end and return the mark."""
         synchronize()
         t1_ns = time.monotonic_ns()
-        cpu_s = cpu_seconds() - self._cpu_s
+        # A child that detached itself takes what it had used out of the sum: never below our own share.
+        own_s = (time.process_time_ns() - self._own_ns) / 1e9
+        cpu_s = max(own_s, cpu_seconds() - self._cpu_s)
         busy_s = busy_seconds(self._cpus)
         # The kernel counts busy time in ticks of 10 ms: the difference may come out a tick below zero.
         other_s = None if busy_s is None or self._busy_s is None else max(0.0, busy_s - self._busy_s - cpu_s)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _FAILURES_KEPT = 100
 _HARDWARE_KEPT = 20
 DISTURBED_SHARE = 0.15
-"""Above this part of the cores' time, work of others is told of: driver, Ray and sampler took 2 to 5 % here."""
+"""Above this part of the cores' time, work of others is told of; driver, Ray and sampler need a few percent."""
 
 
 @dataclass(slots=True)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +18,7 @@ import psutil
 import pytest
 
 from joulegrid.actors.attempt import marker_path
-from joulegrid.actors.lane import Lane
+from joulegrid.actors.lane import Lane, lock_gpu
 from joulegrid.actors.result import Outcome
 from tests.actors.lanes import open_lane, result_of, script_task
 
@@ -175,6 +179,23 @@ def test_workers_that_a_task_keeps_running_are_paid_for_too(lane: Lane, tmp_path
     assert result.energy.energy_j == pytest.approx(4.0 * window.cpu_s)
 
 
+def test_a_worker_that_detaches_itself_leaves_no_negative_account(lane: Lane, tmp_path: Path) -> None:
+    source = """
+    import os, subprocess, sys, time
+    burn = "import time; end = time.monotonic() + 0.5\\nwhile time.monotonic() < end: pass\\ntime.sleep(30)"
+    parent = subprocess.Popen(["sh", "-c", f"'{sys.executable}' -c '{burn}' & sleep 30"])
+    time.sleep(1.0)
+    def main():
+        parent.kill()
+        parent.wait()
+        time.sleep(0.1)
+    """
+    result = result_of(lane, lane.run(script_task(tmp_path, source)))
+    assert result.status == "done", result.failure
+    (window,) = result.windows or []
+    assert 0.0 <= window.cpu_s < 0.2
+
+
 def test_what_others_do_on_the_lanes_cores_is_on_record(lane: Lane, tmp_path: Path) -> None:
     others = psutil.Popen(["taskset", "-c", "0", "sh", "-c", "while :; do :; done"])
     try:
@@ -222,6 +243,20 @@ def test_a_new_cycle_gets_a_new_zygote_and_the_same_cycle_keeps_it(tmp_path: Pat
             task = script_task(tmp_path, source, name=f"t{number}", cycle=cycle)
             parents.append((result_of(lane, lane.run(task)).metrics or {})["parent"])
     assert parents[0] == parents[1] != parents[2]
+
+
+def test_a_gpu_is_locked_against_every_user_and_free_for_every_user_afterwards() -> None:
+    uuid = f"GPU-{secrets.token_hex(8)}"
+    code = f"from joulegrid.actors.lane import lock_gpu; lock_gpu({uuid!r})"
+    path = Path(tempfile.gettempdir()) / f"joulegrid-{uuid}.lock"
+    try:
+        with lock_gpu(uuid):
+            held = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+            assert "is held by another run" in held.stderr
+        assert path.stat().st_mode & 0o777 == 0o644
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:
