@@ -41,7 +41,7 @@ class RunFacts:
     run: str
     preload: tuple[str, ...]
     """Modules that a task's process finds imported."""
-    isolation: Literal["zygote", "spawn"]
+    isolation: Literal["zygote", "spawn", "inline"]
     study_yaml: str | None
     carbon_place: str | None = None
 

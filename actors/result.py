@@ -89,7 +89,7 @@ class LaneRecord(Record):
     device: Literal["cuda", "cpu"]
     gpu_uuids: list[str] = Field(default_factory=list)
     cpus: list[int] = Field(default_factory=list)
-    isolation: Literal["zygote", "spawn"]
+    isolation: Literal["zygote", "spawn", "inline"]
 
 
 class Timing(Record):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from joulegrid.actors.result import FailureClass
 from joulegrid.cases.contract import ExperimentConfig, Section
 from joulegrid.cases.registry import workload_named
 from joulegrid.cluster.power.sources import PowerConfig
@@ -22,7 +23,31 @@ CycleOrder = Annotated[
     Literal["sequential", "interleaved", "shuffled", "reversed", "latin_square"],
     BeforeValidator(lambda value: _ORDER_ALIASES.get(value, value) if isinstance(value, str) else value),
 ]
-Isolation = Literal["zygote", "spawn"]
+Isolation = Literal["zygote", "spawn", "inline"]
+RETRIES: dict[FailureClass, int] = {"infra": 3, "contaminated": 3, "oom_host": 1}
+"""How often a class of failure is tried again where the study says nothing; every other class is not."""
+
+
+class CircuitBreaker(Section):
+    """After how many failures in a row something is left to cool, then probed with one task, then given up."""
+
+    lane_failures: int = Field(default=3, ge=1)
+    """Failures in a row of one lane's own making (`infra`, `contaminated`); then the lane is quarantined."""
+    family_failures: int = Field(default=5, ge=1)
+    """Failures in a row of experiments with the same inputs (one model, one script); then its rest is skipped."""
+    study_failures: int = Field(default=10, ge=1)
+    """Failures in a row over the whole study; then its rest is skipped."""
+    cooldown_seconds: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+    """How long what has failed is left alone before one probe decides."""
+
+
+class TemperatureGate(Section):
+    """A GPU lane begins its next task when its GPUs are cool enough, while the other lanes go on."""
+
+    max_celsius: float = Field(gt=0, lt=120)
+    """The hottest that any GPU of the lane may be."""
+    max_wait_seconds: float = Field(default=300.0, gt=0, allow_inf_nan=False)
+    """After so long the task begins all the same, and its result says how warm the GPU was."""
 
 
 class ExecutionConfig(Section):
@@ -48,7 +73,20 @@ class ExecutionConfig(Section):
     fail_fast: bool = False
     """Start nothing more after the first failed task."""
     isolation: Isolation = "zygote"
-    """How a task gets its fresh process: forked from a prepared `zygote`, or a new interpreter by `spawn`."""
+    """How a task gets its fresh process: forked from a prepared `zygote`, or a new interpreter by `spawn`. `inline`
+    gives it none: it runs in the worker itself, without limit or protection, for many tiny tasks that are trusted."""
+    max_retries: dict[FailureClass, Annotated[int, Field(ge=0, le=100)]] = Field(default_factory=dict)
+    """Failure class → how often such a task is tried again; without a word `infra` and `contaminated` three times,
+    `oom_host` once, any other never. What a drain, a lost node or a dead driver cut short counts as no try."""
+    circuit_breaker: CircuitBreaker | None = CircuitBreaker()
+    """What stops a series of failures; `null` for nothing."""
+    exclusive: Literal["gpu", "node"] = "gpu"
+    """What a task has to itself while it is measured: its lane's GPUs, or the whole node (one task at a time)."""
+    temperature_gate: TemperatureGate | None = None
+    """How cool a GPU must be before its next task; `null` does not look."""
+    wall_clock_timeout_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """After so many hours of one start nothing more is begun, the running tasks are cut short, and the run is drained
+    (exit code 75): the next start goes on."""
 
 
 class StudyConfig(BaseModel):

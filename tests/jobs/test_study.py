@@ -21,6 +21,16 @@ def test_the_documented_defaults_are_applied_and_described() -> None:
         "max_experiments": None,
         "fail_fast": False,
         "isolation": "zygote",
+        "max_retries": {},
+        "circuit_breaker": {
+            "lane_failures": 3,
+            "family_failures": 5,
+            "study_failures": 10,
+            "cooldown_seconds": 60.0,
+        },
+        "exclusive": "gpu",
+        "temperature_gate": None,
+        "wall_clock_timeout_hours": None,
     }
     undescribed = [name for name, field in ExecutionConfig.model_fields.items() if not field.description]
     assert not undescribed
