@@ -102,8 +102,8 @@ def test_retry_failed_tries_only_the_failed_tasks_again(tmp_path: Path) -> None:
 def test_a_changed_script_is_refused_while_a_run_of_the_old_one_is_unfinished(tmp_path: Path) -> None:
     failing = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [0, 1], resources={"cpus": 2})
     first = run({**failing, "execution": {"fail_fast": True}})
-    changed = study_of(tmp_path, "x = 0\ndef main():\n    return {}", [0, 1])
-    with pytest.raises(UsageError, match=r"1 of 2 tasks left.*other contents than before.*--fresh"):
+    changed = study_of(tmp_path, "x = 0\ndef main():\n    return {}", [0, 1], resources={"cpus": 2})
+    with pytest.raises(UsageError, match=r"(?s)1 of 2 tasks left.*other contents than before.*--fresh"):
         run(changed)
     second = run(changed, Choice(fresh=True))
     assert first.run != second.run
