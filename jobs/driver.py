@@ -14,7 +14,7 @@ from joulegrid.actors.placement import largest_need, place_lanes
 from joulegrid.actors.record import RunFacts
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import ray_session
-from joulegrid.cluster.storage import probe
+from joulegrid.cluster.storage import Store, probe
 from joulegrid.errors import StudyDrained, StudyInterrupted, UsageError
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
@@ -43,6 +43,8 @@ class Options:
     display: Display = field(default_factory=Quiet)
     report: bool = True
     """Write report and figures into the run's folder at the end."""
+    store: Store | None = None
+    """Where the runs lie, already open; `None` opens the study's output."""
 
 
 def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
@@ -54,7 +56,7 @@ def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
         StudyInterrupted: on Ctrl-C or SIGTERM; what was finished is kept.
     """
     drain = Drain.of(study.execution.wall_clock_timeout_hours)
-    root = open_output(study)
+    root = options.store or open_output(study)
     check = probe(root)
     run = open_run(study, plan, root, options.choice, conditional=check.conditional)
     _announce(run, options.display)
@@ -67,10 +69,12 @@ def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
     except BaseException:
         run.close("stopped")
         raise
-    run.close(state)
+    run.close(state, release=state == "drained")
     if state == "drained":
         raise StudyDrained(f"drained: {_left(run)}")
-    return _finish(run, options)
+    result = _finish(run, options)
+    run.lease.release(run.store)  # only now: a run whose driver died in the summary is gone on with, not begun anew
+    return result
 
 
 def _left(run: Run) -> str:
@@ -151,7 +155,7 @@ def _setup(run: Run) -> Setup:
 
 def _finish(run: Run, options: Options) -> StudyResult:
     """Write the summary, the study's result and the report."""
-    from joulegrid.jobs.report.run_report import write_report
+    from joulegrid.jobs.report.run_report import RunReport, write_report
     from joulegrid.jobs.report.summary import write_summary_parquet
 
     result = assemble(run.store)
@@ -159,7 +163,8 @@ def _finish(run: Run, options: Options) -> StudyResult:
     run.store.put("summary.parquet", write_summary_parquet(result.summary, **names))  # type: ignore[arg-type]
     run.store.put("study_result.json", result.model_dump_json(indent=1).encode())
     if options.report:
-        options.display.say(f"report: {write_report(run.store)}")
+        whole = RunReport(run.name, result, run.store, is_finished=True)
+        options.display.say(f"report: {write_report(whole)}")
     return result
 
 

@@ -78,6 +78,12 @@ class Lease:
         store.put("lease", json.dumps(asdict(self)).encode())
 
 
+def was_released(store: Store) -> bool:
+    """Whether the last driver of a run gave it back; a lease that nobody can read holds nothing."""
+    held = _read(store)
+    return held is None or held.released
+
+
 def _read(store: Store) -> Lease | None:
     try:
         lease = Lease(**json.loads(store.get("lease")))

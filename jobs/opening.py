@@ -18,7 +18,7 @@ from joulegrid.cluster.storage import Store, open_store
 from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.jobs.design import design_differences, design_of, is_same, read_designs, write_design
 from joulegrid.jobs.extension import extended
-from joulegrid.jobs.lease import Lease
+from joulegrid.jobs.lease import Lease, was_released
 from joulegrid.jobs.ledger import Ledger, read_states
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.resolved import resolved_yaml
@@ -98,7 +98,7 @@ def _to_continue(study: StudyConfig, root: Store, design: dict[str, Any], choice
             continue
         states = read_states(store)
         counts = states.counts(design["n_experiments"], study.execution.n_cycles)
-        unfinished = counts["done"] + counts["failed"] < counts["n_tasks"]
+        unfinished = counts["done"] + counts["failed"] < counts["n_tasks"] or not was_released(store)
         return name if unfinished or (choice.retry_failed and counts["failed"]) else None
     return None
 
