@@ -145,11 +145,8 @@ def _setup(run: Run) -> Setup:
 def _finish(run: Run, options: Options) -> StudyResult:
     """Write the summary, the study's result and the report."""
     from joulegrid.jobs.report.run_report import write_report
-    from joulegrid.jobs.report.summary import write_summary_parquet
 
-    result = assemble(run.store)
-    names = {"study_name": result.study_name, "study_design_hash": result.study_design_hash}
-    run.store.put("summary.parquet", write_summary_parquet(result.summary, **names))  # type: ignore[arg-type]
+    result = assemble(run.store, write_summary=True)
     run.store.put("study_result.json", result.model_dump_json(indent=1).encode())
     if options.report:
         options.display.say(f"report: {write_report(run.store)}")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from joulegrid.jsontypes import JsonMap
 
 
+_DAMAGED_KEPT = 1_000
+
+
 @dataclass(frozen=True, slots=True)
 class Damaged:
     """A committed result that cannot be used."""
@@ -28,6 +31,11 @@ class Damaged:
     task: str
     """`{key}-c{cycle}`."""
     reason: str
+
+    @property
+    def key(self) -> str:
+        """The experiment's key."""
+        return self.task.rpartition("-c")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,11 @@ class Located:
     result: ExperimentResult
     path: str
 
+    @property
+    def key(self) -> str:
+        """The experiment's key."""
+        return self.result.key
+
 
 @dataclass(slots=True)
 class RunResults:
@@ -44,17 +57,19 @@ class RunResults:
 
     store: Store
     damaged: list[Damaged] = field(default_factory=list)
-    """What the passes so far could not use."""
+    """What the passes so far could not use, the first thousand."""
+
+    def committed(self, prefix: str = "commit/") -> Iterator[Located | Damaged]:
+        """Yield all that was committed in the order of the markers: those of one key follow one another."""
+        return map(self._committed, self.store.list(prefix))
 
     def done(self, prefix: str = "commit/") -> Iterator[Located]:
         """Yield the committed results in the order of their markers; damaged ones are listed instead."""
-        for marker in self.store.list(prefix):
-            found = self._committed(marker)
-            if isinstance(found, Damaged):
-                if found not in self.damaged:
-                    self.damaged.append(found)
-            else:
+        for found in self.committed(prefix):
+            if isinstance(found, Located):
                 yield found
+            elif len(self.damaged) < _DAMAGED_KEPT and found not in self.damaged:
+                self.damaged.append(found)
 
     def first_done(self, key: str) -> Located | None:
         """Return one committed result of an experiment: that of its first cycle that has any."""
