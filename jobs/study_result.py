@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from joulegrid.actors.result import ExperimentResult
 
-State = Literal["running", "done", "interrupted", "stopped"]
+State = Literal["running", "done", "interrupted", "stopped", "drained"]
 SUMMARY_ROWS = 2_000
 """More rows than this stand in `summary.parquet` alone; as JSON they are about 6 MB."""
 
