@@ -64,6 +64,8 @@ def outcome_of(task: Task, result: ExperimentResult, folder: str, data: bytes) -
         duration_s=result.timing.duration_s,
         energy_j=energy.energy_j if energy else None,
         provenance=energy.provenance if energy else None,
+        source=energy.source if energy else None,
+        scope=energy.scope if energy else None,
         failure_class=failure.failure_class if failure else None,
         message=failure.message if failure else None,
     )

@@ -36,6 +36,20 @@ NoGaps = Annotated[bool, typer.Option("--no-gaps", help="No idle time between ex
 Power = Annotated[str | None, typer.Option("--power", help="auto, nvml, rapl, model or none.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join, e.g. auto [starts its own].")]
+MetricsPort = Annotated[
+    int,
+    typer.Option(
+        "--metrics-port",
+        envvar="JOULEGRID_METRICS_PORT",
+        min=0,
+        max=65535,
+        help="Serve metrics for Prometheus there; 0: nowhere.",
+    ),
+]
+MetricsHost = Annotated[
+    str,
+    typer.Option("--metrics-host", envvar="JOULEGRID_METRICS_HOST", help="Address of --metrics-port, e.g. 0.0.0.0."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -81,6 +95,8 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: AsJson = False,
+    metrics_port: MetricsPort = 0,
+    metrics_host: MetricsHost = "127.0.0.1",
 ) -> None:
     """Run a study, or what is missing of its newest unfinished run. Exit code 0: all done; 1: some tasks failed."""
     from joulegrid.jobs.commands import RunFlags, StudyFlags, run_command, show_plan
@@ -89,7 +105,8 @@ def run(
     if dry_run:
         show_plan(study, flags, points=False, as_json=as_json)
         return
-    raise typer.Exit(run_command(study, flags, RunFlags(address, fresh, retry_failed, yes, quiet, as_json)))
+    run_flags = RunFlags(address, fresh, retry_failed, yes, quiet, as_json, metrics_port, metrics_host)
+    raise typer.Exit(run_command(study, flags, run_flags))
 
 
 @app.command(short_help="Show the table of runs; write their pages.")

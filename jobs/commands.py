@@ -50,6 +50,8 @@ class RunFlags:
     yes: bool = False
     quiet: bool = False
     as_json: bool = False
+    metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
 
 
 def show_plan(path: Path, flags: StudyFlags, *, points: bool, as_json: bool) -> None:
@@ -64,6 +66,7 @@ def show_plan(path: Path, flags: StudyFlags, *, points: bool, as_json: bool) -> 
 def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:
     """Run a study and print its table (or its JSON); return the exit code."""
     from joulegrid.jobs.driver import Options, check_plan, drive
+    from joulegrid.jobs.metrics import Endpoint
     from joulegrid.jobs.run import Choice
 
     study = load_study(path, flags.overrides())
@@ -72,7 +75,8 @@ def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:
     if not run_flags.yes:
         confirm(study, plan)
     choice = Choice(fresh=run_flags.fresh, retry_failed=run_flags.retry_failed)
-    result = drive(study, plan, Options(run_flags.address, choice, _display(run_flags)))
+    metrics = Endpoint(run_flags.metrics_port, run_flags.metrics_host)
+    result = drive(study, plan, Options(run_flags.address, choice, _display(run_flags), metrics=metrics))
     _print_result(result, as_json=run_flags.as_json)
     if result.counts.failed and not run_flags.quiet:
         sys.stderr.write(f"each failure lies in {result.run}/results; --retry-failed tries the failed tasks again\n")

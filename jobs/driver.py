@@ -21,6 +21,7 @@ from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import ray_session
 from joulegrid.cluster.storage import probe
 from joulegrid.errors import StudyInterrupted, UsageError
+from joulegrid.jobs.metrics import Endpoint, Metrics, metrics_endpoint
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.progress import Display, Quiet
 from joulegrid.jobs.report.assembly import assemble
@@ -45,6 +46,8 @@ class Options:
     display: Display = field(default_factory=Quiet)
     report: bool = True
     """Write report and figures into the run's folder at the end."""
+    metrics: Endpoint = Endpoint()
+    """Where metrics for Prometheus are served while the run lives."""
 
 
 def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
@@ -54,13 +57,20 @@ def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
         PreFlightError: when it cannot run here; no task was started.
         StudyInterrupted: on Ctrl-C or SIGTERM; what was finished is kept.
     """
+    with metrics_endpoint(options.metrics) as metrics:
+        if options.metrics.port:
+            options.display.say(f"metrics: {options.metrics.url}")
+        return _drive(study, plan, options, metrics)
+
+
+def _drive(study: StudyConfig, plan: Plan, options: Options, metrics: Metrics) -> StudyResult:
     root = open_output(study)
     check = probe(root)
     run = open_run(study, plan, root, options.choice, conditional=check.conditional)
     _announce(run, options.display)
     state = "interrupted"
     try:
-        state = _work(run, options)
+        state = _work(run, options, metrics)
     except (KeyboardInterrupt, SystemExit):  # while `ray.init` runs, its own handler turns SIGTERM into an exit
         run.close("interrupted")
         left = run.counts()["pending"]
@@ -86,7 +96,7 @@ def _announce(run: Run, display: Display) -> None:
         display.say("this store ignores conditional writes: the run is unfenced; never let two drivers work on it")
 
 
-def _work(run: Run, options: Options) -> str:
+def _work(run: Run, options: Options, metrics: Metrics) -> str:
     """Do all that is missing; return the state in which the run is left."""
     schedule = Schedule(iter(run.order), run.study.execution, run.finished(), run.attempts())
     if not run.counts()["pending"] and not schedule.attempts:
@@ -102,14 +112,14 @@ def _work(run: Run, options: Options) -> str:
                 f"{counted(len(pool.lanes), 'lane')}: {', '.join(lane.place.lane for lane in pool.lanes)}"
             )
             try:
-                _loop(run, schedule, pool, options.display)
+                _loop(run, schedule, pool, options.display, metrics)
             except KeyboardInterrupt:
                 pool.cancel()
                 raise
     return "stopped" if schedule.stopped else "done"
 
 
-def _loop(run: Run, schedule: Schedule, pool: Pool, display: Display) -> None:
+def _loop(run: Run, schedule: Schedule, pool: Pool, display: Display, metrics: Metrics) -> None:
     def task_for(visit: Visit) -> Task:
         task = run.task(visit.index, visit.cycle, visit.attempt)
         run.record_started(task)
@@ -118,11 +128,19 @@ def _loop(run: Run, schedule: Schedule, pool: Pool, display: Display) -> None:
     def tick() -> None:
         run.keep_alive()
         pool.skip_rest = display.tick(pool.lanes) or pool.skip_rest
+        watch()
 
+    def watch() -> None:
+        metrics.lanes(pool.lanes)
+        metrics.counts(run.counts())
+
+    watch()
     with display.running(run):
         for outcome in pool.run(schedule, task_for, tick):
             run.record_ended(outcome)
-            if schedule.record(outcome, time.monotonic()):
+            final = schedule.record(outcome, time.monotonic())
+            metrics.ended(outcome, final=final)
+            if final:
                 display.ended(outcome, run.point(outcome.index).label)
 
 
