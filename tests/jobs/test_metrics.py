@@ -123,11 +123,11 @@ def test_a_lane_is_busy_for_as_long_as_its_tasks_took_though_nobody_looked() -> 
     time = LaneTime(0.0)
     for _ in range(10):
         time.ended(0.01)
-    assert time.look(lane(), 0.2) == (pytest.approx(0.1), 0.0)
-    assert time.look(lane(task=a_task(), started_s=0.2), 1.2) == (pytest.approx(1.0), 0.0)
+    assert time.look(lane(), 0.2) == pytest.approx((0.1, 0.0))
+    assert time.look(lane(task=a_task(), started_s=0.2), 1.2) == pytest.approx((1.0, 0.0))
     time.ended(0.9)  # the worker saw less of it than the driver: what was counted stays counted
     assert time.look(lane(), 1.4) == (0.0, 0.0)
-    assert time.look(lane(task=a_task(), started_s=1.4), 1.9) == (pytest.approx(0.5), 0.0)
+    assert time.look(lane(task=a_task(), started_s=1.4), 1.9) == pytest.approx((0.5, 0.0))
 
 
 def test_a_rest_counts_between_two_looks_that_both_saw_it() -> None:
