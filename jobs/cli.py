@@ -119,6 +119,22 @@ def run(
     raise typer.Exit(run_command(study, flags, run_flags))
 
 
+@app.command(short_help="Say how a run stands.")
+def status(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN…", help="Folders or s3:// prefixes of runs, or of outputs.", show_default=False),
+    ],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Again every 2 s, until the run ends.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read and hash every committed result again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say how runs stand, from their store alone: counts, failures, time left, joules. Exit code 1: damage found."""
+    from joulegrid.jobs.status_view import status_command
+
+    raise typer.Exit(status_command(runs, follow=follow, verify=verify, as_json=as_json))
+
+
 @app.command(short_help="Show the table of runs; write their pages.")
 def report(
     runs: Annotated[

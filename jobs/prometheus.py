@@ -38,7 +38,10 @@ class PrometheusMetrics:
             registry=self.registry,
         )
         self._breakers = Gauge(
-            "joulegrid_breakers_open", "Circuit breakers that are open or probing.", ["kind"], registry=self.registry
+            "joulegrid_breakers_open",
+            "Circuit breakers that are open, probing or have given up.",
+            ["kind"],
+            registry=self.registry,
         )
         self._left.set(math.nan)
         self.breakers({})
