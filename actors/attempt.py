@@ -13,6 +13,9 @@ from joulegrid.cluster.power.series import Sample
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.storage import Store
 
+DAMAGED = "the committed result "
+"""How the message begins when what was committed cannot be used."""
+
 
 def attempt_folder(task: Task) -> str:
     """Return the folder of one attempt inside the run.
@@ -42,10 +45,10 @@ def committed(store: Store, task: Task) -> Outcome:
         counted = replace(task, attempt=int(told["attempt"]))
         data = store.get(f"{told['path']}/result.json")
         if hashlib.sha256(data).hexdigest() != told["sha256"]:
-            return Outcome.lost(counted, "", "the committed result does not match its marker")
+            return Outcome.lost(counted, "", f"{DAMAGED}does not match its marker")
         return outcome_of(counted, ExperimentResult.model_validate_json(data), told["path"], data)
     except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
-        return Outcome.lost(task, "", f"the committed result is damaged: {type(error).__name__}: {error}")
+        return Outcome.lost(task, "", f"{DAMAGED}is damaged: {type(error).__name__}: {error}")
 
 
 def outcome_of(task: Task, result: ExperimentResult, folder: str, data: bytes) -> Outcome:
@@ -64,6 +67,8 @@ def outcome_of(task: Task, result: ExperimentResult, folder: str, data: bytes) -
         duration_s=result.timing.duration_s,
         energy_j=energy.energy_j if energy else None,
         provenance=energy.provenance if energy else None,
+        source=energy.source if energy else None,
+        scope=energy.scope if energy else None,
         failure_class=failure.failure_class if failure else None,
         message=failure.message if failure else None,
     )

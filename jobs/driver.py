@@ -18,6 +18,7 @@ from joulegrid.cluster.storage import probe
 from joulegrid.errors import StudyDrained, StudyInterrupted, UsageError
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
+from joulegrid.jobs.metrics import Endpoint, Metrics, metrics_endpoint
 from joulegrid.jobs.opening import Choice, open_output, open_run
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.progress import Display, Quiet
@@ -43,6 +44,8 @@ class Options:
     display: Display = field(default_factory=Quiet)
     report: bool = True
     """Write report and figures into the run's folder at the end."""
+    metrics: Endpoint = Endpoint()
+    """Where metrics for Prometheus are served while the driver lives."""
 
 
 def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
@@ -53,6 +56,13 @@ def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
         StudyDrained: when the time that it was given is over and something is left to do.
         StudyInterrupted: on Ctrl-C or SIGTERM; what was finished is kept.
     """
+    with metrics_endpoint(options.metrics) as metrics:
+        if options.metrics.port:
+            options.display.say(f"metrics: {options.metrics.url}")
+        return _drive(study, plan, options, metrics)
+
+
+def _drive(study: StudyConfig, plan: Plan, options: Options, metrics: Metrics) -> StudyResult:
     drain = Drain.of(study.execution.wall_clock_timeout_hours)
     root = open_output(study)
     check = probe(root)
@@ -60,7 +70,7 @@ def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
     _announce(run, options.display)
     state = "interrupted"
     try:
-        state = _work(run, options, drain)
+        state = _work(run, options, drain, metrics)
     except (KeyboardInterrupt, SystemExit):  # while `ray.init` runs, its own handler turns SIGTERM into an exit
         _close_undisturbed(run, "interrupted")
         raise StudyInterrupted(f"interrupted: {_left(run)}") from None
@@ -105,7 +115,7 @@ def _announce(run: Run, display: Display) -> None:
         display.say("this store ignores conditional writes: the run is unfenced; never let two drivers work on it")
 
 
-def _work(run: Run, options: Options, drain: Drain) -> str:
+def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
     """Do all that is missing; return the state in which the run is left."""
     if run.is_finished():
         return "done"
@@ -125,6 +135,7 @@ def _work(run: Run, options: Options, drain: Drain) -> str:
             environments = [lane.facts["environment"] for lane in pool.lanes]
             admit(run, environments, allow_drift=options.choice.allow_env_drift)
             turn = Turn(run, pool, drain, options.display)
+            turn.metrics = metrics
             try:
                 turn.go()
             except KeyboardInterrupt:
