@@ -18,8 +18,9 @@ from joulegrid.cluster.storage import probe
 from joulegrid.errors import StudyDrained, StudyInterrupted, UsageError
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
+from joulegrid.jobs.lease import Lease
 from joulegrid.jobs.metrics import Endpoint, Metrics, metrics_endpoint
-from joulegrid.jobs.opening import Choice, open_output, open_run
+from joulegrid.jobs.opening import Choice, open_output, open_run, put_back_damaged
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.progress import Display, Quiet
 from joulegrid.jobs.report.assembly import assemble
@@ -165,6 +166,11 @@ def _finish(run: Run, options: Options) -> StudyResult:
     from joulegrid.jobs.report.run_report import write_report
 
     result = assemble(run.store, write_summary=True)
+    if result.counts.damaged:  # told now, run again by the next start
+        run.lease = Lease.take(run.store)
+        put_back_damaged(run)
+        run.close("stopped")
+        result = assemble(run.store, write_summary=True)
     run.store.put("study_result.json", result.model_dump_json(indent=1).encode())
     if options.report:
         options.display.say(f"report: {write_report(run.store)}")
