@@ -155,7 +155,11 @@ def network(count: int, **variables: str) -> Iterator[Network]:
 
 
 _SWITCH = "ip link add br0 type bridge && ip link set br0 up && echo ready && exec sleep infinity"
-_UNSHARE = ["unshare", *("--mount", "--uts", "--ipc", "--net", "--pid"), *("--fork", "--kill-child=KILL", "--mount-proc")]
+_UNSHARE = [
+    "unshare",
+    *("--mount", "--uts", "--ipc", "--net", "--pid"),
+    *("--fork", "--kill-child=KILL", "--mount-proc"),
+]
 
 
 def _name(number: int) -> str:
