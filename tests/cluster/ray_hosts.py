@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.cluster.hosts import Host, Network, network
+from tests.cluster.hosts import Host, Network
 
 PORT = 6379
 RAY_WORDS = ("raylet", "gcs_server", "ray::", "/ray/")
@@ -20,14 +18,16 @@ class RayHosts:
     """The standing cluster."""
 
     network: Network
+    gpus: int = 0
+    """That each host says it has."""
 
     @property
     def head(self) -> Host:
         return self.network.hosts[0]
 
     @property
-    def others(self) -> list[Host]:
-        return self.network.hosts[1:]
+    def other(self) -> Host:
+        return self.network.hosts[1]
 
     @property
     def address(self) -> str:
@@ -37,7 +37,7 @@ class RayHosts:
         """Start Ray on a host: the head, or a node that joins it."""
         place = ["--head", f"--port={PORT}", "--include-dashboard=false"] if host is self.head else []
         place = place or [f"--address={self.address}"]
-        size = ["--num-cpus=1", "--num-gpus=0", f"--object-store-memory={10**8}"]
+        size = ["--num-cpus=1", f"--num-gpus={self.gpus}", f"--object-store-memory={10**8}"]
         done = host.run(["ray", "start", *place, f"--node-ip-address={host.address}", *size])
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -61,17 +61,11 @@ def wait_until_ended(host: Host, limit_s: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-@contextlib.contextmanager
-def ray_hosts(count: int = 2) -> Iterator[RayHosts]:
-    """Start hosts with Ray on each; at the end exactly their processes are gone, also after a failure."""
-    own = {
+def ray_environment() -> dict[str, str]:
+    """What every Ray process and client of one cluster has to be told."""
+    return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DISABLE_DOCKER_CPU_WARNING": "1",
     }
-    with network(count, **own) as hosts:
-        cluster = RayHosts(hosts)
-        for host in hosts.hosts:
-            cluster.start(host)
-        yield cluster
