@@ -123,10 +123,13 @@ def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
     options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
     # The handler is set twice, because `ray.init` sets one of its own.
     with _terminated_like_interrupted(), ray_session(options.address), _terminated_like_interrupted():
-        from joulegrid.actors.pool import Pool, cluster_nodes
+        from joulegrid.actors.pool import Pool, Terms, cluster_nodes
 
-        places = place_lanes(cluster_nodes(), largest_need(run.plan.resources))
-        with Pool(places[: len(run.order)], _setup(run), run.study.power) as pool:
+        need = largest_need(run.plan.resources)
+        places = place_lanes(cluster_nodes(), need)
+        exclusive = run.study.execution.exclusive == "node"
+        terms = Terms(exclusive, lambda nodes: place_lanes(nodes, need), options.display.say)
+        with Pool(places[: len(run.order)], _setup(run), run.study.power, terms) as pool:
             options.display.say(
                 f"{counted(len(pool.lanes), 'lane')}: {', '.join(lane.place.lane for lane in pool.lanes)}"
             )
