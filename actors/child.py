@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from joulegrid.actors.probe import TaskProbe
+from joulegrid.actors.probe import Account, TaskProbe, cpu_seconds, datagrams
 from joulegrid.cases.contract import LaneCannotError, LaneView, Measurement
 from joulegrid.cases.models import fingerprint as model_fingerprint
 from joulegrid.errors import UsageError
@@ -61,23 +61,31 @@ def main(spec_path: str) -> None:
     entered_ns = time.monotonic_ns()
     spec = Spec.read(Path(spec_path))
     _settle(spec)
-    probe = TaskProbe(spec.lane, Path(spec.scratch), spec.progress)
-    report: dict[str, Any] = {"entered_ns": entered_ns}
+    account = Account(cpu_seconds, spec.lane.cpus)
+    probe = TaskProbe(spec.lane, Path(spec.scratch), datagrams(spec.progress), account)
+    report = perform(spec.experiment, spec.inputs, spec.fingerprints, probe)
+    write_durably(Path(spec.report), json.dumps({"entered_ns": entered_ns} | report).encode())
+
+
+def perform(
+    experiment: dict[str, Json], inputs: dict[str, str], fingerprints: dict[str, str], probe: TaskProbe
+) -> dict[str, Json]:
+    """Run the workload and return its report: `status`, `marks`, and what came out or why nothing did."""
     phase = "import"
     try:
         from joulegrid.cases.contract import ExperimentConfig
         from joulegrid.cases.registry import workload_named
 
-        config = ExperimentConfig.model_validate(spec.experiment)
+        config = ExperimentConfig.model_validate(experiment)
         phase = "run"
-        refuse_changed(spec.inputs, spec.fingerprints)
-        measurement = workload_named(config.workload).run(config, spec.inputs, probe)
-        report |= {"status": "done"} | _plain(measurement)
-    except BaseException as error:  # noqa: BLE001 - the process' boundary: whatever is raised is the task's failure
+        refuse_changed(inputs, fingerprints)
+        measurement = workload_named(config.workload).run(config, inputs, probe)
+        report: dict[str, Json] = {"status": "done"} | _plain(measurement)
+    except BaseException as error:  # noqa: BLE001 - the task's boundary: whatever is raised is the task's failure
         phase = probe.phase if phase == "run" else phase
-        report |= {"status": "failed", "failure": describe(error, phase)}
+        report = {"status": "failed", "failure": describe(error, phase)}
     report["marks"] = [dataclasses.asdict(mark) for mark in probe.marks]
-    write_durably(Path(spec.report), json.dumps(report).encode())
+    return report
 
 
 def describe(error: BaseException, phase: str) -> dict[str, Json]:

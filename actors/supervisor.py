@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from joulegrid.actors.attempt import artifacts_in
 from joulegrid.actors.child import Spec
 from joulegrid.actors.ending import Ending, read_report
 from joulegrid.actors.logs import LogBuffer
@@ -154,10 +155,10 @@ class Supervisor:
         except (ValueError, TypeError, KeyError):
             return None  # nothing new, or not what our probe sends
 
-    def task_folder(self) -> Path | None:
-        """Return the folder of the last task, where its artifacts lie."""
+    def artifacts(self) -> list[tuple[str, Path]]:
+        """Return files that the last task left to be kept, by their name beside the result."""
         folders = sorted(self.scratch.glob("task-*"), key=lambda path: path.stat().st_mtime)
-        return folders[-1] if folders else None
+        return artifacts_in(folders[-1]) if folders else []
 
     def forget_task(self) -> None:
         """Remove the folders of ended tasks."""

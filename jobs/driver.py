@@ -137,6 +137,7 @@ def _setup(run: Run) -> Setup:
         isolation=study.execution.isolation,
         study_yaml=mask(study.source) if study.source else None,
         carbon_place=study.carbon_place,
+        watts_per_core=study.power.watts_per_core,
     )
     packages = tuple(dict.fromkeys(name.split(".")[0] for name in facts.preload))
     return Setup(facts, run.store, str(study.folder), packages, ("plan.json", run.store.get("plan.json")))

@@ -14,19 +14,21 @@ from joulegrid.actors.record import LaneFacts, RunFacts
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
 from joulegrid.cluster.environment import capture
 from joulegrid.cluster.folder import FolderStore
+from joulegrid.cluster.power.model import CoreWatts
 from joulegrid.cluster.power.recorder import Recorder
 from joulegrid.cluster.power.sources import PowerConfig
 
 
 @contextmanager
 def open_lane(
-    folder: Path, isolation: Literal["zygote", "spawn"] = "zygote", power: Literal["model", "none"] = "model"
+    folder: Path, isolation: Literal["zygote", "spawn", "inline"] = "zygote", power: Literal["model", "none"] = "model"
 ) -> Iterator[Lane]:
     """Open a CPU lane whose store is `folder`."""
     recorder = Recorder(PowerConfig(source=power))
     recorder.start()
-    run = RunFacts("tests", "tests_run", (), isolation, None)
-    lane = Lane(LaneFacts("here/cpu0", "here", capture(), cpus=(0,)), run, FolderStore(folder), recorder)
+    run = RunFacts("tests", "tests_run", (), isolation, None, watts_per_core=CoreWatts())
+    facts = LaneFacts("here/cpu0", "here", capture(), cpus=(0,), power_sources=tuple(recorder.sources))
+    lane = Lane(facts, run, FolderStore(folder), recorder)
     try:
         lane.prepare()
         yield lane

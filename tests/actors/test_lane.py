@@ -229,7 +229,7 @@ def test_nothing_of_a_closed_lane_is_left(tmp_path: Path) -> None:
     before = set(psutil.Process().children(recursive=True))
     with open_lane(tmp_path / "store") as lane:
         lane.run(script_task(tmp_path, "def main():\n    return {}"))
-        scratch, below = lane._supervisor.scratch, set(psutil.Process().children(recursive=True)) - before
+        scratch, below = lane._runner.scratch, set(psutil.Process().children(recursive=True)) - before
         assert below
     assert not scratch.exists()
     assert not any(process.is_running() and process.status() != "zombie" for process in below)
