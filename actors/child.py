@@ -19,6 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from joulegrid.actors.ending import REPORT_LIMIT, too_large
 from joulegrid.actors.probe import Account, TaskProbe, cpu_seconds, datagrams
 from joulegrid.cases.contract import LaneCannotError, LaneView, Measurement
 from joulegrid.cases.models import fingerprint as model_fingerprint
@@ -26,6 +27,10 @@ from joulegrid.errors import UsageError
 from joulegrid.jsontypes import Json
 
 TRACEBACK_LIMIT = 8_000
+
+
+class ReportTooLargeError(RuntimeError):
+    """The workload returned more than a result can hold."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ def perform(
         phase = probe.phase if phase == "run" else phase
         report = {"status": "failed", "failure": describe(error, phase)}
     report["marks"] = [dataclasses.asdict(mark) for mark in probe.marks]
-    return report
+    return bounded(report)
 
 
 def describe(error: BaseException, phase: str) -> dict[str, Json]:
@@ -132,6 +137,14 @@ def write_durably(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
+
+
+def bounded(report: dict[str, Json]) -> dict[str, Json]:
+    """Return the report, or a failure in its place where it is larger than a result may be."""
+    size = len(json.dumps(report))  # ASCII: a character is a byte
+    if size <= REPORT_LIMIT:
+        return report
+    return {"status": "failed", "failure": describe(ReportTooLargeError(too_large(size)), "run"), "marks": []}
 
 
 def _settle(spec: Spec) -> None:

@@ -64,6 +64,11 @@ class Inline:
     def cancel(self) -> None:
         """Do nothing: a task inside the worker ends by itself, or with the worker."""
 
+    def arm(self) -> None:
+        """Do nothing: nothing can be cancelled."""
+
+    cancelled = False
+
     def run(self, launch: Launch, on_start: Callable[[int], object] | None = None) -> Ending:
         """Run one task to its end; there is no process to follow."""
         self._told = None

@@ -114,6 +114,7 @@ class Lane:
     def run(self, task: Task) -> Outcome:
         """Run one task; whatever happens to it is an outcome. Raises `StoreError` when the result cannot be kept."""
         started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._runner.arm()
         view = self.facts.view(task.experiment)
         used_before = memory_used(view.gpu_uuids)
         try:

@@ -168,6 +168,7 @@ class Attempt:
             "environment": self.lane.environment,
             "max_rss_bytes": self.ending.max_rss_bytes,
             "escaped_processes": self.ending.escaped,
+            "teardown": "killed" if self.ending.killed and self.ending.report is not None else None,
             "gpu_bytes_left": self.gpu_bytes_left,
             "artifacts": list(self.artifacts),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import textwrap
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ def open_lane(
     folder: Path, isolation: Literal["zygote", "spawn", "inline"] = "zygote", power: Literal["model", "none"] = "model"
 ) -> Iterator[Lane]:
     """Open a CPU lane whose store is `folder`."""
+    offered = os.sched_getaffinity(0)
     recorder = Recorder(PowerConfig(source=power))
     recorder.start()
     run = RunFacts("tests", "tests_run", (), isolation, None, watts_per_core=CoreWatts())
@@ -35,6 +37,7 @@ def open_lane(
     finally:
         lane.close()
         recorder.stop()
+        os.sched_setaffinity(0, offered)  # a task in this process has pinned it
 
 
 def script_task(
