@@ -13,7 +13,6 @@ import os
 import random
 import sys
 import time
-import traceback
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -21,16 +20,26 @@ from typing import Any
 
 from joulegrid.actors.ending import REPORT_LIMIT, too_large
 from joulegrid.actors.probe import Account, TaskProbe, cpu_seconds, datagrams
+from joulegrid.actors.raised import describe
 from joulegrid.cases.contract import LaneCannotError, LaneView, Measurement
 from joulegrid.cases.models import fingerprint as model_fingerprint
-from joulegrid.errors import UsageError
 from joulegrid.jsontypes import Json
-
-TRACEBACK_LIMIT = 8_000
 
 
 class ReportTooLargeError(RuntimeError):
     """The workload returned more than a result can hold."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Launch:
+    """A task as its lane orders it."""
+
+    experiment: dict[str, Json]
+    inputs: dict[str, str]
+    fingerprints: dict[str, str]
+    lane: LaneView
+    seed: int
+    timeout_s: float | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,18 +102,6 @@ def perform(
     return bounded(report)
 
 
-def describe(error: BaseException, phase: str) -> dict[str, Json]:
-    """Turn what was raised into the fields of a `Failure`."""
-    text = "".join(traceback.format_exception(error))[-TRACEBACK_LIMIT:]
-    return {
-        "failure_class": classify(error, phase),
-        "type": type(error).__name__,
-        "message": _message(error),
-        "traceback": text,
-        "phase": phase,
-    }
-
-
 def refuse_changed(inputs: Mapping[str, str], fingerprints: Mapping[str, str]) -> None:
     """Raise `LaneCannotError` where a file is no longer what the plan read: the key would name other content."""
     for path, location in inputs.items():
@@ -114,19 +111,6 @@ def refuse_changed(inputs: Mapping[str, str], fingerprints: Mapping[str, str]) -
         found = model_fingerprint(place) if place.is_dir() else "sha256:" + sha256(place.read_bytes()).hexdigest()
         if found != expected:
             raise LaneCannotError(f"{path}: {place} has changed since the study was planned; start the study again")
-
-
-def classify(error: BaseException, phase: str) -> str:
-    """Name the class of a failure (`joulegrid.actors.result.FailureClass`)."""
-    if isinstance(error, LaneCannotError | UsageError):
-        return "invalid"
-    if isinstance(error, MemoryError):
-        return "oom_host"
-    if type(error).__name__ == "OutOfMemoryError" and type(error).__module__.startswith("torch"):
-        return "oom_device"
-    if isinstance(error, ImportError) and phase == "import":
-        return "import"
-    return "app"
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -199,13 +183,6 @@ def to_json(value: Any, path: str) -> Json:
 
 def _is_scalar_tensor(value: Any) -> bool:
     return hasattr(value, "item") and hasattr(value, "numel") and value.numel() == 1
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)[:2_000]
-    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
-        return f"(the message of this {type(error).__name__} cannot be printed)"
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ class Ending:
     ended_ns: int
     escaped: int = 0
     """Processes that the task had left behind and that were killed."""
+    memory_kill: bool = False
+    """Whether it was the kernel that killed it, for lack of memory."""
     unkilled: int = 0
     """Processes of the task that no SIGKILL ends: they wait in the kernel for a device or a disk."""
 
@@ -107,6 +109,8 @@ def failure_class_of(ending: Ending) -> FailureClass:
     """Name the class of a task that left no valid report."""
     if ending.killed is not None:
         return "no_result" if ending.killed == "teardown" else ending.killed
+    if ending.memory_kill:
+        return "oom_host"
     if ending.signal is not None or ending.exit_code not in (0, None):
         return "crash"
     return "no_result"
@@ -120,6 +124,8 @@ def crash_message(ending: Ending) -> str:
         return "killed because the study was stopped"
     if ending.killed == "teardown":
         return "killed because it did not end after it had written its report, which cannot be read"
+    if ending.memory_kill:
+        return "killed by the kernel (SIGKILL) because the machine, or the task's cgroup, ran out of memory"
     if ending.signal is not None:
         return f"died of signal {ending.signal} ({signal_name(ending.signal)})"
     if ending.exit_code:

@@ -30,7 +30,7 @@ from joulegrid.actors.probe import Account, TaskProbe, worker_cpu_seconds
 from joulegrid.jsontypes import Json
 
 if TYPE_CHECKING:
-    from joulegrid.actors.supervisor import Launch
+    from joulegrid.actors.child import Launch
 
 
 class Inline:

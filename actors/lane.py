@@ -23,12 +23,13 @@ from joulegrid.actors.attempt import (
     result_bytes,
     series_parquet,
 )
+from joulegrid.actors.child import Launch
 from joulegrid.actors.ending import Ending
 from joulegrid.actors.inline import Inline
 from joulegrid.actors.portable import local
 from joulegrid.actors.record import Attempt, LaneFacts, RunFacts
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
-from joulegrid.actors.supervisor import Launch, Supervisor, ZygoteError
+from joulegrid.actors.supervisor import Supervisor, ZygoteError
 from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.model import model_energy

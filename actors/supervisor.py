@@ -19,17 +19,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from joulegrid.actors.attempt import artifacts_in
-from joulegrid.actors.child import Spec
+from joulegrid.actors.child import Launch, Spec
 from joulegrid.actors.ending import Ending, Killed, ending_of, is_report, read_report
 from joulegrid.actors.logs import LogBuffer
 from joulegrid.actors.tree import end_tree, kill_marked
 from joulegrid.actors.zygote import MESSAGE_LIMIT
-from joulegrid.cases.contract import LaneView
+from joulegrid.cluster.memory_kills import memory_kills
 from joulegrid.jsontypes import Json
 
 START_LIMIT_S = 180.0
@@ -44,18 +44,6 @@ REAP_LIMIT_S = 10.0
 
 class ZygoteError(Exception):
     """The zygote died, refused or did not come up: the fault of the machine or ours, not of the task."""
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """What to run in a fresh process."""
-
-    experiment: dict[str, Json]
-    inputs: dict[str, str]
-    fingerprints: dict[str, str]
-    lane: LaneView
-    seed: int
-    timeout_s: float | None
 
 
 class Supervisor:
@@ -149,15 +137,22 @@ class Supervisor:
         (folder / "artifacts").mkdir()
         spec = self._spec(launch, folder)
         spec.write(folder / "spec.json")
-        ordered_ns = time.monotonic_ns()
+        kills, ordered_ns = self._memory_kills(), time.monotonic_ns()
         self._send(run=str(folder / "spec.json"))
         try:
             ending = self._supervise(launch, Path(spec.report), ordered_ns, on_start)
         finally:
             self.pid = None
             escaped, left = self._clear_tree()
-        report = read_report(Path(spec.report))
-        return replace(ending, report=report, log=self._taken_log(), escaped=escaped, unkilled=left)
+        starved = ending.killed is None and ending.signal == signal.SIGKILL and self._memory_kills() != kills
+        return replace(
+            ending,
+            report=read_report(Path(spec.report)),
+            log=self._taken_log(),
+            escaped=escaped,
+            unkilled=left,
+            memory_kill=starved,
+        )
 
     def last_progress(self) -> dict[str, Json] | None:
         """Return the newest progress datagram of the running task."""
@@ -274,6 +269,10 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._zygote.pid, signal.SIGCONT)  # the task may have stopped it
         return end_tree(self._zygote.pid)
+
+    def _memory_kills(self) -> int | None:
+        """Count the kernel's kills for lack of memory so far, where the tasks are (the zygote's cgroup is theirs)."""
+        return memory_kills(self._zygote.pid) if self._zygote is not None else None
 
     def _taken_log(self) -> str:
         return self._log.take() if self._log is not None else ""

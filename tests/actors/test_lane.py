@@ -27,7 +27,7 @@ BAD_ENDINGS = {
     "leaves": ("import os\ndef main():\n    os._exit(3)", "crash", "exit code 3"),
     "segfaults": ("import ctypes\ndef main():\n    ctypes.string_at(0)", "crash", "SIGSEGV"),
     "silent": ("import os\ndef main():\n    os._exit(0)", "no_result", "exit code 0 and no result"),
-    "import": ("import no_such_module\ndef main():\n    pass", "app", "no_such_module"),
+    "import": ("import no_such_module\ndef main():\n    pass", "import", "no_such_module"),
     "unprintable": (
         "class Odd(Exception):\n    def __str__(self): raise RuntimeError\ndef main():\n    raise Odd",
         "app",
