@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from joulegrid.actors.placement import largest_need, place_lanes
+from joulegrid.actors.placement import Pair, largest_need, place_lanes, split_needs
 from joulegrid.actors.record import RunFacts
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import ray_session
@@ -122,19 +122,22 @@ def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
     if run.is_finished():
         return "done"
     options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
-    # The handler is set twice, because `ray.init` sets one of its own.
-    with _terminated_like_interrupted(), ray_session(options.address), _terminated_like_interrupted():
-        with _pool(run, options.display) as (pool, misfits):
-            _announce_lanes(run, pool, options.display)
-            environments = [lane.facts["environment"] for lane in pool.lanes]
-            admit(run, environments, allow_drift=options.choice.allow_env_drift)
-            turn = Turn(run, pool, drain, options.display)
-            turn.metrics, turn.misfits = metrics, misfits
-            try:
-                turn.go()
-            except KeyboardInterrupt:
-                pool.cancel()
-                raise
+    with (
+        _terminated_like_interrupted(),
+        ray_session(options.address),
+        _terminated_like_interrupted(),  # once more, because `ray.init` sets a handler of its own
+        _pool(run, options.display) as (pool, misfits),
+    ):
+        _announce_lanes(run, pool, options.display)
+        environments = [lane.facts["environment"] for lane in pool.lanes]
+        admit(run, environments, allow_drift=options.choice.allow_env_drift)
+        turn = Turn(run, pool, drain, options.display)
+        turn.metrics, turn.misfits = metrics, misfits
+        try:
+            turn.go()
+        except KeyboardInterrupt:
+            pool.cancel()
+            raise
     return turn.state()
 
 
