@@ -18,7 +18,9 @@ from joulegrid.cluster.storage import probe
 from joulegrid.errors import StudyDrained, StudyInterrupted, UsageError
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
-from joulegrid.jobs.opening import Choice, open_output, open_run
+from joulegrid.jobs.lease import Lease
+from joulegrid.jobs.metrics import Endpoint, Metrics, metrics_endpoint
+from joulegrid.jobs.opening import Choice, open_output, open_run, put_back_damaged
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.progress import Display, Quiet
 from joulegrid.jobs.report.assembly import assemble
@@ -43,6 +45,8 @@ class Options:
     display: Display = field(default_factory=Quiet)
     report: bool = True
     """Write report and figures into the run's folder at the end."""
+    metrics: Endpoint = Endpoint()
+    """Where metrics for Prometheus are served while the driver lives."""
 
 
 def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
@@ -53,6 +57,13 @@ def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
         StudyDrained: when the time that it was given is over and something is left to do.
         StudyInterrupted: on Ctrl-C or SIGTERM; what was finished is kept.
     """
+    with metrics_endpoint(options.metrics) as metrics:
+        if options.metrics.port:
+            options.display.say(f"metrics: {options.metrics.url}")
+        return _drive(study, plan, options, metrics)
+
+
+def _drive(study: StudyConfig, plan: Plan, options: Options, metrics: Metrics) -> StudyResult:
     drain = Drain.of(study.execution.wall_clock_timeout_hours)
     root = open_output(study)
     check = probe(root)
@@ -60,7 +71,7 @@ def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
     _announce(run, options.display)
     state = "interrupted"
     try:
-        state = _work(run, options, drain)
+        state = _work(run, options, drain, metrics)
     except (KeyboardInterrupt, SystemExit):  # while `ray.init` runs, its own handler turns SIGTERM into an exit
         _close_undisturbed(run, "interrupted")
         raise StudyInterrupted(f"interrupted: {_left(run)}") from None
@@ -105,17 +116,20 @@ def _announce(run: Run, display: Display) -> None:
         display.say("this store ignores conditional writes: the run is unfenced; never let two drivers work on it")
 
 
-def _work(run: Run, options: Options, drain: Drain) -> str:
+def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
     """Do all that is missing; return the state in which the run is left."""
     if run.is_finished():
         return "done"
     options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
     # The handler is set twice, because `ray.init` sets one of its own.
     with _terminated_like_interrupted(), ray_session(options.address), _terminated_like_interrupted():
-        from joulegrid.actors.pool import Pool, cluster_nodes
+        from joulegrid.actors.pool import Pool, Terms, cluster_nodes
 
-        places = place_lanes(cluster_nodes(), largest_need(run.plan.resources))
-        with Pool(places[: len(run.order)], _setup(run), run.study.power) as pool:
+        need = largest_need(run.plan.resources)
+        places = place_lanes(cluster_nodes(), need)
+        exclusive = run.study.execution.exclusive == "node"
+        terms = Terms(exclusive, lambda nodes: place_lanes(nodes, need), options.display.say)
+        with Pool(places[: len(run.order)], _setup(run), run.study.power, terms) as pool:
             options.display.say(
                 f"{counted(len(pool.lanes), 'lane')}: {', '.join(lane.place.lane for lane in pool.lanes)}"
             )
@@ -125,6 +139,7 @@ def _work(run: Run, options: Options, drain: Drain) -> str:
             environments = [lane.facts["environment"] for lane in pool.lanes]
             admit(run, environments, allow_drift=options.choice.allow_env_drift)
             turn = Turn(run, pool, drain, options.display)
+            turn.metrics = metrics
             try:
                 turn.go()
             except KeyboardInterrupt:
@@ -154,6 +169,11 @@ def _finish(run: Run, options: Options) -> StudyResult:
     from joulegrid.jobs.report.run_report import write_report
 
     result = assemble(run.store, write_summary=True)
+    if result.counts.damaged:  # told now, run again by the next start
+        run.lease = Lease.take(run.store)
+        put_back_damaged(run)
+        run.close("stopped")
+        result = assemble(run.store, write_summary=True)
     run.store.put("study_result.json", result.model_dump_json(indent=1).encode())
     if options.report:
         options.display.say(f"report: {write_report(run.store)}")
