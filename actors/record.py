@@ -22,6 +22,7 @@ from joulegrid.actors.result import (
 from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.power.energy import Energy
+from joulegrid.cluster.power.model import CoreWatts
 from joulegrid.cluster.secrets import mask
 from joulegrid.jsontypes import Json
 
@@ -44,6 +45,8 @@ class RunFacts:
     isolation: Literal["zygote", "spawn", "inline"]
     study_yaml: str | None
     carbon_place: str | None = None
+    watts_per_core: CoreWatts | None = None
+    """What the sampler models CPUs with; known here, a lane with no other source need not ask it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,12 @@ class Attempt:
         marks: list[dict[str, Json]] = self.report.get("marks", []) if self.report.get("status") == "done" else []
         return marks
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether there is a power series; the model has none of a task inside the worker, which is no process."""
+        sources = set(self.view.power_sources)
+        return bool(sources - {"model"} if self.run.isolation == "inline" else sources)
+
     def result(self, price: Price) -> ExperimentResult:
         """Return the result; a report that no honest process writes is a failure like any other."""
         failure = self._failure()
@@ -121,7 +130,7 @@ class Attempt:
             work=work,
             energy_per=energy_per(windows, headline, work),
             log_tail=self._tail(),
-            timeseries="timeseries.parquet" if windows else None,
+            timeseries="timeseries.parquet" if windows and self.is_followed else None,
         )
 
     def _refuse_implausible(self) -> None:
@@ -159,6 +168,7 @@ class Attempt:
             "environment": self.lane.environment,
             "max_rss_bytes": self.ending.max_rss_bytes,
             "escaped_processes": self.ending.escaped,
+            "teardown": "killed" if self.ending.killed and self.ending.report is not None else None,
             "gpu_bytes_left": self.gpu_bytes_left,
             "artifacts": list(self.artifacts),
         }

@@ -149,6 +149,8 @@ class ExperimentResult(Record):
     """Largest resident memory of the task's process."""
     escaped_processes: int = 0
     """Processes that the task left behind and that were killed."""
+    teardown: Literal["killed"] | None = None
+    """`killed` where the process did not end within five seconds of its report (or at its limit); the report counts."""
     gpu_bytes_left: int | None = None
     """Device memory that the GPUs had not got back five seconds after the process; null on a CPU lane."""
     carbon_place: str | None = None

@@ -18,8 +18,9 @@ from joulegrid.cluster.storage import probe
 from joulegrid.errors import StudyDrained, StudyInterrupted, UsageError
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
+from joulegrid.jobs.lease import Lease
 from joulegrid.jobs.metrics import Endpoint, Metrics, metrics_endpoint
-from joulegrid.jobs.opening import Choice, open_output, open_run
+from joulegrid.jobs.opening import Choice, open_output, open_run, put_back_damaged
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.progress import Display, Quiet
 from joulegrid.jobs.report.assembly import assemble
@@ -31,6 +32,7 @@ from joulegrid.jobs.study_result import StudyResult
 from joulegrid.jobs.turn import Turn
 
 if TYPE_CHECKING:
+    from joulegrid.actors.pool import Pool
     from joulegrid.actors.worker import Setup
 
 
@@ -122,26 +124,39 @@ def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
     options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
     # The handler is set twice, because `ray.init` sets one of its own.
     with _terminated_like_interrupted(), ray_session(options.address), _terminated_like_interrupted():
-        from joulegrid.actors.pool import Pool, cluster_nodes
-
-        places = place_lanes(cluster_nodes(), largest_need(run.plan.resources))
-        with Pool(places[: len(run.order)], _setup(run), run.study.power) as pool:
-            options.display.say(
-                f"{counted(len(pool.lanes), 'lane')}: {', '.join(lane.place.lane for lane in pool.lanes)}"
-            )
-            note = balance_note(run.order, len(pool.lanes))
-            if note is not None:
-                options.display.say(note)
+        with _pool(run, options.display) as (pool, misfits):
+            _announce_lanes(run, pool, options.display)
             environments = [lane.facts["environment"] for lane in pool.lanes]
             admit(run, environments, allow_drift=options.choice.allow_env_drift)
             turn = Turn(run, pool, drain, options.display)
-            turn.metrics = metrics
+            turn.metrics, turn.misfits = metrics, misfits
             try:
                 turn.go()
             except KeyboardInterrupt:
                 pool.cancel()
                 raise
     return turn.state()
+
+
+@contextmanager
+def _pool(run: Run, display: Display) -> Iterator[tuple[Pool, dict[Pair, str]]]:
+    """Hold the run's lanes; beside them stands which needs none of them can serve, and why."""
+    from joulegrid.actors.pool import Pool, Terms, cluster_nodes
+
+    nodes = cluster_nodes()
+    served, misfits = split_needs(nodes, run.plan.resources)
+    need = largest_need(served or run.plan.resources)
+    places = place_lanes(nodes, need)
+    terms = Terms(run.study.execution.exclusive == "node", lambda joined: place_lanes(joined, need), display.say)
+    with Pool(places[: len(run.order)], _setup(run), run.study.power, terms) as pool:
+        yield pool, misfits
+
+
+def _announce_lanes(run: Run, pool: Pool, display: Display) -> None:
+    display.say(f"{counted(len(pool.lanes), 'lane')}: {', '.join(lane.place.lane for lane in pool.lanes)}")
+    note = balance_note(run.order, len(pool.lanes))
+    if note is not None:
+        display.say(note)
 
 
 def _setup(run: Run) -> Setup:
@@ -155,6 +170,7 @@ def _setup(run: Run) -> Setup:
         isolation=study.execution.isolation,
         study_yaml=mask(study.source) if study.source else None,
         carbon_place=study.carbon_place,
+        watts_per_core=study.power.watts_per_core,
     )
     packages = tuple(dict.fromkeys(name.split(".")[0] for name in facts.preload))
     return Setup(facts, run.store, str(study.folder), packages, ("plan.json", run.store.get("plan.json")))
@@ -165,6 +181,11 @@ def _finish(run: Run, options: Options) -> StudyResult:
     from joulegrid.jobs.report.run_report import write_report
 
     result = assemble(run.store, write_summary=True)
+    if result.counts.damaged:  # told now, run again by the next start
+        run.lease = Lease.take(run.store)
+        put_back_damaged(run)
+        run.close("stopped")
+        result = assemble(run.store, write_summary=True)
     run.store.put("study_result.json", result.model_dump_json(indent=1).encode())
     if options.report:
         options.display.say(f"report: {write_report(run.store)}")

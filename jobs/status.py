@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from joulegrid.actors.attempt import DAMAGED
+from joulegrid.actors.commit import DAMAGED
 from joulegrid.jobs.design import read_designs
 from joulegrid.jobs.lease import Lease, read_lease
 from joulegrid.jobs.report.run_results import Damaged, read_json

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.jobs.drain import Drain
+from joulegrid.jobs.environments import admit
+from joulegrid.jobs.fitting import Fitting
 from joulegrid.jobs.metrics import Metrics, NoMetrics
 from joulegrid.jobs.progress import Display
 from joulegrid.jobs.run import Run
 from joulegrid.jobs.schedule import Schedule, Visit
+from joulegrid.jobs.states import At
 from joulegrid.jobs.streams import Streams
 
 if TYPE_CHECKING:
@@ -26,9 +30,12 @@ class Turn:
 
     def __init__(self, run: Run, pool: Pool, drain: Drain, display: Display) -> None:
         self._run, self._pool, self._drain, self._display = run, pool, drain, display
+        self.misfits: dict[tuple[int | None, int | None], str] = {}
+        """(gpus, cpus) that no lane has, and why; experiments that ask for it are `unschedulable`."""
         lanes = [lane.place.lane for lane in pool.lanes]
+        self._admitted = set(lanes)
         self.schedule = Schedule(
-            Streams(run.order, lanes, run.states.is_final, run.ledger.reserve),
+            Fitting(Streams(run.order, lanes, run.states.is_final, run.ledger.reserve), self._misfit, self._refuse),
             run.study.execution,
             run.states.attempts,
             self._family,
@@ -81,6 +88,7 @@ class Turn:
         self._run.keep_alive()
         self._pool.skip_rest = self._display.tick(self._pool.lanes) or self._pool.skip_rest
         self._take_notes()
+        self._follow_lanes()
         self._heed_drain()
         if time.monotonic() - self._measured_s >= MEASURE_S:
             self._measure()
@@ -90,6 +98,27 @@ class Turn:
         self.metrics.lanes(self._pool.lanes)
         self.metrics.counts(self._run.counts())
         self.metrics.breakers(self.schedule.breakers.unclosed())
+
+    def _follow_lanes(self) -> None:
+        """Lanes that are gone leave their work to the others; the environment of new ones is taken note of."""
+        lanes = {lane.place.lane: lane for lane in self._pool.lanes}
+        for gone in self.schedule.breakers.lanes() - lanes.keys():
+            self.schedule.drop(gone)
+        for name in lanes.keys() - self._admitted:
+            if lanes[name].is_up:
+                self._admitted.add(name)
+                admit(self._run, [lanes[name].facts["environment"]], allow_drift=True)
+
+    def _misfit(self, index: int) -> str | None:
+        if not self.misfits:
+            return None
+        asked = self._run.point(index).config.resources
+        return self.misfits.get((asked.gpus, asked.cpus))
+
+    def _refuse(self, at: At, why: str) -> None:
+        """End a task that no lane can serve."""
+        task = self._run.task(*at, self._run.states.next_attempt(at))
+        self._take(replace(Outcome.lost(task, "", why), failure_class="unschedulable"))
 
     def _heed_drain(self) -> None:
         asked = self._drain.asked()

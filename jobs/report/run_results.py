@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
+
+from joulegrid.actors.commit import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +64,8 @@ class RunResults:
 
     def committed(self, prefix: str = "commit/") -> Iterator[Located | Damaged]:
         """Yield all that was committed in the order of the markers: those of one key follow one another."""
-        return map(self._committed, self.store.list(prefix))
+        for _, markers in groupby(self.store.list(prefix), key=task_of):
+            yield self._first_sound(markers)
 
     def done(self, prefix: str = "commit/") -> Iterator[Located]:
         """Yield the committed results in the order of their markers; damaged ones are listed instead."""
@@ -88,10 +92,17 @@ class RunResults:
                 if result.status == "failed":
                     yield Located(result, str(task["path"]))
 
+    def _first_sound(self, markers: Iterator[str]) -> Located | Damaged:
+        """Of one task's markers the first whose result is what was committed; they are more only after damage."""
+        found = self._committed(next(markers))
+        while isinstance(found, Damaged) and (marker := next(markers, None)) is not None:
+            found = self._committed(marker)
+        return found
+
     def _committed(self, marker: str) -> Located | Damaged:
         from joulegrid.actors.result import ExperimentResult  # 30 ms that a finished run's table does without
 
-        task = marker.rpartition("/")[2].removesuffix(".json")
+        task = task_of(marker)
         try:
             entry = json.loads(self.store.get(marker))
             path, sha256 = entry["path"].rstrip("/").removesuffix("/result.json"), entry["sha256"]

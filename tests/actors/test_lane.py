@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from joulegrid.actors.attempt import marker_path
+from joulegrid.actors.commit import marker_path
 from joulegrid.actors.lane import Lane, lock_gpu
 from joulegrid.actors.result import Outcome
 from tests.actors.lanes import open_lane, result_of, script_task
@@ -27,7 +27,7 @@ BAD_ENDINGS = {
     "leaves": ("import os\ndef main():\n    os._exit(3)", "crash", "exit code 3"),
     "segfaults": ("import ctypes\ndef main():\n    ctypes.string_at(0)", "crash", "SIGSEGV"),
     "silent": ("import os\ndef main():\n    os._exit(0)", "no_result", "exit code 0 and no result"),
-    "import": ("import no_such_module\ndef main():\n    pass", "app", "no_such_module"),
+    "import": ("import no_such_module\ndef main():\n    pass", "import", "no_such_module"),
     "unprintable": (
         "class Odd(Exception):\n    def __str__(self): raise RuntimeError\ndef main():\n    raise Odd",
         "app",
@@ -229,7 +229,7 @@ def test_nothing_of_a_closed_lane_is_left(tmp_path: Path) -> None:
     before = set(psutil.Process().children(recursive=True))
     with open_lane(tmp_path / "store") as lane:
         lane.run(script_task(tmp_path, "def main():\n    return {}"))
-        scratch, below = lane._supervisor.scratch, set(psutil.Process().children(recursive=True)) - before
+        scratch, below = lane._runner.scratch, set(psutil.Process().children(recursive=True)) - before
         assert below
     assert not scratch.exists()
     assert not any(process.is_running() and process.status() != "zombie" for process in below)

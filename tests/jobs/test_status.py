@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from joulegrid.actors.attempt import DAMAGED
+from joulegrid.actors.commit import DAMAGED
 from joulegrid.actors.result import Task
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.cluster.storage import Store, open_store
