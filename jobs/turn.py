@@ -21,6 +21,9 @@ from joulegrid.jobs.streams import Streams
 if TYPE_CHECKING:
     from joulegrid.actors.pool import Pool
 
+MEASURE_S = 0.2
+"""Between two looks of the metrics: ticks come with every outcome, hundreds a second for tiny tasks."""
+
 
 class Turn:
     """What this driver does with its run until nothing is left, or something stops it."""
@@ -40,6 +43,7 @@ class Turn:
         )
         self.metrics: Metrics = NoMetrics()
         """Told of everything that the display is told of."""
+        self._measured_s = 0.0
         self._drained: str | None = None
         self._cut_short = False
 
@@ -52,6 +56,7 @@ class Turn:
         self._take_notes()
         if self.schedule.gave_up and not self._run.is_finished():
             self._run.ledger.gave_up(self.schedule.stopped or "")
+        self._measure()
 
     def state(self) -> str:
         """Return the state in which the run is left."""
@@ -85,9 +90,11 @@ class Turn:
         self._take_notes()
         self._follow_lanes()
         self._heed_drain()
-        self._measure()
+        if time.monotonic() - self._measured_s >= MEASURE_S:
+            self._measure()
 
     def _measure(self) -> None:
+        self._measured_s = time.monotonic()
         self.metrics.lanes(self._pool.lanes)
         self.metrics.counts(self._run.counts())
         self.metrics.breakers(self.schedule.breakers.unclosed())

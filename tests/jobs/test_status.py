@@ -155,6 +155,30 @@ def test_damage_that_the_log_knows_of_is_told_without_looking_again(tmp_path: Pa
     assert [found.task for found in read_status(one.store).damaged] == [f"{0:016x}-c0"]
 
 
+SPOILT = [
+    b"",
+    b"{",
+    b"[]",
+    b"7",
+    b"{}",
+    b'{"counts": 3, "n_cycles": "x", "duration_s": "y", "unfenced": 1, "state": []}',
+]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "plan.json", "lease", "resolved.yaml", "snap/000001"])
+@pytest.mark.parametrize("content", SPOILT, ids=repr)
+def test_a_spoilt_file_costs_what_it_told_and_never_the_answer(tmp_path: Path, name: str, content: bytes) -> None:
+    one = driven(tmp_path)
+    one.end(0)
+    one.close("interrupted")
+    one.ledger.snapshot()
+    one.store.put(name, content)
+    told = read_status(one.store)
+    assert told.done == 1
+    assert told.n_tasks in (6, None)
+    assert status_lines([told])
+
+
 class Watched(FolderStore):
     """Notes what is read of a folder."""
 
