@@ -37,7 +37,7 @@ class Rests(Protocol):
 class Agenda(Protocol):
     """A schedule, as the pool sees it: what comes next on a lane. `None`: nothing (any more)."""
 
-    def next(self, now_s: float, lane: str) -> Any:
+    def next(self, now_s: float, lane: str, *, skip_gap: bool = False) -> Any:
         """Return a task's order, a rest, or `None`."""
         ...
 
@@ -143,7 +143,7 @@ class Pool:
         for lane in self.lanes:
             if lane.task is not None:
                 continue
-            answer = agenda.next(float("inf") if self.skip_rest else now_s, lane.place.lane)
+            answer = agenda.next(now_s, lane.place.lane, skip_gap=self.skip_rest)
             lane.rest = answer if hasattr(answer, "until_s") else None
             waiting = waiting or lane.rest is not None
             if answer is not None and lane.rest is None:

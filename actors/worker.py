@@ -15,6 +15,7 @@ from joulegrid.actors.placement import Place
 from joulegrid.actors.record import LaneFacts, RunFacts
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.actors.zygote import adopt_orphans, kill_descendants
+from joulegrid.cluster.drift import fingerprint
 from joulegrid.cluster.environment import capture
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.recorder import Target
@@ -86,7 +87,14 @@ class Worker:
         )
         self._lane = Lane(facts, self._setup.run_facts, self._setup.store, RemoteMeter(self._sampler))
         self._lane.prepare()
-        return {"device": facts.device, "gpu_uuids": list(facts.gpu_uuids), "cpus": list(facts.cpus)}
+        models = [gpu.name for gpu in facts.environment.gpus if gpu.uuid in facts.gpu_uuids]
+        environment = fingerprint(facts.environment, models if facts.gpu_uuids else [])
+        return {
+            "environment": environment,
+            "device": facts.device,
+            "gpu_uuids": list(facts.gpu_uuids),
+            "cpus": list(facts.cpus),
+        }
 
     def run(self, task: Task) -> Outcome:
         """Run one task in a fresh process and store its result."""

@@ -14,8 +14,8 @@ from joulegrid.cases.contract import ExperimentConfig
 from joulegrid.errors import UsageError
 from joulegrid.jobs.driver import Options, check_plan, drive
 from joulegrid.jobs.load import load_study, make_study
+from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.run import Choice
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jobs.study_result import StudyResult
 

@@ -77,19 +77,28 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try the failed tasks of the newest run again.")
     ] = False,
+    extend: Annotated[bool, typer.Option("--extend", help="Add new experiments to the newest run.")] = False,
+    allow_env_drift: Annotated[
+        bool, typer.Option("--allow-env-drift", help="Go on although hardware or software has changed.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a large study.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a study, or what is missing of its newest unfinished run. Exit code 0: all done; 1: some tasks failed."""
+    """Run a study, or what is missing of its newest unfinished run.
+
+    Exit code 0: all done; 1: some tasks failed; 75: drained, the next start goes on.
+    """
     from joulegrid.jobs.commands import RunFlags, StudyFlags, run_command, show_plan
+    from joulegrid.jobs.opening import Choice
 
     flags = StudyFlags(tuple(sets), tuple(sweeps), cycles, order, no_gaps, output, power)
     if dry_run:
         show_plan(study, flags, points=False, as_json=as_json)
         return
-    raise typer.Exit(run_command(study, flags, RunFlags(address, fresh, retry_failed, yes, quiet, as_json)))
+    choice = Choice(fresh, retry_failed, extend, allow_env_drift)
+    raise typer.Exit(run_command(study, flags, RunFlags(address, choice, yes, quiet, as_json)))
 
 
 @app.command(short_help="Show the table of runs; write their pages.")

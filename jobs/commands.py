@@ -12,6 +12,7 @@ from joulegrid.errors import UsageError
 from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asked_view import asked_json, asked_text
 from joulegrid.jobs.load import Overrides, load_study
+from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.plan_view import plan_json, plan_text
 from joulegrid.jobs.planning import plan_of
@@ -48,8 +49,7 @@ class RunFlags:
     """Flags of one start."""
 
     address: str | None = None
-    fresh: bool = False
-    retry_failed: bool = False
+    choice: Choice = Choice()
     yes: bool = False
     quiet: bool = False
     as_json: bool = False
@@ -70,15 +70,13 @@ def show_plan(path: Path, flags: StudyFlags, *, points: bool, as_json: bool) -> 
 def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:
     """Run a study and print its table (or its JSON); return the exit code."""
     from joulegrid.jobs.driver import Options, check_plan, drive
-    from joulegrid.jobs.run import Choice
 
     study = load_study(path, flags.overrides())
     plan = plan_of(study)
     check_plan(plan)
     if not run_flags.yes:
         confirm(study, plan)
-    choice = Choice(fresh=run_flags.fresh, retry_failed=run_flags.retry_failed)
-    result = drive(study, plan, Options(run_flags.address, choice, _display(run_flags)))
+    result = drive(study, plan, Options(run_flags.address, run_flags.choice, _display(run_flags)))
     _print_result(result, as_json=run_flags.as_json)
     if result.counts.failed and not run_flags.quiet:
         sys.stderr.write(f"each failure lies in {result.run}/results; --retry-failed tries the failed tasks again\n")

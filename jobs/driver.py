@@ -1,13 +1,9 @@
-"""The loop: from a study to a run that is finished, or stopped in good order.
-
-Policy is the schedule's, mechanism the pool's.
-"""
+"""From a study to a run that is finished, or stopped in good order. The loop itself is `turn.py`."""
 
 from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,22 +12,24 @@ from typing import TYPE_CHECKING
 
 from joulegrid.actors.placement import largest_need, place_lanes
 from joulegrid.actors.record import RunFacts
-from joulegrid.actors.result import Task
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import ray_session
 from joulegrid.cluster.storage import probe
-from joulegrid.errors import StudyInterrupted, UsageError
+from joulegrid.errors import StudyDrained, StudyInterrupted, UsageError
+from joulegrid.jobs.drain import Drain
+from joulegrid.jobs.environments import admit
+from joulegrid.jobs.opening import Choice, open_output, open_run
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.progress import Display, Quiet
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.quantity import counted
-from joulegrid.jobs.run import Choice, Run, open_output, open_run
-from joulegrid.jobs.schedule import Schedule, Visit
+from joulegrid.jobs.run import Run
+from joulegrid.jobs.streams import balance_note
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jobs.study_result import StudyResult
+from joulegrid.jobs.turn import Turn
 
 if TYPE_CHECKING:
-    from joulegrid.actors.pool import Pool
     from joulegrid.actors.worker import Setup
 
 
@@ -52,26 +50,47 @@ def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
 
     Raises:
         PreFlightError: when it cannot run here; no task was started.
+        StudyDrained: when the time that it was given is over and something is left to do.
         StudyInterrupted: on Ctrl-C or SIGTERM; what was finished is kept.
     """
+    drain = Drain.of(study.execution.wall_clock_timeout_hours)
     root = open_output(study)
     check = probe(root)
     run = open_run(study, plan, root, options.choice, conditional=check.conditional)
     _announce(run, options.display)
     state = "interrupted"
     try:
-        state = _work(run, options)
+        state = _work(run, options, drain)
     except (KeyboardInterrupt, SystemExit):  # while `ray.init` runs, its own handler turns SIGTERM into an exit
-        run.close("interrupted")
-        left = run.counts()["pending"]
-        raise StudyInterrupted(
-            f"interrupted: {counted(left, 'task')} left in {run.store.url}; start the same study again to go on"
-        ) from None
+        _close_undisturbed(run, "interrupted")
+        raise StudyInterrupted(f"interrupted: {_left(run)}") from None
     except BaseException:
         run.close("stopped")
         raise
     run.close(state)
+    if state == "drained":
+        raise StudyDrained(f"drained: {_left(run)}")
     return _finish(run, options)
+
+
+def _left(run: Run) -> str:
+    left = run.counts()
+    return (
+        f"{counted(left['pending'] + left['skipped'], 'task')} left in {run.store.url}; "
+        "start the same study again to go on"
+    )
+
+
+def _close_undisturbed(run: Run, state: str) -> None:
+    """Write the final state; an impatient second Ctrl-C does not tear it."""
+    if threading.current_thread() is not threading.main_thread():
+        run.close(state)
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run.close(state)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _announce(run: Run, display: Display) -> None:
@@ -86,10 +105,9 @@ def _announce(run: Run, display: Display) -> None:
         display.say("this store ignores conditional writes: the run is unfenced; never let two drivers work on it")
 
 
-def _work(run: Run, options: Options) -> str:
+def _work(run: Run, options: Options, drain: Drain) -> str:
     """Do all that is missing; return the state in which the run is left."""
-    schedule = Schedule(iter(run.order), run.study.execution, run.finished(), run.attempts())
-    if not run.counts()["pending"] and not schedule.attempts:
+    if run.is_finished():
         return "done"
     options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
     # The handler is set twice, because `ray.init` sets one of its own.
@@ -101,29 +119,18 @@ def _work(run: Run, options: Options) -> str:
             options.display.say(
                 f"{counted(len(pool.lanes), 'lane')}: {', '.join(lane.place.lane for lane in pool.lanes)}"
             )
+            note = balance_note(run.order, len(pool.lanes))
+            if note is not None:
+                options.display.say(note)
+            environments = [lane.facts["environment"] for lane in pool.lanes]
+            admit(run, environments, allow_drift=options.choice.allow_env_drift)
+            turn = Turn(run, pool, drain, options.display)
             try:
-                _loop(run, schedule, pool, options.display)
+                turn.go()
             except KeyboardInterrupt:
                 pool.cancel()
                 raise
-    return "stopped" if schedule.stopped else "done"
-
-
-def _loop(run: Run, schedule: Schedule, pool: Pool, display: Display) -> None:
-    def task_for(visit: Visit) -> Task:
-        task = run.task(visit.index, visit.cycle, visit.attempt)
-        run.record_started(task)
-        return task
-
-    def tick() -> None:
-        run.keep_alive()
-        pool.skip_rest = display.tick(pool.lanes) or pool.skip_rest
-
-    with display.running(run):
-        for outcome in pool.run(schedule, task_for, tick):
-            run.record_ended(outcome)
-            if schedule.record(outcome, time.monotonic()):
-                display.ended(outcome, run.point(outcome.index).label)
+    return turn.state()
 
 
 def _setup(run: Run) -> Setup:

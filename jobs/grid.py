@@ -18,7 +18,7 @@ from joulegrid.jobs.merge import leaves, nested, overlap
 from joulegrid.jsontypes import Json
 
 MAX_POINTS = 20_000_000
-"""More points than this are refused: naming them takes minutes and 8 bytes each, running them years."""
+"""More points than this are refused: they take a byte each and up to a minute to sort, and running them years."""
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,7 @@ class Totals:
         """Take over what earlier drivers of the run have done."""
         counts = run.counts()
         totals = cls(counts["n_tasks"], counts["done"], counts["failed"])
-        for state in run.ledger.tasks.values():
-            totals.add_joules(state.energy_j, state.provenance)
+        totals.joules = dict(run.states.joules)
         return totals
 
     def add(self, outcome: Outcome) -> None:

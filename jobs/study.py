@@ -36,9 +36,9 @@ class CircuitBreaker(Section):
 
     lane_failures: int = Field(default=3, ge=1)
     """Failures in a row of one lane's own making (`infra`, `contaminated`); then the lane is quarantined."""
-    family_failures: int = Field(default=5, ge=1)
+    family_failures: int = Field(default=10, ge=1)
     """Failures in a row of experiments with the same inputs (one model, one script); then its rest is skipped."""
-    study_failures: int = Field(default=10, ge=1)
+    study_failures: int = Field(default=20, ge=1)
     """Failures in a row over the whole study; then its rest is skipped."""
     cooldown_seconds: float = Field(default=60.0, ge=0, allow_inf_nan=False)
     """How long what has failed is left alone before one probe decides."""

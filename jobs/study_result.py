@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from joulegrid.actors.result import ExperimentResult
 
-State = Literal["running", "done", "interrupted", "stopped"]
+State = Literal["running", "done", "interrupted", "stopped", "drained"]
 
 
 class Part(BaseModel):

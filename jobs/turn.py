@@ -1,0 +1,107 @@
+"""One driver's turn at a run: the loop. Policy is the schedule's, mechanism the pool's, memory the ledger's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+from joulegrid.actors.result import Outcome, Task
+from joulegrid.jobs.drain import Drain
+from joulegrid.jobs.progress import Display
+from joulegrid.jobs.run import Run
+from joulegrid.jobs.schedule import Schedule, Visit
+from joulegrid.jobs.streams import Streams
+
+if TYPE_CHECKING:
+    from joulegrid.actors.pool import Pool
+
+
+class Turn:
+    """What this driver does with its run until nothing is left, or something stops it."""
+
+    def __init__(self, run: Run, pool: Pool, drain: Drain, display: Display) -> None:
+        self._run, self._pool, self._drain, self._display = run, pool, drain, display
+        lanes = [lane.place.lane for lane in pool.lanes]
+        self.schedule = Schedule(
+            Streams(run.order, lanes, run.states.is_final, run.ledger.reserve),
+            run.study.execution,
+            run.states.attempts,
+            self._family,
+            deadline_s=drain.over_s,
+        )
+        self._drained: str | None = None
+        self._cut_short = False
+
+    def go(self) -> None:
+        """Run tasks until nothing is left to hand out and nothing runs."""
+        with self._display.running(self._run):
+            for outcome in self._pool.run(self.schedule, self._task_for, self._tick):
+                self._take(outcome)
+        self._take_notes()
+        if self.schedule.gave_up and not self._run.is_finished():
+            self._run.ledger.gave_up(self.schedule.stopped or "")
+
+    def state(self) -> str:
+        """Return the state in which the run is left."""
+        if self._run.is_finished():
+            return "done"
+        return "drained" if self._drained is not None else "stopped"
+
+    def _take(self, outcome: Outcome) -> None:
+        verdict = self.schedule.record(outcome, time.monotonic())
+        if verdict == "final":
+            self._run.record_ended(outcome)
+            self._display.ended(outcome, self._run.point(outcome.index).label)
+        else:
+            self._run.record_open((outcome.index, outcome.cycle), outcome.attempt + 1)
+        if verdict == "again":
+            self._display.say(f"{outcome.task_id} on {outcome.lane}: {outcome.failure_class}, to be tried again")
+        self._take_notes()
+        if self.schedule.stopped is not None and self._run.study.execution.fail_fast:
+            self._cut()
+
+    def _task_for(self, visit: Visit) -> Task:
+        task = self._run.task(visit.index, visit.cycle, visit.attempt)
+        self._run.record_started(task)
+        return task
+
+    def _tick(self) -> None:
+        self._run.keep_alive()
+        self._pool.skip_rest = self._display.tick(self._pool.lanes) or self._pool.skip_rest
+        self._take_notes()
+        self._heed_drain()
+
+    def _heed_drain(self) -> None:
+        asked = self._drain.asked()
+        if self._drained is None and (asked is not None or self.schedule.out_of_time):
+            self._drained = asked or "what is left of the time is shorter than a task"
+            self.schedule.stopped = self.schedule.stopped or self._drained
+            self._display.say(f"draining: {self._drained}; nothing more is begun")
+        if self._drained is not None and self._drain.is_over():
+            self._cut()
+
+    def _cut(self) -> None:
+        """End what runs; its tasks are pending again."""
+        if not self._cut_short:
+            self._cut_short = True
+            self._pool.cancel()
+
+    def _take_notes(self) -> None:
+        for skip in self.schedule.skipped:
+            visit = skip.visit
+            self._run.record_skipped((visit.index, visit.cycle), visit.attempt, skip.why)
+        self.schedule.skipped.clear()
+        for note in self.schedule.breakers.notes:
+            self._run.ledger.note(note)
+            self._display.say(note)
+        self.schedule.breakers.notes.clear()
+
+    def _family(self, index: int) -> Hashable:
+        """Experiments with the same inputs (one model, one script) may break as one."""
+        plan = self._run.plan
+        varied = [path for path in plan.workload.input_fields if path in plan.varied]
+        if not varied:
+            return None
+        values = self._run.point(index).values
+        return ", ".join(str(values.get(path)) for path in varied)
