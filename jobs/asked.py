@@ -20,11 +20,12 @@ from joulegrid.jobs.fields import Fields
 from joulegrid.jobs.grid import Axis, Segment
 from joulegrid.jobs.identity import canonical, digest
 from joulegrid.jobs.label import label_of, short_names
+from joulegrid.jobs.lattice import Digits
 from joulegrid.jobs.merge import leaves, overlap, within
 from joulegrid.jobs.order import Order
 from joulegrid.jobs.patches import TypedSegment, Typing
 from joulegrid.jobs.plan import Point, Skipped
-from joulegrid.jobs.region import Region, first_refusal
+from joulegrid.jobs.region import Region
 from joulegrid.jobs.search import SearcherSource, plain
 from joulegrid.jobs.space import Range, Space, space_of
 from joulegrid.jobs.study import StudyConfig, unknown_in_experiments
@@ -112,7 +113,7 @@ class AskedPlan:
         """
         patch = self._patch(values)
         region = self._region(patch)
-        reason = self._made_before(patch) or first_refusal(region.gates, _ONE)
+        reason = self._made_before(patch) or _refusal(region, _ONE)
         if reason is not None:
             self._refuse(reason, patch, region)
             return Admission(None, reason=reason)
@@ -174,16 +175,17 @@ class AskedPlan:
     def inputs_hash(self) -> str:
         """16 hex digits of what the space is known to read; what an ask reads beside that is in its key."""
         found: set[str] = set()
+        region = Region(self._fields, self._segment, self._typed)
         for digits in _star(self._segment):
-            region = Region(self._fields, self._segment, self._typed)
-            if first_refusal(region.gates, digits) is None:
+            if _refusal(region, digits) is None:
                 found |= {one.fingerprint for one in region.inputs(digits).values()}
         return digest(sorted(found))
 
     @cached_property
     def resources(self) -> list[tuple[int | None, int | None]]:
         """The (gpus, cpus) that an experiment may ask for: those of the shared fields, or of the space."""
-        values = [Region(self._fields, self._segment, self._typed).values(one) for one in _star(self._segment)]
+        region = Region(self._fields, self._segment, self._typed)
+        values = [region.values(digits) for digits in _star(self._segment)]
         value = self._fields.value
         return sorted({(value(one, "resources.gpus"), value(one, "resources.cpus")) for one in values}, key=str)
 
@@ -270,7 +272,12 @@ def _segment_of(patch: dict[str, Json]) -> Segment:
     return Segment((Axis("experiments", (patch,)),))
 
 
-def _star(segment: Segment) -> Iterator[tuple[int, ...]]:
+def _refusal(region: Region, digits: Digits) -> str | None:
+    found = (gate(digits) for gate in region.gates)
+    return next((reason for reason in found if reason is not None), None)
+
+
+def _star(segment: Segment) -> Iterator[Digits]:
     """Yield the first point of a segment and those that differ from it in one axis: each value is there once."""
     first = (0,) * len(segment.axes)
     yield first

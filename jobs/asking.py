@@ -6,7 +6,7 @@ from the searcher, which is told of each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -41,11 +41,13 @@ class Asked:
     index: int | None = None
     """`None` where it was refused."""
     key: str | None = None
+    refused: str | None = None
+    """Why it was refused."""
     state: Json = None
 
     def event(self) -> dict[str, Json]:
-        """Return it as an event of the ledger."""
-        return {"event": "asked", **asdict(self)}
+        """Return it as an event of the ledger; what is not there is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> Asked:
@@ -67,6 +69,52 @@ class Ending:
     def status(self) -> Status:
         """`done` where at least one cycle is."""
         return "done" if self.cycles else "failed"
+
+
+def asks_of(log: Iterable[Mapping[str, Any]]) -> Iterator[Asked]:
+    """Yield the asks among the events `asked` of a ledger; the others say that a search ended."""
+    return (Asked.of(event) for event in log if "number" in event)
+
+
+def fill(plan: AskedPlan, log: Iterable[Mapping[str, Any]]) -> None:
+    """Admit to an empty plan what earlier starts of a run asked for.
+
+    Raises:
+        PreFlightError: when the plan admits it differently now: what it reads has changed since.
+    """
+    for number, asked in enumerate(asks_of(log)):
+        if asked.number != number:
+            raise PreFlightError(
+                f"the run's log lacks what was asked for as number {number}: a part of it is damaged. Restore that, or "
+                "begin anew with --fresh"
+            )
+        admission = plan.admit(asked.values)
+        key = plan.key(admission.index) if admission.index is not None else None
+        if (asked.index, asked.key) != (admission.index, key):
+            raise PreFlightError(
+                f"ask {asked.number} of the run's log was experiment {asked.index} ({asked.key}); now it is "
+                f"{admission.index} ({key or admission.reason}): what it reads has changed since. Restore that, or "
+                "begin anew with --fresh"
+            )
+
+
+def ended_event(why: str, limit: int | None) -> dict[str, Json]:
+    """Return the event that says that a search ended, and under which limit."""
+    return {"ended": why, "limit": limit}
+
+
+def is_over(plan: AskedPlan, log: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether nothing more will be asked: the search ended, and not because of a limit that is higher now."""
+    if not log or "ended" not in log[-1]:
+        return False
+    was: int | None = log[-1].get("limit")
+    n_asked = n_experiments(log)
+    return not (was is not None and n_asked >= was and (plan.limit is None or plan.limit > n_asked))
+
+
+def n_experiments(log: Iterable[Mapping[str, Any]]) -> int:
+    """Return the number of experiments that a log of asks tells of."""
+    return max((event["index"] for event in log if event.get("index") is not None), default=-1) + 1
 
 
 def _checked(values: Any) -> dict[str, Json]:
@@ -133,24 +181,32 @@ class Search:
 
     def told(self, index: int, ending: Ending) -> None:
         """Tell the searcher that an experiment has ended, once for each ask that wanted it."""
-        for number, asked in enumerate(self._waiting.pop(index, ())):
+        waiting = self._waiting.pop(index, [])
+        if self.is_deaf:
+            return
+        for number, asked in enumerate(waiting):
             self.searcher.tell(self._told(asked, ending, repeated=number > 0))
-        if not self.is_deaf and self.plan.study.deduplicate:
-            self._endings[index] = ending
+        self._endings[index] = ending
 
-    def restore(self, log: Iterable[Mapping[str, Any]], endings: Mapping[int, Ending]) -> list[int]:
-        """Replay the log of asks and tell the searcher of each; return the experiments that have not ended.
+    def restore(self, log: Iterable[Mapping[str, Any]], endings: Mapping[int, Ending]) -> None:
+        """Tell the searcher of every ask of earlier starts, in their order; the plan was filled with them before.
 
         Args:
-            log: the events `asked` of the ledger, in their order.
+            log: the events of the ledger.
             endings: experiment → what it came to, for those of which every cycle has ended.
-
-        Raises:
-            PreFlightError: when the plan admits the asks differently now: what they read has changed since.
         """
-        for event in log:
-            self._replay(Asked.of(event), endings)
-        return sorted(self._waiting)
+        for asked in asks_of(log):
+            is_new = asked.index is not None and asked.index not in self._endings and asked.index not in self._waiting
+            self.n_asked += 1
+            self._fruitless = 0 if is_new else self._fruitless + 1
+            self._settle(asked, Admission(asked.index, is_new, asked.refused), endings)
+            if asked.index is None:
+                continue
+            if asked.index in endings:
+                self._endings[asked.index] = endings[asked.index]
+            else:
+                pending = Told(asked.number, asked.values, "pending", asked.index, asked.key, state=asked.state)
+                self.searcher.tell(pending)
 
     def _take(self, values: Mapping[str, Json]) -> int | None:
         """Admit and note what was asked for; return it where it is to be run."""
@@ -166,7 +222,7 @@ class Search:
     def _asked(self, values: Mapping[str, Json], admission: Admission) -> Asked:
         state = self.searcher.state() if isinstance(self.searcher, StatefulSearcher) else None
         key = self.plan.key(admission.index) if admission.index is not None else None
-        return Asked(self.n_asked, dict(values), admission.index, key, state)
+        return Asked(self.n_asked, dict(values), admission.index, key, admission.reason, state)
 
     def _settle(self, asked: Asked, admission: Admission, endings: Mapping[int, Ending]) -> None:
         """Tell at once what is known at once; keep the rest until its experiment ends."""
@@ -192,24 +248,6 @@ class Search:
             repeated=repeated,
             state=asked.state,
         )
-
-    def _replay(self, asked: Asked, endings: Mapping[int, Ending]) -> None:
-        admission = self.plan.admit(asked.values)
-        key = self.plan.key(admission.index) if admission.index is not None else None
-        if (asked.number, asked.index, asked.key) != (self.n_asked, admission.index, key):
-            raise PreFlightError(
-                f"ask {asked.number} of the run's log was experiment {asked.index} ({asked.key}); now it is "
-                f"{admission.index} ({key or admission.reason}): what it reads has changed since. Restore that, or "
-                "begin anew with --fresh"
-            )
-        self.n_asked += 1
-        self._fruitless = 0 if admission.is_new else self._fruitless + 1
-        self._settle(asked, admission, endings)
-        if admission.index is not None and admission.index in endings:
-            self._endings[admission.index] = endings[admission.index]
-        elif admission.index is not None:
-            pending = Told(asked.number, asked.values, "pending", asked.index, asked.key, state=asked.state)
-            self.searcher.tell(pending)
 
     def _is_over(self) -> bool:
         if self.ended is None and not self.plan.is_open:

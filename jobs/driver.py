@@ -16,6 +16,8 @@ from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import ray_session
 from joulegrid.cluster.storage import probe
 from joulegrid.errors import StudyDrained, StudyInterrupted, UsageError
+from joulegrid.jobs.asked import AskedPlan
+from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
 from joulegrid.jobs.opening import Choice, open_output, open_run
@@ -24,6 +26,7 @@ from joulegrid.jobs.progress import Display, Quiet
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.quantity import counted
 from joulegrid.jobs.run import Run
+from joulegrid.jobs.search import Searcher
 from joulegrid.jobs.streams import balance_note
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jobs.study_result import StudyResult
@@ -45,7 +48,7 @@ class Options:
     """Write report and figures into the run's folder at the end."""
 
 
-def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
+def drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options) -> StudyResult:
     """Run what is missing of a study and return what the store then holds.
 
     Raises:
@@ -56,11 +59,12 @@ def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
     drain = Drain.of(study.execution.wall_clock_timeout_hours)
     root = open_output(study)
     check = probe(root)
+    searcher = plan.source.make() if isinstance(plan, AskedPlan) else None  # what it lacks is said before a run begins
     run = open_run(study, plan, root, options.choice, conditional=check.conditional)
     _announce(run, options.display)
     state = "interrupted"
     try:
-        state = _work(run, options, drain)
+        state = _work(run, options, drain, searcher)
     except (KeyboardInterrupt, SystemExit):  # while `ray.init` runs, its own handler turns SIGTERM into an exit
         _close_undisturbed(run, "interrupted")
         raise StudyInterrupted(f"interrupted: {_left(run)}") from None
@@ -105,9 +109,12 @@ def _announce(run: Run, display: Display) -> None:
         display.say("this store ignores conditional writes: the run is unfenced; never let two drivers work on it")
 
 
-def _work(run: Run, options: Options, drain: Drain) -> str:
+def _work(run: Run, options: Options, drain: Drain, searcher: Searcher | None) -> str:
     """Do all that is missing; return the state in which the run is left."""
     if run.is_finished():
+        return "done"
+    asked = AskedVisits.of(run, searcher) if searcher is not None else None
+    if asked is not None and run.is_finished():
         return "done"
     options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
     # The handler is set twice, because `ray.init` sets one of its own.
@@ -115,7 +122,7 @@ def _work(run: Run, options: Options, drain: Drain) -> str:
         from joulegrid.actors.pool import Pool, cluster_nodes
 
         places = place_lanes(cluster_nodes(), largest_need(run.plan.resources))
-        with Pool(places[: len(run.order)], _setup(run), run.study.power) as pool:
+        with Pool(places[: run.most_tasks], _setup(run), run.study.power) as pool:
             options.display.say(
                 f"{counted(len(pool.lanes), 'lane')}: {', '.join(lane.place.lane for lane in pool.lanes)}"
             )
@@ -124,7 +131,7 @@ def _work(run: Run, options: Options, drain: Drain) -> str:
                 options.display.say(note)
             environments = [lane.facts["environment"] for lane in pool.lanes]
             admit(run, environments, allow_drift=options.choice.allow_env_drift)
-            turn = Turn(run, pool, drain, options.display)
+            turn = Turn(run, pool, drain, options.display, asked)
             try:
                 turn.go()
             except KeyboardInterrupt:
@@ -163,8 +170,8 @@ def _finish(run: Run, options: Options) -> StudyResult:
     return result
 
 
-def check_plan(plan: Plan) -> None:
-    """Refuse a plan that is larger than the study allows, or that a lane's zygote cannot serve."""
+def check_plan(plan: Plan | AskedPlan) -> None:
+    """Refuse a plan that is larger than the study allows (a search keeps to that), or that no zygote can serve."""
     if "script.preload" in plan.varied:
         raise UsageError(
             "script.preload: one zygote serves all experiments; give it once, in no sweep and no experiment"

@@ -105,7 +105,7 @@ def _python_study(file: StudyFile, overrides: Overrides | None, fields: Mapping[
     study = make_study(mapping, overrides, folder=file.path.parent, source=file.text)
     if study.execution.max_experiments is None:
         file.refuse_endless()
-    return study.model_copy(update={"searcher": file.source()})
+    return study.model_copy(update={"searcher": file.source(), "source_name": "study.py"})
 
 
 def make_study(

@@ -83,7 +83,7 @@ class OptunaSearcher:
     def _study(self, number: int) -> optuna.Study:
         """Return a study of the history so far.
 
-        It is made anew for each ask (30 ms after 1,000): `nsga2` keeps parents in its study, in an order that depends
+        It is made anew for each ask (0.06 s after 1,000): `nsga2` keeps parents in its study, in an order that depends
         on whether they were looked up before.
         """
         import optuna

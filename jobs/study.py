@@ -126,6 +126,8 @@ class StudyConfig(BaseModel):
     """Where relative names in the study are looked up."""
     source: str | None = Field(default=None, exclude=True, repr=False)
     """The study's text as it was given."""
+    source_name: str = Field(default="study.yaml", exclude=True, repr=False)
+    """Under which name a run keeps that text."""
     searcher: SkipValidation[SearcherSource] | None = Field(default=None, exclude=True, repr=False)
     """What proposes the experiments where a Python file or a caller gives it; no part of a study file."""
 
@@ -160,7 +162,7 @@ class StudyConfig(BaseModel):
         return self.search is not None or self.searcher is not None
 
 
-NOT_IN_A_FILE = ("folder", "source", "searcher")
+NOT_IN_A_FILE = ("folder", "source", "source_name", "searcher")
 SECTIONS = tuple(name for name in StudyConfig.model_fields if name not in NOT_IN_A_FILE)
 """What may stand at the top level of a study file beside the fields of its experiments."""
 _HIDDEN = ("experiment",)

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from joulegrid.actors.result import Outcome, Task
+from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.progress import Display
 from joulegrid.jobs.run import Run
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 class Turn:
     """What this driver does with its run until nothing is left, or something stops it."""
 
-    def __init__(self, run: Run, pool: Pool, drain: Drain, display: Display) -> None:
+    def __init__(self, run: Run, pool: Pool, drain: Drain, display: Display, asked: AskedVisits | None = None) -> None:
         self._run, self._pool, self._drain, self._display = run, pool, drain, display
         lanes = [lane.place.lane for lane in pool.lanes]
+        self._asked = asked
         self.schedule = Schedule(
-            Streams(run.order, lanes, run.states.is_final, run.ledger.reserve),
+            asked or Streams(run.order, lanes, run.states.is_final, run.ledger.reserve),
             run.study.execution,
             run.states.attempts,
             self._family,
@@ -53,6 +55,7 @@ class Turn:
         if verdict == "final":
             self._run.record_ended(outcome)
             self._display.ended(outcome, self._run.point(outcome.index).label)
+            self._tell(outcome.index)
         else:
             self._run.record_open((outcome.index, outcome.cycle), outcome.attempt + 1)
         if verdict == "again":
@@ -87,10 +90,15 @@ class Turn:
             self._cut_short = True
             self._pool.cancel()
 
+    def _tell(self, index: int) -> None:
+        if self._asked is not None:
+            self._asked.ended(index)
+
     def _take_notes(self) -> None:
         for skip in self.schedule.skipped:
             visit = skip.visit
             self._run.record_skipped((visit.index, visit.cycle), visit.attempt, skip.why)
+            self._tell(visit.index)
         self.schedule.skipped.clear()
         for note in self.schedule.breakers.notes:
             self._run.ledger.note(note)

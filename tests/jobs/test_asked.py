@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulegrid.errors import UsageError
+from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.jobs.asked import AskedPlan
-from joulegrid.jobs.asking import PATIENCE, Asked, Ending, Search
+from joulegrid.jobs.asking import PATIENCE, Asked, Ending, Search, ended_event, fill, is_over
 from joulegrid.jobs.load import make_study
 from joulegrid.jobs.merge import leaves, nested
 from joulegrid.jobs.plan import Plan
@@ -282,8 +282,10 @@ def test_a_search_that_is_killed_and_resumed_asks_what_it_would_have_asked(kille
     log: list[Asked] = []
     endings = run_of(Search(asked_plan(), Halving(), log.append), killed_after)
     second = Search(asked_plan(), Halving(), log.append)
-    running = second.restore([one.event() for one in log], endings)
-    run_of(second, running=tuple(running))
+    events = [one.event() for one in log]
+    fill(second.plan, events)
+    second.restore(events, endings)
+    run_of(second, running=tuple(index for index in range(len(second.plan)) if index not in endings))
     assert log == whole
     assert len(whole) == 10
 
@@ -298,10 +300,14 @@ def test_a_log_whose_experiments_read_something_else_now_is_refused(tmp_path: Pa
 
     log: list[Asked] = []
     Search(plan(), Listed({"script.globals.x": 1}), log.append).next_index()
-    assert Search(plan(), Listed()).restore([one.event() for one in log], {}) == [0]
+    again = plan()
+    fill(again, [one.event() for one in log])
+    assert len(again) == 1
     path.write_text("x = 0\ndef main():\n    return {'other': x}")
-    with pytest.raises(Exception, match="what it reads has changed since"):
-        Search(plan(), Listed()).restore([one.event() for one in log], {})
+    with pytest.raises(PreFlightError, match="what it reads has changed since"):
+        fill(plan(), [one.event() for one in log])
+    with pytest.raises(PreFlightError, match="a part of it is damaged"):
+        fill(plan(), [{**log[0].event(), "number": 1}])
 
 
 def test_values_come_back_from_the_log_as_they_were_asked_for() -> None:
@@ -311,6 +317,18 @@ def test_values_come_back_from_the_log_as_they_were_asked_for() -> None:
     assert log[0].values == {"pytorch.batch_size": 2, "pytorch.passes": ["latency"]}
     assert Asked.of({**log[0].event(), "at": "2026-01-01", "event": "asked"}) == log[0]
     assert dict(leaves(nested(log[0].values))) == log[0].values
+
+
+def test_a_search_is_over_when_its_log_says_so_unless_the_limit_was_raised_since() -> None:
+    asks = [{"number": n, "values": {}, "index": n} for n in range(3)]
+    three, more = asked_plan(execution={"max_experiments": 3}), asked_plan(execution={"max_experiments": 4})
+    assert not is_over(three, asks)
+    assert not is_over(three, [])
+    assert is_over(three, [*asks, ended_event("the limit", 3)])
+    assert not is_over(more, [*asks, ended_event("the limit", 3)])
+    assert not is_over(asked_plan(), [*asks, ended_event("the limit", 3)])
+    assert is_over(more, [*asks, ended_event("nothing more", 10)])
+    assert is_over(more, [*asks, ended_event("nothing more", None)])
 
 
 def test_a_study_with_neither_is_a_grid() -> None:

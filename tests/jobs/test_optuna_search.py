@@ -9,7 +9,7 @@ import pytest
 
 from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.jobs.asked import AskedPlan
-from joulegrid.jobs.asking import Asked, Ending, Search
+from joulegrid.jobs.asking import Asked, Ending, Search, fill
 from joulegrid.jobs.load import make_study
 from joulegrid.jobs.optuna_search import OptunaSearcher
 from joulegrid.jobs.planning import plan_of
@@ -81,7 +81,9 @@ def resumed(killed_after: int, sampler: str, **fields: Any) -> list[Asked]:
     plan, again = searched(sampler, **fields), searched(sampler, **fields)
     ask_all(Search(plan, plan.source.make(), log.append), endings, killed_after)
     second = Search(again, again.source.make(), log.append)
-    second.restore([one.event() for one in log], endings)
+    events = [one.event() for one in log]
+    fill(again, events)
+    second.restore(events, endings)
     ask_all(second, endings)
     return log
 
