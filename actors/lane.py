@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Protocol
 
-from joulegrid.actors.attempt import attempt_folder, committed, marker, marker_path, outcome_of, series_parquet
+from joulegrid.actors.attempt import attempt_folder, outcome_of, series_parquet
+from joulegrid.actors.commit import commit
 from joulegrid.actors.ending import Ending
 from joulegrid.actors.portable import local
 from joulegrid.actors.record import Attempt, LaneFacts, RunFacts
@@ -145,9 +146,7 @@ class Lane:
         data = result.model_dump_json(indent=1).encode()
         self.store.put(f"{folder}/result.json", data)
         outcome = outcome_of(attempt.task, result, folder, data)
-        if result.status == "done" and not self.store.create(marker_path(attempt.task), marker(outcome)):
-            return committed(self.store, attempt.task)  # an earlier attempt was first; this one is kept, never counted
-        return outcome
+        return commit(self.store, attempt.task, outcome) if result.status == "done" else outcome
 
     def _series(self, result: ExperimentResult, target: Target) -> bytes:
         edges = [edge for window in result.windows or [] for edge in (window.t0_ns, window.t1_ns)]

@@ -56,6 +56,11 @@ class Breakers:
         """Return the lanes that get nothing more."""
         return [lane for lane, breaker in self._lanes.items() if breaker.given_up]
 
+    def unclosed(self) -> dict[str, int]:
+        """Count what is held back or given up now: lanes, families of experiments, the study."""
+        kinds = {"lane": self._lanes.values(), "family": self._families.values(), "study": [self._study]}
+        return {kind: sum(one.is_open or one.given_up for one in breakers) for kind, breakers in kinds.items()}
+
     def drop(self, lane: str) -> None:
         """Forget a lane that is gone."""
         self._lanes.pop(lane, None)

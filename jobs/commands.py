@@ -12,6 +12,7 @@ from joulegrid.errors import UsageError
 from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asked_view import asked_json, asked_text
 from joulegrid.jobs.load import Overrides, load_study
+from joulegrid.jobs.metrics import Endpoint
 from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.plan_view import plan_json, plan_text
@@ -53,6 +54,7 @@ class RunFlags:
     yes: bool = False
     quiet: bool = False
     as_json: bool = False
+    metrics: Endpoint = Endpoint()
 
 
 def show_plan(path: Path, flags: StudyFlags, *, points: bool, as_json: bool) -> None:
@@ -76,7 +78,8 @@ def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:
     check_plan(plan)
     if not run_flags.yes:
         confirm(study, plan)
-    result = drive(study, plan, Options(run_flags.address, run_flags.choice, _display(run_flags)))
+    options = Options(run_flags.address, run_flags.choice, _display(run_flags), metrics=run_flags.metrics)
+    result = drive(study, plan, options)
     _print_result(result, as_json=run_flags.as_json)
     if result.counts.failed and not run_flags.quiet:
         sys.stderr.write(f"each failure lies in {result.run}/results; --retry-failed tries the failed tasks again\n")

@@ -20,13 +20,14 @@ from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
-from joulegrid.jobs.opening import Choice, open_output, open_run
+from joulegrid.jobs.lease import Lease
+from joulegrid.jobs.metrics import Endpoint, Metrics, metrics_endpoint
+from joulegrid.jobs.opening import Choice, open_output, open_run, put_back_damaged
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.progress import Display, Quiet
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.quantity import counted
 from joulegrid.jobs.run import Run
-from joulegrid.jobs.search import Searcher
 from joulegrid.jobs.streams import balance_note
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jobs.study_result import StudyResult
@@ -46,6 +47,8 @@ class Options:
     display: Display = field(default_factory=Quiet)
     report: bool = True
     """Write report and figures into the run's folder at the end."""
+    metrics: Endpoint = Endpoint()
+    """Where metrics for Prometheus are served while the driver lives."""
 
 
 def drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options) -> StudyResult:
@@ -56,6 +59,13 @@ def drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options) -> Study
         StudyDrained: when the time that it was given is over and something is left to do.
         StudyInterrupted: on Ctrl-C or SIGTERM; what was finished is kept.
     """
+    with metrics_endpoint(options.metrics) as metrics:
+        if options.metrics.port:
+            options.display.say(f"metrics: {options.metrics.url}")
+        return _drive(study, plan, options, metrics)
+
+
+def _drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options, metrics: Metrics) -> StudyResult:
     drain = Drain.of(study.execution.wall_clock_timeout_hours)
     root = open_output(study)
     check = probe(root)
@@ -64,7 +74,8 @@ def drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options) -> Study
     _announce(run, options.display)
     state = "interrupted"
     try:
-        state = _work(run, options, drain, searcher)
+        run.searcher = searcher
+        state = _work(run, options, drain, metrics)
     except (KeyboardInterrupt, SystemExit):  # while `ray.init` runs, its own handler turns SIGTERM into an exit
         _close_undisturbed(run, "interrupted")
         raise StudyInterrupted(f"interrupted: {_left(run)}") from None
@@ -100,29 +111,34 @@ def _close_undisturbed(run: Run, state: str) -> None:
 def _announce(run: Run, display: Display) -> None:
     counts = run.counts()
     verb = f"going on with {counts['done']} done" if run.continued else "new run"
-    display.say(
-        f"{run.study.study_name} {run.plan.study_design_hash}: {counts['n_tasks']} tasks, {verb}: {run.store.url}"
+    most = run.most_tasks
+    tasks = (
+        f"{counts['n_tasks']} tasks" if run.asked_plan is None else f"a search, {most or 'any number of'} tasks at most"
     )
+    display.say(f"{run.study.study_name} {run.plan.study_design_hash}: {tasks}, {verb}: {run.store.url}")
     for skipped in run.plan.skipped:
         display.say(f"skipped {skipped.count} × {skipped.reason} (e.g. {skipped.example})")
     if run.unfenced:
         display.say("this store ignores conditional writes: the run is unfenced; never let two drivers work on it")
 
 
-def _work(run: Run, options: Options, drain: Drain, searcher: Searcher | None) -> str:
+def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
     """Do all that is missing; return the state in which the run is left."""
     if run.is_finished():
         return "done"
-    asked = AskedVisits.of(run, searcher) if searcher is not None else None
+    asked = AskedVisits.of(run, run.searcher) if run.searcher is not None else None
     if asked is not None and run.is_finished():
         return "done"
     options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
     # The handler is set twice, because `ray.init` sets one of its own.
     with _terminated_like_interrupted(), ray_session(options.address), _terminated_like_interrupted():
-        from joulegrid.actors.pool import Pool, cluster_nodes
+        from joulegrid.actors.pool import Pool, Terms, cluster_nodes
 
-        places = place_lanes(cluster_nodes(), largest_need(run.plan.resources))
-        with Pool(places[: run.most_tasks], _setup(run), run.study.power) as pool:
+        need = largest_need(run.plan.resources)
+        places = place_lanes(cluster_nodes(), need)
+        exclusive = run.study.execution.exclusive == "node"
+        terms = Terms(exclusive, lambda nodes: place_lanes(nodes, need), options.display.say)
+        with Pool(places[: run.most_tasks], _setup(run), run.study.power, terms) as pool:
             options.display.say(
                 f"{counted(len(pool.lanes), 'lane')}: {', '.join(lane.place.lane for lane in pool.lanes)}"
             )
@@ -132,6 +148,7 @@ def _work(run: Run, options: Options, drain: Drain, searcher: Searcher | None) -
             environments = [lane.facts["environment"] for lane in pool.lanes]
             admit(run, environments, allow_drift=options.choice.allow_env_drift)
             turn = Turn(run, pool, drain, options.display, asked)
+            turn.metrics = metrics
             try:
                 turn.go()
             except KeyboardInterrupt:
@@ -159,11 +176,13 @@ def _setup(run: Run) -> Setup:
 def _finish(run: Run, options: Options) -> StudyResult:
     """Write the summary, the study's result and the report."""
     from joulegrid.jobs.report.run_report import write_report
-    from joulegrid.jobs.report.summary import write_summary_parquet
 
-    result = assemble(run.store)
-    names = {"study_name": result.study_name, "study_design_hash": result.study_design_hash}
-    run.store.put("summary.parquet", write_summary_parquet(result.summary, **names))  # type: ignore[arg-type]
+    result = assemble(run.store, write_summary=True)
+    if result.counts.damaged:  # told now, run again by the next start
+        run.lease = Lease.take(run.store)
+        put_back_damaged(run)
+        run.close("stopped")
+        result = assemble(run.store, write_summary=True)
     run.store.put("study_result.json", result.model_dump_json(indent=1).encode())
     if options.report:
         options.display.say(f"report: {write_report(run.store)}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.jobs.grid import Axis
 from joulegrid.jobs.identity import canonical, digest
-from joulegrid.jobs.search import SearcherSource, Told
+from joulegrid.jobs.search import SearcherSource, Told, is_energy
 from joulegrid.jobs.search_config import SearchConfig
 from joulegrid.jobs.space import Dimension, Range, Space
 from joulegrid.jsontypes import Json
@@ -49,6 +49,7 @@ class OptunaSearcher:
         self._seen: set[str] = set()
         self._trials: list[FrozenTrial] = []
         self._has_values = False
+        self._energy_kind: str | None = None
         _refuse_missing(config)
 
     def ask(self) -> Mapping[str, Json] | None:
@@ -119,7 +120,7 @@ class OptunaSearcher:
         known = [value for value in values if value is not None]
         if len(known) == len(values):
             self._has_values = True
-            return known
+            return known if self._is_comparable(told) else None
         if self._has_values:
             return None
         lacking = [one.metric for one, value in zip(self._config.objectives, values, strict=True) if value is None]
@@ -128,6 +129,13 @@ class OptunaSearcher:
             f"search.objectives: the first result has no number {' and no '.join(map(repr, lacking))}; it has "
             f"{', '.join(names) or 'none at all'}. Its data are kept; name one of these in the study"
         )
+
+    def _is_comparable(self, told: Told) -> bool:
+        """Joules that were obtained otherwise than the first ones are not compared with them."""
+        if not any(is_energy(one.metric) for one in self._config.objectives):
+            return True
+        self._energy_kind = self._energy_kind or told.energy_kind
+        return self._energy_kind == told.energy_kind
 
     def _values(self, params: Mapping[str, Any]) -> dict[str, Json]:
         values: dict[str, Json] = {}

@@ -21,6 +21,7 @@ from joulegrid.jobs.ledger import Ledger
 from joulegrid.jobs.manifest import FAILURES_LISTED, TASKS_LISTED, Manifest
 from joulegrid.jobs.order import Order
 from joulegrid.jobs.plan import Plan, Point
+from joulegrid.jobs.search import Searcher
 from joulegrid.jobs.states import At, States, TaskState
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jsontypes import Json
@@ -42,6 +43,8 @@ class Run:
     started_at: str
     unfenced: bool
     continued: bool
+    searcher: Searcher | None = None
+    """What proposes the experiments, where that is no grid."""
     state: str = "running"
     before_s: float = 0.0
     """Seconds that earlier drivers of this run have spent."""

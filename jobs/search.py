@@ -45,6 +45,8 @@ class CycleResult:
     """Energy of the headline window; `None` where it is unknown."""
     energy_per: Mapping[str, float | None] = field(default_factory=dict)
     """Unit of work → joules for one of them."""
+    energy_kind: str | None = None
+    """How the joules were obtained and of what, e.g. `measured counter gpu_board`; `None` where they are unknown."""
 
     def value(self, path: str) -> float | None:
         """Return the finite number at `duration_s`, `energy_j`, `energy_per.UNIT` or a dotted path in the metrics."""
@@ -92,10 +94,19 @@ class Told:
     def value(self, path: str) -> float | None:
         """Return the mean over the done cycles of what stands at a path; `None` where no cycle knows it.
 
-        Paths: `duration_s`, `energy_j`, `energy_per.UNIT`, or a dotted path in the metrics.
+        Paths: `duration_s`, `energy_j`, `energy_per.UNIT`, or a dotted path in the metrics. Joules of unlike kinds
+        (measured and modelled) have no mean: `None`.
         """
+        if is_energy(path) and len({one.energy_kind for one in self.cycles if one.value(path) is not None}) > 1:
+            return None
         known = [value for one in self.cycles if (value := one.value(path)) is not None]
         return sum(known) / len(known) if known else None
+
+    @property
+    def energy_kind(self) -> str | None:
+        """How the joules of all its cycles were obtained; `None` where that is unknown or differs."""
+        kinds = {one.energy_kind for one in self.cycles}
+        return next(iter(kinds)) if len(kinds) == 1 else None
 
     def names(self) -> list[str]:
         """Return every path that `value` knows of some cycle."""
@@ -175,6 +186,11 @@ def _scalar(value: object) -> Json:
     """Write a number of numpy or torch as a number, and anything else (a path, a date) as its text."""
     item = getattr(value, "item", None)
     return item() if callable(item) else str(value)
+
+
+def is_energy(path: str) -> bool:
+    """Whether joules stand at a path."""
+    return path == "energy_j" or path.startswith("energy_per.")
 
 
 def _number(value: Any) -> float | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
-from joulegrid.actors.attempt import marker_path
 from joulegrid.actors.result import ExperimentResult, FailureClass
+from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asking import Ending
+from joulegrid.jobs.report.run_results import RunResults
 from joulegrid.jobs.search import CycleResult
 
 if TYPE_CHECKING:
+    from joulegrid.cluster.power.energy import Energy
     from joulegrid.jobs.run import Run
 
 
@@ -24,9 +26,8 @@ def ending_of(run: Run, index: int, *, with_numbers: bool = True) -> Ending | No
     if any(status in ("pending", "running") for status in statuses):
         return None
     lost = [run.states.state(at) for at, status in zip(visits, statuses, strict=True) if status != "done"]
-    done = [cycle for (_, cycle), status in zip(visits, statuses, strict=True) if status == "done" and with_numbers]
     return Ending(
-        cycles=tuple(cycle_result(_read(run, index, cycle)) for cycle in done),
+        cycles=tuple(map(cycle_result, _results(run, index))) if with_numbers else (),
         failure_class=cast("FailureClass | None", lost[-1].failure_class if lost else None),
         message=(lost[-1].message or "it was skipped") if lost else None,
     )
@@ -47,10 +48,18 @@ def cycle_result(result: ExperimentResult) -> CycleResult:
         duration_s=window.seconds if window else None,
         energy_j=window.energy.energy_j if window else None,
         energy_per={per.unit: per.energy_j for per in result.energy_per or []},
+        energy_kind=kind_words(window.energy) if window else None,
     )
 
 
-def _read(run: Run, index: int, cycle: int) -> ExperimentResult:
-    """Read a committed result by its marker."""
-    marker = json.loads(run.store.get(marker_path(run.task(index, cycle, 0))))
-    return ExperimentResult.model_validate_json(run.store.get(f"{marker['path']}/result.json"))
+def _results(run: Run, index: int) -> Iterator[ExperimentResult]:
+    """Yield the sound committed results of an experiment, by cycle."""
+    key = run.plan.key(index) if isinstance(run.plan, AskedPlan) else run.plan[index].key
+    found = RunResults(run.store).done(f"commit/{key[:2]}/{key}-c")
+    results = (located.result for located in found if located.result.cycle < run.study.execution.n_cycles)
+    yield from sorted(results, key=lambda result: result.cycle)
+
+
+def kind_words(energy: Energy) -> str | None:
+    """Say how joules were obtained and of what, `measured nvml gpu_board`; `None` where they are unknown."""
+    return f"{energy.provenance} {energy.source} {energy.scope}" if energy.energy_j is not None else None

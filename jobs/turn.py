@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
+from joulegrid.jobs.metrics import Metrics, NoMetrics
 from joulegrid.jobs.progress import Display
 from joulegrid.jobs.run import Run
 from joulegrid.jobs.schedule import Schedule, Visit
@@ -32,11 +33,14 @@ class Turn:
             self._family,
             deadline_s=drain.over_s,
         )
+        self.metrics: Metrics = NoMetrics()
+        """Told of everything that the display is told of."""
         self._drained: str | None = None
         self._cut_short = False
 
     def go(self) -> None:
         """Run tasks until nothing is left to hand out and nothing runs."""
+        self._measure()
         with self._display.running(self._run):
             for outcome in self._pool.run(self.schedule, self._task_for, self._tick):
                 self._take(outcome)
@@ -52,6 +56,8 @@ class Turn:
 
     def _take(self, outcome: Outcome) -> None:
         verdict = self.schedule.record(outcome, time.monotonic())
+        if verdict in ("final", "again"):
+            self.metrics.ended(outcome, final=verdict == "final")
         if verdict == "final":
             self._run.record_ended(outcome)
             self._display.ended(outcome, self._run.point(outcome.index).label)
@@ -74,6 +80,12 @@ class Turn:
         self._pool.skip_rest = self._display.tick(self._pool.lanes) or self._pool.skip_rest
         self._take_notes()
         self._heed_drain()
+        self._measure()
+
+    def _measure(self) -> None:
+        self.metrics.lanes(self._pool.lanes)
+        self.metrics.counts(self._run.counts())
+        self.metrics.breakers(self.schedule.breakers.unclosed())
 
     def _heed_drain(self) -> None:
         asked = self._drain.asked()
