@@ -16,6 +16,8 @@ from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import ray_session
 from joulegrid.cluster.storage import probe
 from joulegrid.errors import StudyDrained, StudyInterrupted, UsageError
+from joulegrid.jobs.asked import AskedPlan
+from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
 from joulegrid.jobs.lease import Lease
@@ -50,7 +52,7 @@ class Options:
     """Where metrics for Prometheus are served while the driver lives."""
 
 
-def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
+def drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options) -> StudyResult:
     """Run what is missing of a study and return what the store then holds.
 
     Raises:
@@ -64,14 +66,16 @@ def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
         return _drive(study, plan, options, metrics)
 
 
-def _drive(study: StudyConfig, plan: Plan, options: Options, metrics: Metrics) -> StudyResult:
+def _drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options, metrics: Metrics) -> StudyResult:
     drain = Drain.of(study.execution.wall_clock_timeout_hours)
     root = open_output(study)
     check = probe(root)
+    searcher = plan.source.make() if isinstance(plan, AskedPlan) else None  # what it lacks is said before a run begins
     run = open_run(study, plan, root, options.choice, conditional=check.conditional)
     _announce(run, options.display)
     state = "interrupted"
     try:
+        run.searcher = searcher
         state = _work(run, options, drain, metrics)
     except (KeyboardInterrupt, SystemExit):  # while `ray.init` runs, its own handler turns SIGTERM into an exit
         _close_undisturbed(run, "interrupted")
@@ -108,9 +112,11 @@ def _close_undisturbed(run: Run, state: str) -> None:
 def _announce(run: Run, display: Display) -> None:
     counts = run.counts()
     verb = f"going on with {counts['done']} done" if run.continued else "new run"
-    display.say(
-        f"{run.study.study_name} {run.plan.study_design_hash}: {counts['n_tasks']} tasks, {verb}: {run.store.url}"
+    most = run.most_tasks
+    tasks = (
+        f"{counts['n_tasks']} tasks" if run.asked_plan is None else f"a search, {most or 'any number of'} tasks at most"
     )
+    display.say(f"{run.study.study_name} {run.plan.study_design_hash}: {tasks}, {verb}: {run.store.url}")
     for skipped in run.plan.skipped:
         display.say(f"skipped {skipped.count} × {skipped.reason} (e.g. {skipped.example})")
     if run.unfenced:
@@ -120,6 +126,9 @@ def _announce(run: Run, display: Display) -> None:
 def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
     """Do all that is missing; return the state in which the run is left."""
     if run.is_finished():
+        return "done"
+    asked = AskedVisits.of(run, run.searcher) if run.searcher is not None else None
+    if asked is not None and run.is_finished():
         return "done"
     options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
     with (
@@ -131,7 +140,7 @@ def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
         _announce_lanes(run, pool, options.display)
         environments = [lane.facts["environment"] for lane in pool.lanes]
         admit(run, environments, allow_drift=options.choice.allow_env_drift)
-        turn = Turn(run, pool, drain, options.display)
+        turn = Turn(run, pool, drain, options.display, asked)
         turn.metrics, turn.misfits = metrics, misfits
         try:
             turn.go()
@@ -151,7 +160,7 @@ def _pool(run: Run, display: Display) -> Iterator[tuple[Pool, dict[Pair, str]]]:
     need = largest_need(served or run.plan.resources)
     places = place_lanes(nodes, need)
     terms = Terms(run.study.execution.exclusive == "node", lambda joined: place_lanes(joined, need), display.say)
-    with Pool(places[: len(run.order)], _setup(run), run.study.power, terms) as pool:
+    with Pool(places[: run.most_tasks], _setup(run), run.study.power, terms) as pool:
         yield pool, misfits
 
 
@@ -195,8 +204,8 @@ def _finish(run: Run, options: Options) -> StudyResult:
     return result
 
 
-def check_plan(plan: Plan) -> None:
-    """Refuse a plan that is larger than the study allows, or that a lane's zygote cannot serve."""
+def check_plan(plan: Plan | AskedPlan) -> None:
+    """Refuse a plan that is larger than the study allows (a search keeps to that), or that no zygote can serve."""
     if "script.preload" in plan.varied:
         raise UsageError(
             "script.preload: one zygote serves all experiments; give it once, in no sweep and no experiment"

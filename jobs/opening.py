@@ -17,6 +17,8 @@ from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import in_ray_job
 from joulegrid.cluster.storage import Store, open_store
 from joulegrid.errors import PreFlightError, UsageError
+from joulegrid.jobs.asked import AskedPlan
+from joulegrid.jobs.asking import fill, is_over, n_experiments
 from joulegrid.jobs.design import design_differences, design_of, is_same, read_designs, write_design
 from joulegrid.jobs.extension import extended
 from joulegrid.jobs.lease import Lease
@@ -24,7 +26,7 @@ from joulegrid.jobs.ledger import Ledger, read_states
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.resolved import resolved_yaml
 from joulegrid.jobs.run import Run, now
-from joulegrid.jobs.states import At
+from joulegrid.jobs.states import At, States
 from joulegrid.jobs.study import StudyConfig
 
 DEFAULT_OUTPUT = "results"
@@ -57,7 +59,7 @@ def open_output(study: StudyConfig) -> Store:
     return open_store(output)
 
 
-def open_run(study: StudyConfig, plan: Plan, root: Store, choice: Choice, *, conditional: bool) -> Run:
+def open_run(study: StudyConfig, plan: Plan | AskedPlan, root: Store, choice: Choice, *, conditional: bool) -> Run:
     """Continue the study's newest unfinished run of the same design, else begin one.
 
     Raises:
@@ -65,7 +67,9 @@ def open_run(study: StudyConfig, plan: Plan, root: Store, choice: Choice, *, con
         RunHeldError: when somebody drives the run.
     """
     design = design_of(study, plan)
-    name = None if choice.fresh else _to_continue(study, root, design, choice)
+    if choice.extend and isinstance(plan, AskedPlan):
+        raise UsageError("--extend adds points to a grid; a search goes on when its budget is raised")
+    name = None if choice.fresh else _to_continue(study, root, design, choice, plan)
     continued = name is not None
     name = name or _begin(study, root, design)
     store = root.child(name)
@@ -73,9 +77,13 @@ def open_run(study: StudyConfig, plan: Plan, root: Store, choice: Choice, *, con
     designs = read_designs(store)
     if not is_same(designs[-1], design):
         write_design(store, design, len(designs) + 1)
-    plan = extended(plan, designs) if len(designs) > 1 or not is_same(designs[-1], design) else plan
+    if isinstance(plan, Plan) and (len(designs) > 1 or not is_same(designs[-1], design)):
+        plan = extended(plan, designs)
     ledger = Ledger.open(store)
-    store.put("resolved.yaml", mask(resolved_yaml(study, plan.workload.input_fields)).encode())
+    if isinstance(plan, AskedPlan):
+        fill(plan, ledger.states.asked)
+    if study.searcher is None:
+        store.put("resolved.yaml", mask(resolved_yaml(study, plan.workload.input_fields)).encode())
     begun = designs[0].get("created_at") or now()
     run = Run(study, plan, name, store, ledger, lease, begun, not conditional, continued)
     run.before_s = _seconds_spent(store) if continued else 0.0
@@ -87,7 +95,9 @@ def open_run(study: StudyConfig, plan: Plan, root: Store, choice: Choice, *, con
     return run
 
 
-def _to_continue(study: StudyConfig, root: Store, design: dict[str, Any], choice: Choice) -> str | None:
+def _to_continue(
+    study: StudyConfig, root: Store, design: dict[str, Any], choice: Choice, plan: Plan | AskedPlan
+) -> str | None:
     """The newest run of this design, if something of it is left to do."""
     for name in sorted(root.folders(f"{study.study_name}_"), reverse=True):
         store = root.child(name)
@@ -100,15 +110,17 @@ def _to_continue(study: StudyConfig, root: Store, design: dict[str, Any], choice
             _refuse_changed(study, store, designs[-1], design)
             continue
         states = read_states(store)
-        counts = states.counts(design["n_experiments"], study.execution.n_cycles)
+        counts = states.counts(_n_experiments(design, states), study.execution.n_cycles)
         unfinished = counts["done"] + counts["failed"] < counts["n_tasks"]
+        unfinished = unfinished or (isinstance(plan, AskedPlan) and not is_over(plan, states.asked))
         return name if unfinished or choice.retry_failed else None
     return None
 
 
 def _refuse_changed(study: StudyConfig, store: Store, known: dict[str, Any], design: dict[str, Any]) -> None:
     """An unfinished run of a design that has changed since is not passed over in silence."""
-    counts = read_states(store).counts(int(known["n_experiments"]), study.execution.n_cycles)
+    states = read_states(store)
+    counts = states.counts(_n_experiments(known, states), study.execution.n_cycles)
     left = counts["n_tasks"] - counts["done"] - counts["failed"]
     if not left or not counts["done"] + counts["failed"]:
         return
@@ -119,11 +131,17 @@ def _refuse_changed(study: StudyConfig, store: Store, known: dict[str, Any], des
     )
 
 
+def _n_experiments(design: dict[str, Any], states: States) -> int:
+    """How many experiments a run has; of a search that is told by the log of asks."""
+    planned = design.get("n_experiments")
+    return int(planned) if planned is not None else n_experiments(states.asked)
+
+
 def _begin(study: StudyConfig, root: Store, design: dict[str, Any]) -> str:
     """Make a run's folder; the nonce keeps two that start in the same second apart."""
     name = f"{study.study_name}_{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     store = root.child(name)
-    store.put("study.yaml", mask(study.source or "").encode())
+    store.put(study.source_name, mask(study.source or "").encode())
     write_design(store, design)
     return name
 

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from joulegrid.actors.commit import DAMAGED
+from joulegrid.jobs.asking import n_experiments
 from joulegrid.jobs.design import read_designs
 from joulegrid.jobs.lease import Lease, read_lease
 from joulegrid.jobs.report.run_results import Damaged, read_json
@@ -148,7 +149,7 @@ def read_status(store: Store, *, verify: bool = False) -> RunStatus:
 
 def _n_experiments(designs: list[dict[str, Any]], manifest: JsonMap, states: States) -> int | None:
     """A searcher's plan grows: the newest to be told is the largest."""
-    told = [_number(one, "n_experiments") for one in (*designs[-1:], manifest)] + [float(len(states.asked))]
+    told = [_number(one, "n_experiments") for one in (*designs[-1:], manifest)] + [float(n_experiments(states.asked))]
     return max((int(number) for number in told if number), default=None)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from joulegrid.actors.result import Outcome, Task
+from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
 from joulegrid.jobs.fitting import Fitting
@@ -28,14 +29,15 @@ MEASURE_S = 0.2
 class Turn:
     """What this driver does with its run until nothing is left, or something stops it."""
 
-    def __init__(self, run: Run, pool: Pool, drain: Drain, display: Display) -> None:
+    def __init__(self, run: Run, pool: Pool, drain: Drain, display: Display, asked: AskedVisits | None = None) -> None:
         self._run, self._pool, self._drain, self._display = run, pool, drain, display
         self.misfits: dict[tuple[int | None, int | None], str] = {}
         """(gpus, cpus) that no lane has, and why; experiments that ask for it are `unschedulable`."""
         lanes = [lane.place.lane for lane in pool.lanes]
-        self._admitted = set(lanes)
+        self._admitted, self._asked = set(lanes), asked
+        visits = asked or Streams(run.order, lanes, run.states.is_final, run.ledger.reserve)
         self.schedule = Schedule(
-            Fitting(Streams(run.order, lanes, run.states.is_final, run.ledger.reserve), self._misfit, self._refuse),
+            Fitting(visits, self._misfit, self._refuse),
             run.study.execution,
             run.states.attempts,
             self._family,
@@ -71,6 +73,7 @@ class Turn:
         if verdict == "final":
             self._run.record_ended(outcome)
             self._display.ended(outcome, self._run.point(outcome.index).label)
+            self._tell(outcome.index)
         else:
             self._run.record_open((outcome.index, outcome.cycle), outcome.attempt + 1)
         if verdict == "again":
@@ -135,10 +138,15 @@ class Turn:
             self._cut_short = True
             self._pool.cancel()
 
+    def _tell(self, index: int) -> None:
+        if self._asked is not None:
+            self._asked.ended(index)
+
     def _take_notes(self) -> None:
         for skip in self.schedule.skipped:
             visit = skip.visit
             self._run.record_skipped((visit.index, visit.cycle), visit.attempt, skip.why)
+            self._tell(visit.index)
         self.schedule.skipped.clear()
         for note in self.schedule.breakers.notes:
             self._run.ledger.note(note)
