@@ -60,6 +60,19 @@ def ending_of(ended: dict[str, Json], killed: Killed | None, ordered_ns: int) ->
     )
 
 
+def not_started() -> Ending:
+    """Return the ending of a task that was not begun."""
+    now_ns = time.monotonic_ns()
+    return Ending(None, None, None, None, None, "", now_ns, now_ns)
+
+
+def unkilled(ending: Ending) -> str | None:
+    """Say that processes of the task cannot be ended, or `None`."""
+    if not ending.unkilled:
+        return None
+    return f"{ending.unkilled} processes of a task do not end on SIGKILL: they wait in the kernel for a device"
+
+
 def is_report(path: Path) -> bool:
     """Whether a plain file stands where the report is awaited; it comes there whole, by a rename."""
     with contextlib.suppress(OSError):

@@ -46,6 +46,10 @@ class ZygoteError(Exception):
     """The zygote died, refused or did not come up: the fault of the machine or ours, not of the task."""
 
 
+class ZygoteStartError(ZygoteError):
+    """The zygote did not come up: nothing can run on this lane."""
+
+
 class Supervisor:
     """Runs the tasks of one lane, each in a fresh process forked (or spawned) by the lane's zygote."""
 
@@ -85,9 +89,14 @@ class Supervisor:
         self._channel, self._log = ours, LogBuffer(self._zygote.stdout)
         with contextlib.suppress(OSError):
             os.sched_setaffinity(self._zygote.pid, self.cpus or os.sched_getaffinity(0))
-        if self._receive(time.monotonic() + START_LIMIT_S) is None:
+        try:
+            ready = self._receive(time.monotonic() + START_LIMIT_S)
+        except ZygoteError as error:
             self.stop()
-            raise ZygoteError(f"the zygote did not come up: {self._log.take()[-2_000:]}")
+            raise ZygoteStartError(str(error)) from error
+        if ready is None:
+            self.stop()
+            raise ZygoteStartError(f"the zygote did not come up: {self._log.take()[-2_000:]}")
 
     def renew(self) -> None:
         """Replace the zygote by a new one, so that repetitions share no process."""

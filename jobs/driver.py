@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from joulegrid.actors.gate import Gate
 from joulegrid.actors.placement import Pair, largest_need, place_lanes, split_needs
 from joulegrid.actors.record import RunFacts
 from joulegrid.cluster.secrets import mask
@@ -175,6 +176,7 @@ def _setup(run: Run) -> Setup:
     from joulegrid.actors.worker import Setup
 
     study, workload = run.study, run.plan.workload
+    gate = study.execution.temperature_gate
     facts = RunFacts(
         study_name=study.study_name,
         run=run.name,
@@ -182,6 +184,7 @@ def _setup(run: Run) -> Setup:
         isolation=study.execution.isolation,
         study_yaml=mask(study.source) if study.source else None,
         carbon_place=study.carbon_place,
+        temperature_gate=Gate(gate.max_celsius, gate.max_wait_seconds) if gate else None,
         watts_per_core=study.power.watts_per_core,
     )
     packages = tuple(dict.fromkeys(name.split(".")[0] for name in facts.preload))
