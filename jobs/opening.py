@@ -118,6 +118,11 @@ def _to_continue(
     for name in sorted(root.folders(f"{study.study_name}_"), reverse=True):
         store = root.child(name)
         designs = read_designs(store)
+        if not designs and store.exists("plan.json"):
+            raise PreFlightError(
+                f"{store.url}/plan.json is damaged: what that run was planned as cannot be told, nor what is left of "
+                "it. Put the file back, or move that folder away, or begin a run of its own with --fresh"
+            )
         if not designs or designs[-1].get("study_name") != study.study_name:
             continue
         if not is_same(designs[-1], design):
