@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from joulegrid.actors.commit import task_of
 from joulegrid.jobs.report.run_results import Damaged
 
 if TYPE_CHECKING:
@@ -19,19 +20,28 @@ READ_AT_ONCE = 16
 
 
 def damaged_results(store: Store) -> list[Damaged]:
-    """Return the committed results that are not there, or whose bytes are not those that their markers name."""
-    return list(_damaged(store))
+    """Return the committed results that are not there, or whose bytes are not those that their markers name.
+
+    A task that has been run again, and has a sound result under a later marker, is not damaged any more.
+    """
+    found: dict[str, Damaged] = {}
+    for marker, damaged in _looked_at(store):
+        if damaged is not None:
+            found.setdefault(task_of(marker), damaged)
+        else:
+            found.pop(task_of(marker), None)
+    return list(found.values())
 
 
-def _damaged(store: Store) -> Iterator[Damaged]:
+def _looked_at(store: Store) -> Iterator[tuple[str, Damaged | None]]:
     markers = iter(store.list("commit/"))
     with ThreadPoolExecutor(READ_AT_ONCE) as readers:
         while some := list(islice(markers, READ_AT_ONCE)):  # no more results in memory than are read at once
-            yield from (one for one in readers.map(lambda marker: _look(store, marker), some) if one is not None)
+            yield from zip(some, readers.map(lambda marker: _look(store, marker), some), strict=True)
 
 
 def _look(store: Store, marker: str) -> Damaged | None:
-    task = marker.rpartition("/")[2]
+    task = task_of(marker)
     try:
         told = json.loads(store.get(marker))
         path, sha256 = told["path"], told["sha256"]
