@@ -107,8 +107,10 @@ class S3Connection:
 
 
 def _retries() -> Any:
-    # botocore's standard mode tries three times by default; a study of days meets longer troubles than that.
-    return {"mode": "standard"} | ({} if "AWS_MAX_ATTEMPTS" in os.environ else {"total_max_attempts": 6})
+    # botocore's standard mode tries three times by default; a study of days meets longer troubles than that. Its first
+    # wait is 50 ms (1 s before 1.44) and doubles up to 20 s, times a random part of it: twelve tries take half a
+    # minute; six took one second, less than a server needs to come back.
+    return {"mode": "standard"} | ({} if "AWS_MAX_ATTEMPTS" in os.environ else {"total_max_attempts": 12})
 
 
 class S3Store:
