@@ -66,7 +66,7 @@ CLASSES = {
     "SystemExit": "app",
     "unserialisable": "app",
     "verbose": "app",
-    "import": "app",
+    "import": "import",
     "memory": "oom_host",
     "lambda": "app",
     "large": "app",

@@ -172,7 +172,7 @@ class Trial:
 
     def is_over(self) -> bool:
         """Whether a run has ended in good order: the next start would begin another one."""
-        return any(not lease_is_held(open_store(self.output).child(name)) for name in self.runs())
+        return any(_has_ended(open_store(self.output).child(name)) for name in self.runs())
 
     def check(self, ended: Ended | None = None, *, failed: int = 0, n_cycles: int = 1) -> None:
         """Assert the invariant on a run that has ended."""
@@ -208,9 +208,9 @@ class Trial:
         return process
 
 
-def lease_is_held(store: Store) -> bool:
-    """Whether a run was not given back."""
-    return not read_json(store, "lease").get("released")
+def _has_ended(store: Store) -> bool:
+    released = read_json(store, "lease").get("released")
+    return bool(released) and read_json(store, "manifest.json").get("state") == "done"
 
 
 def _endpoint() -> dict[str, str]:
