@@ -66,6 +66,8 @@ def _start(ray: Any, address: str | None) -> None:
         _refuse_unreachable(address)
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     local: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}
+    # A task whose driver leaves before it asks how the task ended is told of by a traceback of the worker's, else.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     try:
         ray.init(address=address or "local", **quiet, **local)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
