@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +19,17 @@ from tests.faults.manifest_watch import ManifestWatch
 from tests.faults.processes import children, of_runs, wait_until
 from tests.faults.trial import HELD_AT_3
 
+# libfaketime 0.9.10 answers EINVAL to an absolute sleep on the monotonic clock, which it shall not fake: past it.
+SLEEP = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *left) {
+    return syscall(SYS_clock_nanosleep, clock, flags, until, left) ? errno : 0;
+}
+"""
 LIBRARIES = [*Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")]
 HOUR_S = 3_600
 OVERSIZED = """
@@ -30,13 +43,23 @@ def main():
 """
 
 
+def compiled(folder: Path, source: str) -> Path:
+    """Compile a C source to a shared library."""
+    (folder / "sleep.c").write_text(source)
+    command = ["cc", "-shared", "-fPIC", "-o", str(folder / "sleep.so"), str(folder / "sleep.c")]
+    subprocess.run(command, check=True)
+    return folder / "sleep.so"
+
+
 @pytest.mark.skipif(not LIBRARIES, reason="needs libfaketime (apt-get install libfaketime)")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler (apt-get install gcc)")
 def test_a_clock_that_is_set_mid_run_moves_no_limit_no_gap_and_no_lease(trial: Trials, tmp_path: Path) -> None:
     limits = {"config_gap_seconds": 0.3, "experiment_timeout_seconds": 120.0, "wall_clock_timeout_hours": 0.5}
     one = trial(HELD_AT_3, [1, 2, 3, 4], execution=limits)
     clock = tmp_path / "clock"
     clock.write_text("+0")
-    faked = {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+    preloaded = f"{compiled(tmp_path, SLEEP)} {LIBRARIES[0]}"
+    faked = {"LD_PRELOAD": preloaded, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
     faked |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "JOULEGRID_LEASE_STALE_S": "3"}
     with ManifestWatch(Path(one.output)):
         process = one.start(**faked)
