@@ -21,7 +21,7 @@ from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asking import fill, is_over, n_experiments
 from joulegrid.jobs.design import design_differences, design_of, is_same, read_designs, write_design
 from joulegrid.jobs.extension import extended
-from joulegrid.jobs.lease import Lease, lease_of, read_lease, refuse_alive, was_released
+from joulegrid.jobs.lease import Lease, lease_of, read_lease, refuse_alive, stale_s, was_released
 from joulegrid.jobs.ledger import Ledger, read_states
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.resolved import resolved_yaml
@@ -67,6 +67,7 @@ def open_run(study: StudyConfig, plan: Plan | AskedPlan, root: Store, choice: Ch
         UsageError: when its newest unfinished run has another design, and neither `extend` nor `fresh` was chosen.
         RunHeldError: when somebody drives the run.
     """
+    stale_s()  # a malformed setting is refused before anything is written
     design = design_of(study, plan)
     if choice.extend and isinstance(plan, AskedPlan):
         raise UsageError("--extend adds points to a grid; a search goes on when its budget is raised")
