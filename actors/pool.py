@@ -157,11 +157,11 @@ class Pool:
         for lane in [lane for lane in self.lanes if lane.task is not None]:
             lane.ask(now_s, passed_s)
             if lane.silent_s > SILENCE_S:
-                yield self._roster.replace(lane, f"the worker has not answered for {SILENCE_S:.0f} s")
+                yield self._roster.replace(lane, f"the worker has not answered for {SILENCE_S:.0f} s", 0.0)
             elif (
                 lane.task is not None and lane.task.timeout_s and now_s > lane.started_s + lane.task.timeout_s + GRACE_S
             ):
-                yield self._roster.replace(lane, "the worker did not answer after its task's limit")
+                yield self._roster.replace(lane, "the worker did not answer after its task's limit", 0.0)
         self._roster.care(now_s)
         if now_s - self._surveyed_s >= SURVEY_S:
             self._surveyed_s = now_s
