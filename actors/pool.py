@@ -37,7 +37,7 @@ GRACE_S = 240.0
 class Agenda(Protocol):
     """A schedule, as the pool sees it: what comes next on a lane. `None`: nothing (any more)."""
 
-    def next(self, now_s: float, lane: str) -> Any:
+    def next(self, now_s: float, lane: str, *, skip_gap: bool = False) -> Any:
         """Return a task's order, a rest (it has `until_s` and `why`), or `None`."""
         ...
 
@@ -106,7 +106,7 @@ class Pool:
             lane.rest = None
             if self._terms.exclusive_node and lane.place.node.node_id in taken:
                 continue
-            answer = agenda.next(float("inf") if self.skip_rest else now_s, lane.place.lane)
+            answer = agenda.next(now_s, lane.place.lane, skip_gap=self.skip_rest)
             goes_on = goes_on or answer is not None
             if hasattr(answer, "until_s"):
                 lane.rest = answer

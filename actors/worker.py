@@ -19,6 +19,7 @@ from joulegrid.actors.placement import Place
 from joulegrid.actors.record import LaneFacts, RunFacts
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.actors.zygote import adopt_orphans, kill_descendants
+from joulegrid.cluster.drift import fingerprint
 from joulegrid.cluster.environment import capture
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.recorder import Target
@@ -126,7 +127,14 @@ class Worker:
         )
         self._lane = Lane(facts, self._setup.run_facts, self._setup.store, self._meter)
         self._lane.prepare()
-        return {"device": facts.device, "gpu_uuids": list(facts.gpu_uuids), "cpus": list(facts.cpus)}
+        models = [gpu.name for gpu in facts.environment.gpus if gpu.uuid in facts.gpu_uuids]
+        environment = fingerprint(facts.environment, models if facts.gpu_uuids else [])
+        return {
+            "environment": environment,
+            "device": facts.device,
+            "gpu_uuids": list(facts.gpu_uuids),
+            "cpus": list(facts.cpus),
+        }
 
     def run(self, task: Task, order: int = 0) -> Outcome:
         """Run one task in a fresh process and store its result.
@@ -196,7 +204,7 @@ class Worker:
     def _gpus(self) -> tuple[str, ...]:
         if not self._place.gpus:
             return ()
-        return visible_uuids(os.environ.get("CUDA_VISIBLE_DEVICES"))[: self._place.gpus]
+        return visible_uuids(os.environ.get("CUDA_VISIBLE_DEVICES"), self._place.gpus)
 
     def _cores(self) -> tuple[int, ...]:
         offered = sorted(os.sched_getaffinity(0))

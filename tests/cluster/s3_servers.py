@@ -40,7 +40,7 @@ def environment(endpoint: str) -> dict[str, str]:
 @contextlib.contextmanager
 def moto_server(folder: Path, host: str = HOST) -> Iterator[str]:
     """Serve S3 from memory; honours `If-None-Match`. Yields the endpoint, with an empty bucket."""
-    with _serve(lambda port: [_beside_python("moto_server"), "-H", host, "-p", str(port)], folder, host) as port:
+    with serve(lambda port: [_beside_python("moto_server"), "-H", host, "-p", str(port)], folder, host) as port:
         connection = http.client.HTTPConnection(host, port, timeout=30)
         connection.request("PUT", f"/{BUCKET}", headers={"Authorization": _unchecked_signature()})
         assert connection.getresponse().status == 200
@@ -69,7 +69,7 @@ def rclone_server(folder: Path) -> Iterator[str]:
             str(served),
         ]
 
-    with _serve(command, folder) as port:
+    with serve(command, folder) as port:
         yield f"http://{HOST}:{port}"
 
 
@@ -92,7 +92,8 @@ def _unchecked_signature() -> str:
 
 
 @contextlib.contextmanager
-def _serve(command: Callable[[int], list[str]], folder: Path, host: str = HOST) -> Iterator[int]:
+def serve(command: Callable[[int], list[str]], folder: Path, host: str = HOST) -> Iterator[int]:
+    """Run a server that the command starts on a port; yields the port when somebody listens there."""
     # Another process may take the free port first: then the server leaves at once and the next port is tried.
     for _ in range(3):
         port = free_port(host)
