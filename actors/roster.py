@@ -29,6 +29,7 @@ NOBODY_CAME = (
     f"none came up within {START_LIMIT_S:.0f} s: the cluster's CPUs or GPUs are taken by other work (`ray status` "
     "shows by whom); wait for it, or ask for fewer resources"
 )
+GONE = "its node is gone"
 FAILURES = 3
 """So often in a row a worker may die before it is up; then its lane is given up."""
 HELD_S = 60.0
@@ -109,15 +110,15 @@ class Roster:
             lane.failures += 1
             self._try_again(lane, first_line(error), worth_it=lane.failures < FAILURES)
 
-    def replace(self, lane: LaneState, why: str, expected_s: float = LAST_LANE_S) -> Outcome:
+    def replace(self, lane: LaneState, why: str, *, silent: bool = False) -> Outcome:
         """Start another worker in place of a lost one, without waiting for it; return what became of its task.
 
-        The end of the run waits for the new one `expected_s` at most.
+        A silent worker is its lane's fault. One that died may have been killed by its task, and comes back soon.
         """
-        outcome = Outcome.lost(lane.end(), lane.place.lane, why)
+        outcome = Outcome.lost(lane.end(), lane.place.lane, why, lane_fault=why if silent else None)
         self._terms.note(f"{lane.place.lane}: {why}; a new worker is started there")
         lane.lost_s = time.monotonic()
-        lane.expected_s = lane.lost_s + expected_s
+        lane.expected_s = lane.lost_s + (0.0 if silent else LAST_LANE_S)
         self._bring_up(lane)
         return outcome
 
@@ -136,8 +137,8 @@ class Roster:
         lost = []
         for lane in [lane for lane in self.lanes if lane.place.node.node_id not in living]:
             if lane.task is not None:
-                lost.append(Outcome.lost(lane.end(), lane.place.lane, "its node was lost"))
-            self._drop(lane, "its node is gone")
+                lost.append(Outcome.lost(lane.end(), lane.place.lane, GONE, lane_fault=GONE))
+            self._drop(lane, GONE)
         for node_id in self._samplers.keys() - living:
             ray.kill(self._samplers.pop(node_id), no_restart=True)
         for node in [node for node in nodes if node.node_id not in self._known]:
