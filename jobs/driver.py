@@ -139,7 +139,7 @@ def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
         _pool(run, options.display) as (pool, misfits),
     ):
         _announce_lanes(run, pool, options.display)
-        environments = [lane.facts["environment"] for lane in pool.lanes]
+        environments = [lane.facts["environment"] for lane in pool.lanes if lane.is_up]
         admit(run, environments, allow_drift=options.choice.allow_env_drift)
         turn = Turn(run, pool, drain, options.display, asked)
         turn.metrics, turn.misfits = metrics, misfits
