@@ -84,8 +84,7 @@ class RayJobs:
         from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
 
-        for name in _CHATTY:
-            logging.getLogger(name).setLevel(logging.WARNING)
+        _quiet()
         try:
             self._client = JobSubmissionClient(self.address)
         except AuthenticationError as error:
@@ -170,6 +169,7 @@ def packed_files(folder: Path) -> dict[Path, int]:
     from ray._private import ray_constants
     from ray._private.runtime_env import packaging
 
+    _quiet()
     found: dict[Path, int] = {}
 
     def handle(path: Path) -> None:
@@ -181,6 +181,12 @@ def packed_files(folder: Path) -> dict[Path, int]:
     respect = os.environ.get(ray_constants.RAY_RUNTIME_ENV_IGNORE_GITIGNORE, "0") != "1"
     packaging._dir_travel(top, excludes, handle, include_gitignore=respect)
     return found
+
+
+def _quiet() -> None:
+    """Ray's clients set their loggers to INFO when they are imported."""
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _refuse_other_addresses(address: str) -> None:
@@ -202,8 +208,8 @@ def _refuse_other_addresses(address: str) -> None:
 
 def _token_advice(error: BaseException) -> str:
     return (
-        f"{_line(error).partition('. ')[0]}. Put the cluster's token (`ray get-auth-token` on its head) into RAY_AUTH_TOKEN or"
-        f" {TOKEN_FILE} and set RAY_AUTH_MODE=token"
+        f"{_line(error).partition('. ')[0]}. Put the cluster's token (`ray get-auth-token` on its head) into"
+        f" RAY_AUTH_TOKEN or {TOKEN_FILE} and set RAY_AUTH_MODE=token"
     )
 
 

@@ -53,7 +53,8 @@ class Upload:
 def project_folder(study: Path) -> Path:
     """Return the nearest folder above a study that is a project's, else its own.
 
-    A project has `.rayignore`, `.git` or `pyproject.toml`. The home folder and the root of the file system are nobody's project.
+    A project has `.rayignore`, `.git` or `pyproject.toml`. The home folder and the root of the file
+    system are nobody's project.
     """
     for folder in study.parents:
         if folder in (Path.home(), Path(folder.anchor)):

@@ -1,4 +1,4 @@
-"""A SLURM of two nodes on this machine: real munged, slurmctld and slurmd, each node a host of its own.
+"""A SLURM of three nodes on this machine: real munged, slurmctld and slurmd, each node a host of its own.
 
 A node has network, PID, mount and UTS namespaces of its own: an address, a name, a `/tmp`, and no view of other
 processes (`ray stop`, with which `ray symmetric-run` ends, would otherwise end every Ray of this machine). The
@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NODES = ("n1", "n2")
+NODES = ("n1", "n2", "n3")
 NETWORK = "10.213.77"  # seen inside the namespaces only
 PROGRAMS = {
     **dict.fromkeys(("slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel"), "slurm-wlm"),
