@@ -1,17 +1,17 @@
-"""What an attempt at a task leaves in the store: names and bytes. Pure."""
+"""What an attempt at a task leaves in the store: names and bytes."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
 
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
+from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.power.series import Sample
 from joulegrid.cluster.secrets import mask
-from joulegrid.cluster.storage import Store
 
 
 def attempt_folder(task: Task) -> str:
@@ -22,30 +22,6 @@ def attempt_folder(task: Task) -> str:
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", mask(task.label)).strip("-.")[:48] or "experiment"
     driver = f"-e{task.epoch}" if task.epoch > 1 else ""
     return f"results/{task.key[:2]}/{slug}_{task.key[:8]}_c{task.cycle}-a{task.attempt}{driver}"
-
-
-def marker_path(task: Task) -> str:
-    """Return the path of the marker that commits a task's result."""
-    return f"commit/{task.key[:2]}/{task.id}"
-
-
-def marker(outcome: Outcome) -> bytes:
-    """Return the marker's bytes: which attempt counts, and what its result must hash to."""
-    fields = {"attempt": outcome.attempt, "path": outcome.path, "sha256": outcome.sha256, "size": outcome.size}
-    return json.dumps(fields, sort_keys=True).encode()
-
-
-def committed(store: Store, task: Task) -> Outcome:
-    """Return the outcome of a task that has a marker; `infra` where the result does not match it."""
-    try:
-        told = json.loads(store.get(marker_path(task)))
-        counted = replace(task, attempt=int(told["attempt"]))
-        data = store.get(f"{told['path']}/result.json")
-        if hashlib.sha256(data).hexdigest() != told["sha256"]:
-            return Outcome.lost(counted, "", "the committed result does not match its marker")
-        return outcome_of(counted, ExperimentResult.model_validate_json(data), told["path"], data)
-    except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
-        return Outcome.lost(task, "", f"the committed result is damaged: {type(error).__name__}: {error}")
 
 
 def outcome_of(task: Task, result: ExperimentResult, folder: str, data: bytes) -> Outcome:
@@ -64,9 +40,31 @@ def outcome_of(task: Task, result: ExperimentResult, folder: str, data: bytes) -
         duration_s=result.timing.duration_s,
         energy_j=energy.energy_j if energy else None,
         provenance=energy.provenance if energy else None,
+        source=energy.source if energy else None,
+        scope=energy.scope if energy else None,
         failure_class=failure.failure_class if failure else None,
         message=failure.message if failure else None,
     )
+
+
+def artifacts_in(folder: Path) -> list[tuple[str, Path]]:
+    """Return the plain files below `artifacts` in a task's folder, by their name beside the result."""
+    files = (path for path in sorted((folder / "artifacts").rglob("*")) if path.is_file() and not path.is_symlink())
+    return [(os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace"), path) for path in files]
+
+
+def result_bytes(result: ExperimentResult, environment: str) -> bytes:
+    """Return the file of a result whose environment, the same for every task of a lane, is text already.
+
+    Some 300 package names make it nine tenths of the file.
+    """
+    text = result.model_dump_json(indent=1, exclude={"environment"})
+    return f'{text[:-2]},\n "environment": {environment}\n}}'.encode()
+
+
+def environment_text(environment: Environment) -> str:
+    """Return a lane's environment as it stands in each of its results."""
+    return environment.model_dump_json(indent=1).replace("\n", "\n ")
 
 
 def series_parquet(samples: Sequence[Sample]) -> bytes:

@@ -48,6 +48,10 @@ class Breakers:
                 return until_s, why
         return None
 
+    def lanes(self) -> set[str]:
+        """Return the lanes that have asked for work, those in quarantine included."""
+        return set(self._lanes)
+
     def is_quarantined(self, lane: str) -> bool:
         """Whether a lane gets nothing more."""
         return lane in self._lanes and self._lanes[lane].given_up
@@ -55,6 +59,11 @@ class Breakers:
     def quarantined(self) -> list[str]:
         """Return the lanes that get nothing more."""
         return [lane for lane, breaker in self._lanes.items() if breaker.given_up]
+
+    def unclosed(self) -> dict[str, int]:
+        """Count what is held back or given up now: lanes, families of experiments, the study."""
+        kinds = {"lane": self._lanes.values(), "family": self._families.values(), "study": [self._study]}
+        return {kind: sum(one.is_open or one.given_up for one in breakers) for kind, breakers in kinds.items()}
 
     def drop(self, lane: str) -> None:
         """Forget a lane that is gone."""

@@ -42,6 +42,20 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a larg
 Quietly = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join, e.g. auto [starts its own].")]
+MetricsPort = Annotated[
+    int,
+    typer.Option(
+        "--metrics-port",
+        envvar="JOULEGRID_METRICS_PORT",
+        min=0,
+        max=65535,
+        help="Serve metrics for Prometheus there; 0: nowhere.",
+    ),
+]
+MetricsHost = Annotated[
+    str,
+    typer.Option("--metrics-host", envvar="JOULEGRID_METRICS_HOST", help="Address of --metrics-port, e.g. 0.0.0.0."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -87,12 +101,15 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     quiet: Quietly = False,
     as_json: AsJson = False,
+    metrics_port: MetricsPort = 0,
+    metrics_host: MetricsHost = "127.0.0.1",
 ) -> None:
     """Run a study, or what is missing of its newest unfinished run.
 
     Exit code 0: all done; 1: some tasks failed; 75: drained, the next start goes on.
     """
     from joulegrid.jobs.commands import RunFlags, StudyFlags, run_command, show_plan
+    from joulegrid.jobs.metrics import Endpoint
     from joulegrid.jobs.opening import Choice
 
     flags = StudyFlags(tuple(sets), tuple(sweeps), cycles, order, no_gaps, output, power)
@@ -100,7 +117,24 @@ def run(
         show_plan(study, flags, points=False, as_json=as_json)
         return
     choice = Choice(fresh, retry_failed, extend, allow_env_drift)
-    raise typer.Exit(run_command(study, flags, RunFlags(address, choice, yes, quiet, as_json)))
+    run_flags = RunFlags(address, choice, yes, quiet, as_json, Endpoint(metrics_port, metrics_host))
+    raise typer.Exit(run_command(study, flags, run_flags))
+
+
+@app.command(short_help="Say how a run stands.")
+def status(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN…", help="Folders or s3:// prefixes of runs, or of outputs.", show_default=False),
+    ],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Again every 2 s, until the run ends.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read and hash every committed result again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say how runs stand, from their store alone: counts, failures, time left, joules. Exit code 1: damage found."""
+    from joulegrid.jobs.status_view import status_command
+
+    raise typer.Exit(status_command(runs, follow=follow, verify=verify, as_json=as_json))
 
 
 @app.command(short_help="Run a study on a Ray cluster as a job, or in SLURM.")

@@ -12,6 +12,7 @@ from typing import Any
 
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.storage import Store
+from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jsontypes import Json
@@ -21,16 +22,19 @@ _IDENTITY = ("study_name", "study_design_hash", "inputs_hash", "n_experiments")
 _SHOWN = 200
 
 
-def design_of(study: StudyConfig, plan: Plan) -> dict[str, Any]:
+def design_of(study: StudyConfig, plan: Plan | AskedPlan) -> dict[str, Any]:
     """Return what a run's folder keeps of a plan."""
     grammar = study.model_dump(mode="json", include=set(GRAMMAR))
+    if isinstance(plan, AskedPlan):
+        grammar["searcher"] = {"name": plan.source.name, "fingerprint": plan.source.fingerprint}
+        grammar["search"] = study.search.model_dump(mode="json") if study.search is not None else None
     return {
         "schema_version": "1.0",
         "created_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "study_name": study.study_name,
         "study_design_hash": plan.study_design_hash,
         "inputs_hash": plan.inputs_hash,
-        "n_experiments": len(plan),
+        "n_experiments": len(plan) if isinstance(plan, Plan) else None,  # of a search the log tells
         "grammar": mask(grammar),
     }
 

@@ -86,6 +86,10 @@ def segments(sweep: Mapping[str, Any], zips: Any, experiments: Sequence[Mapping[
 def _axis(name: str, values: Any) -> Axis:
     if not isinstance(values, list):
         example = f"[{shown(values)}]"
+        if isinstance(values, Mapping) and {"low", "high"} & values.keys():
+            raise GrammarError(
+                f"sweep.{name}: a range needs a section `search:` that draws from it; else list its values"
+            )
         if isinstance(values, Mapping) and values:
             example = f"{name}.{next(leaves(values))[0]}: [ … ], one dotted path for each axis"
         raise GrammarError(f"sweep.{name}: given {shown(values)}; give a list of values, e.g. {example}")

@@ -31,7 +31,7 @@ class Lease:
     @classmethod
     def take(cls, store: Store) -> Lease:
         """Take the lease, or raise `RunHeldError` naming its living owner."""
-        held = _read(store)
+        held = read_lease(store)
         if held is not None and held.is_alive():
             ago = time.time() - held.renewed_s
             raise RunHeldError(
@@ -50,7 +50,7 @@ class Lease:
         """
         if abs(time.time() - self.renewed_s) < RENEW_S:  # the clock may step back
             return
-        held = _read(store)
+        held = read_lease(store)
         if held is not None and held.owner != self.owner:
             raise RunHeldError(
                 f"{store.url} was taken over by process {held.pid} on {held.host} while this one did not answer; "
@@ -61,7 +61,7 @@ class Lease:
 
     def release(self, store: Store) -> None:
         """Give the run back, unless somebody else has it by now."""
-        held = _read(store)
+        held = read_lease(store)
         if held is None or held.owner == self.owner:
             self.released, self.renewed_s = True, time.time()
             self._write(store)
@@ -78,7 +78,8 @@ class Lease:
         store.put("lease", json.dumps(asdict(self)).encode())
 
 
-def _read(store: Store) -> Lease | None:
+def read_lease(store: Store) -> Lease | None:
+    """Return the lease as it lies there, whoever holds it; `None` where there is none that can be read."""
     try:
         lease = Lease(**json.loads(store.get("lease")))
         lease.renewed_s = float(lease.renewed_s)

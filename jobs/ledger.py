@@ -62,9 +62,8 @@ class Ledger:
         self.flush()
 
     def asked(self, experiment: dict[str, Json]) -> None:
-        """Commit what a searcher proposed, before it is run."""
+        """Note what a searcher proposed; the reservation of its visits commits it before it is run."""
         self._record({"event": "asked", **experiment})
-        self.flush()
 
     def started(self, task: Task) -> None:
         """Note that a task was given to a lane."""

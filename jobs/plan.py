@@ -13,7 +13,8 @@ from joulegrid.cases.contract import ExperimentConfig, Input, Places, Workload
 from joulegrid.cases.registry import workload_named
 from joulegrid.errors import UsageError
 from joulegrid.jobs.fields import Fields
-from joulegrid.jobs.identity import canonical, digest
+from joulegrid.jobs.identity import digest
+from joulegrid.jobs.label import label_of, short_names
 from joulegrid.jobs.lattice import Digits
 from joulegrid.jobs.merge import overlap
 from joulegrid.jobs.order import Order
@@ -132,8 +133,7 @@ class Plan:
 
     def label(self, values: Mapping[str, Json]) -> str:
         """Name a point by its varied fields: `batch_size=8 precision=fp16`."""
-        shown = [f"{name}={_shown(self._fields.value(values, path))}" for path, name in self._short_names.items()]
-        return " ".join(shown) or self.study.study_name
+        return label_of(self._fields, self._short_names, values) or self.study.study_name
 
     def point_labels(self) -> Iterator[tuple[int, str]]:
         """Yield (index, label) of every accepted point, cheaply."""
@@ -143,8 +143,7 @@ class Plan:
 
     @cached_property
     def _short_names(self) -> dict[str, str]:
-        leafs = [path.rsplit(".", 1)[-1] for path in self.varied]
-        return {path: leaf if leafs.count(leaf) == 1 else path for path, leaf in zip(self.varied, leafs, strict=True)}
+        return short_names(self.varied)
 
     def _typed_regions(self) -> list[Region]:
         shared = {"workload": self.workload.name, **self.study.experiment}
@@ -200,11 +199,3 @@ def _told(skipped: list[Skipped]) -> str:
     lines = [f"  {one.count} × {one.reason} (e.g. {one.example})" for one in skipped[:REASONS_SHOWN]]
     more = len(skipped) - REASONS_SHOWN
     return "\n".join([*lines, f"  … and for {more} further reasons"] if more > 0 else lines)
-
-
-def _shown(value: Json) -> str:
-    """A text that could be taken for another kind of value is quoted."""
-    if not isinstance(value, str):
-        return canonical(value)
-    looks_other = value in ("true", "false", "null", "") or value.strip("+-.0123456789eE") == ""
-    return canonical(value) if looks_other else value

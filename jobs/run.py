@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -13,11 +14,14 @@ from joulegrid.actors.portable import portable
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.storage import Store
+from joulegrid.jobs.asked import AskedPlan
+from joulegrid.jobs.asking import is_over
 from joulegrid.jobs.lease import Lease
 from joulegrid.jobs.ledger import Ledger
 from joulegrid.jobs.manifest import FAILURES_LISTED, TASKS_LISTED, Manifest
 from joulegrid.jobs.order import Order
 from joulegrid.jobs.plan import Plan, Point
+from joulegrid.jobs.search import Searcher
 from joulegrid.jobs.states import At, States, TaskState
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jsontypes import Json
@@ -30,7 +34,7 @@ class Run:
     """A run that this driver holds."""
 
     study: StudyConfig
-    plan: Plan
+    plan: Plan | AskedPlan
     name: str
     store: Store
     """The run's own folder."""
@@ -39,6 +43,8 @@ class Run:
     started_at: str
     unfenced: bool
     continued: bool
+    searcher: Searcher | None = None
+    """What proposes the experiments, where that is no grid."""
     state: str = "running"
     before_s: float = 0.0
     """Seconds that earlier drivers of this run have spent."""
@@ -83,9 +89,27 @@ class Run:
         return self.states.counts(len(self.plan), self.study.execution.n_cycles)
 
     def is_finished(self) -> bool:
-        """Whether every task has its result or its last failure."""
+        """Whether every task has its result or its last failure, and nothing will be asked for any more."""
         counts = self.counts()
-        return counts["done"] + counts["failed"] == counts["n_tasks"]
+        ended = counts["done"] + counts["failed"] == counts["n_tasks"]
+        return ended and (self.asked_plan is None or is_over(self.asked_plan, self.states.asked))
+
+    @property
+    def asked_plan(self) -> AskedPlan | None:
+        """The plan, where it is that of a search."""
+        return self.plan if isinstance(self.plan, AskedPlan) else None
+
+    @property
+    def most_tasks(self) -> int | None:
+        """Number of tasks at most; `None` where a search has no limit."""
+        n_experiments = len(self.plan) if self.asked_plan is None else self.asked_plan.limit
+        return None if n_experiments is None else n_experiments * self.study.execution.n_cycles
+
+    def record_asked(self, visits: Iterable[At]) -> None:
+        """Enter what a searcher asked for into the manifest."""
+        for at in visits if self._entered else ():
+            self._enter(at)
+        self.write_manifest()
 
     def record_started(self, task: Task) -> None:
         """Note in ledger and manifest that a task was given to a lane."""
@@ -144,7 +168,7 @@ class Run:
             "study_design_hash": self.plan.study_design_hash,
             "n_experiments": len(self.plan),
             "n_cycles": self.study.execution.n_cycles,
-            "cycle_order": self.study.execution.cycle_order,
+            "cycle_order": self.order.kind,
             "skipped": mask([asdict(one) for one in self.plan.skipped]),
             "n_duplicates": self.plan.n_duplicates,
             "started_at": self.started_at,

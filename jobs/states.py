@@ -82,6 +82,10 @@ class States:
         code = self._code(at)
         return TaskState(_NAMES[code], failure_class=_CLASSES[code - _FAILED] if code >= _FAILED else None)
 
+    def next_attempt(self, at: At) -> int:
+        """Return the number of a task's next attempt."""
+        return self.attempts.get(at, 0)
+
     def counts(self, n_experiments: int, n_cycles: int) -> dict[str, int]:
         """Count the planned tasks by status; those that nothing is known of are pending, or skipped once given up."""
         found: Counter[str] = Counter()

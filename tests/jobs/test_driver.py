@@ -13,6 +13,7 @@ from joulegrid.cluster.folder import FolderStore
 from joulegrid.errors import PreFlightError, RunHeldError, UsageError
 from joulegrid.jobs.lease import Lease
 from joulegrid.jobs.opening import Choice
+from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.study_result import StudyResult
 from tests.jobs.studies import run, study_of
 
@@ -102,8 +103,8 @@ def test_retry_failed_tries_only_the_failed_tasks_again(tmp_path: Path) -> None:
 def test_a_changed_script_is_refused_while_a_run_of_the_old_one_is_unfinished(tmp_path: Path) -> None:
     failing = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [0, 1], resources={"cpus": 2})
     first = run({**failing, "execution": {"fail_fast": True}})
-    changed = study_of(tmp_path, "x = 0\ndef main():\n    return {}", [0, 1])
-    with pytest.raises(UsageError, match=r"1 of 2 tasks left.*other contents than before.*--fresh"):
+    changed = study_of(tmp_path, "x = 0\ndef main():\n    return {}", [0, 1], resources={"cpus": 2})
+    with pytest.raises(UsageError, match=r"(?s)1 of 2 tasks left.*other contents than before.*--fresh"):
         run(changed)
     second = run(changed, Choice(fresh=True))
     assert first.run != second.run
@@ -219,7 +220,7 @@ def test_a_damaged_ledger_is_made_good_from_the_markers_and_the_run_says_so(tmp_
     assert {one.attempt for one in result.iter_results() if one.status == "done"} == {0}
 
 
-def test_a_torn_marker_or_lease_is_no_reason_to_stop(tmp_path: Path) -> None:
+def test_a_torn_marker_or_lease_is_no_reason_to_stop_and_the_damaged_task_is_run_again(tmp_path: Path) -> None:
     study = study_of(tmp_path, xs=[1, 2])
     folder = Path(run(study).run)
     for told in (*folder.glob("log/*"), *folder.glob("snap/*")):
@@ -229,4 +230,17 @@ def test_a_torn_marker_or_lease_is_no_reason_to_stop(tmp_path: Path) -> None:
     (folder / "manifest.json").write_text("[]")
     result = run(study)
     assert result.run == str(folder)
-    assert (result.counts.done, result.counts.damaged) == (1, 1)
+    assert (result.counts.done, result.counts.damaged) == (2, 0)
+    assert len(list(folder.glob("commit/*/*.2"))) == 1
+
+
+def test_a_result_with_other_bytes_than_were_committed_is_told_and_run_again(tmp_path: Path) -> None:
+    study = study_of(tmp_path, xs=[1, 2])
+    folder = Path(run(study).run)
+    damaged = next(folder.glob("results/*/*/result.json"))
+    damaged.write_bytes(damaged.read_bytes().replace(b'"double"', b'"treble"'))
+    assert assemble(FolderStore(folder)).counts.damaged == 1
+    again = run(study, Choice(retry_failed=True))
+    assert (again.run, again.counts.done, again.counts.damaged) == (str(folder), 2, 0)
+    assert any("does not match its marker" in note for note in again.notes)
+    assert sorted(one.attempt for one in again.iter_results()) == [0, 1]
