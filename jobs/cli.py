@@ -179,9 +179,9 @@ def submit(
     from joulegrid.cluster.slurm import Allocation
     from joulegrid.jobs.commands import RunFlags, StudyFlags
     from joulegrid.jobs.opening import Choice
+    from joulegrid.jobs.submit.batch_job import SlurmTarget
+    from joulegrid.jobs.submit.ray_job import RayTarget
     from joulegrid.jobs.submit.submit import Targets, submit_command
-    from joulegrid.jobs.submit.to_ray import RayTarget
-    from joulegrid.jobs.submit.to_slurm import SlurmTarget
 
     flags = StudyFlags(tuple(sets), tuple(sweeps), cycles, order, no_gaps, output, power)
     started = RunFlags(None, Choice(fresh, retry_failed, extend, allow_env_drift), yes, quiet, as_json)

@@ -8,9 +8,9 @@ from pathlib import Path
 from joulegrid.cluster.slurm import Allocation
 from joulegrid.errors import UsageError
 from joulegrid.jobs.commands import RunFlags, StudyFlags
+from joulegrid.jobs.submit.batch_job import SlurmTarget, submit_to_slurm
+from joulegrid.jobs.submit.ray_job import RayTarget, submit_to_ray
 from joulegrid.jobs.submit.study_command import read_submission
-from joulegrid.jobs.submit.to_ray import RayTarget, submit_to_ray
-from joulegrid.jobs.submit.to_slurm import SlurmTarget, submit_to_slurm
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from joulegrid.cluster.storage import open_store
 from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.jobs.commands import RunFlags, StudyFlags
 from joulegrid.jobs.report.run_results import RunResults
+from joulegrid.jobs.submit.batch_job import SlurmTarget
+from joulegrid.jobs.submit.ray_job import RayTarget, check_software
 from joulegrid.jobs.submit.submit import Targets, submit_command
-from joulegrid.jobs.submit.to_ray import RayTarget, check_software
-from joulegrid.jobs.submit.to_slurm import SlurmTarget
 from joulegrid.version import __version__
 from tests.jobs.ray_head import RayHead
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import platform
 import shlex
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,10 +67,6 @@ def submit_to_ray(submission: Submission, target: RayTarget) -> int:
 
 def check_software(there: ClusterSoftware, *, uploaded: bool) -> list[str]:
     """Return in what the cluster differs from here; `PreFlightError` where a study cannot run on it."""
-    import platform
-
-    import ray
-
     for name, found, oldest in (("Python", there.python, OLDEST_PYTHON), ("Ray", there.ray, OLDEST_RAY)):
         if _version(found) < oldest:
             least = ".".join(map(str, oldest))
@@ -82,7 +80,7 @@ def check_software(there: ClusterSoftware, *, uploaded: bool) -> list[str]:
         raise PreFlightError(
             f"the cluster's Python lacks {', '.join(there.missing)}, which Joulegrid needs; install them on its nodes"
         )
-    pairs = [("Python", there.python, platform.python_version()), ("Ray", there.ray, ray.__version__)]
+    pairs = [("Python", there.python, platform.python_version()), ("Ray", there.ray, version("ray"))]
     if not uploaded:
         pairs.append(("Joulegrid", str(there.joulegrid), __version__))
     return [f"the cluster has {name} {its}, this side {ours}" for name, its, ours in pairs if its != ours]

@@ -85,7 +85,8 @@ def _environment(submission: Submission) -> dict[str, str]:
     if _hub_names(submission):
         variables["HF_HUB_CACHE"] = str(hub_folder())
     if (ours := checkout()) is not None:
-        variables["PYTHONPATH"] = os.pathsep.join([str(ours), *filter(None, [os.environ.get("PYTHONPATH")])])
+        given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+        variables["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(ours), *given]))
     return variables
 
 
