@@ -15,12 +15,14 @@ from pathlib import Path
 
 import joulegrid
 from joulegrid.errors import UsageError
+from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.commands import RunFlags, StudyFlags, confirm
 from joulegrid.jobs.driver import check_plan
 from joulegrid.jobs.load import load_study, read_user_config
 from joulegrid.jobs.merge import leaves
 from joulegrid.jobs.opening import DEFAULT_OUTPUT
 from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.planning import plan_of
 from joulegrid.jobs.study import StudyConfig
 
 
@@ -31,7 +33,7 @@ class Submission:
     path: Path
     """The study file, absolute, its folder resolved."""
     study: StudyConfig
-    plan: Plan
+    plan: Plan | AskedPlan
     study_flags: StudyFlags
     run_flags: RunFlags
 
@@ -63,7 +65,7 @@ class Submission:
 def read_submission(path: Path, flags: StudyFlags, run_flags: RunFlags) -> Submission:
     """Read and plan a study and ask what is to be asked; `UsageError` where it is wrong or was declined."""
     study = load_study(path, flags.overrides())
-    plan = Plan(study)
+    plan = plan_of(study)
     check_plan(plan)
     if not run_flags.yes:
         confirm(study, plan)

@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from joulegrid.cases import contract
 from joulegrid.cases.contract import Input
 from joulegrid.errors import PreFlightError, UsageError
-from joulegrid.jobs.merge import overlap
+from joulegrid.jobs.asked import AskedPlan
+from joulegrid.jobs.merge import leaves, overlap
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.report.quantity import counted
 
@@ -64,8 +67,11 @@ def project_folder(study: Path) -> Path:
     return study.parent
 
 
-def read_inputs(plan: Plan) -> Iterator[Read]:
-    """Yield what the points of a plan read, each once."""
+def read_inputs(plan: Plan | AskedPlan) -> Iterator[Read]:
+    """Yield what the points of a plan read, each once; of a search what its shared fields name."""
+    if isinstance(plan, AskedPlan):
+        yield from _shared_inputs(plan)
+        return
     vary = any(overlap(one, field) for one in plan.varied for field in plan.workload.input_fields)
     seen = set()
     for index in range(len(plan)) if vary else range(1):
@@ -77,7 +83,20 @@ def read_inputs(plan: Plan) -> Iterator[Read]:
                 yield Read(path, None if name is None else str(name), found)
 
 
-def check_upload(upload: Upload, study: Path, plan: Plan) -> list[str]:
+def _shared_inputs(plan: AskedPlan) -> Iterator[Read]:
+    """A search has no points yet; where its shared fields alone are no experiment, nothing can be known before."""
+    shared = {"workload": plan.workload.name, **plan.study.experiment}
+    try:
+        config = plan.workload.Config.model_validate(shared)
+    except ValidationError:
+        return
+    names = dict(leaves(plan.study.experiment))
+    for path, found in plan.workload.inputs(config, plan.places).items():
+        name = names.get(path)
+        yield Read(path, None if name is None else str(name), found)
+
+
+def check_upload(upload: Upload, study: Path, plan: Plan | AskedPlan) -> list[str]:
     """Return what a person should know before the upload; refuse one that cannot work.
 
     Raises:
