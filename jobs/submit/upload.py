@@ -20,6 +20,7 @@ LIMIT_BYTES = 500 * 2**20
 """Ray keeps a working folder in the memory of the head and takes 512 MiB at most, its frame included."""
 WARN_BYTES = 50 * 2**20
 LARGEST = 5
+_MODEL_FILES = (".json", ".safetensors", ".model", ".txt", ".jinja")
 _MARKS = (".rayignore", ".git", "pyproject.toml")
 
 
@@ -129,12 +130,12 @@ def check_upload(upload: Upload, study: Path, plan: Plan | AskedPlan) -> list[st
 
 
 def _refuse_absent(upload: Upload, path: Path, what: str) -> None:
-    inside = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    inside = [path] if path.is_file() else [file for file in path.iterdir() if file.suffix in _MODEL_FILES]
     if not path.is_relative_to(upload.folder):
         raise UsageError(
             f"{what}: {path} lies outside of {upload.folder}, which is what is sent; name another --working-dir"
         )
-    absent = [file for file in inside if file not in upload.files and "__pycache__" not in file.parts]
+    absent = sorted(file for file in inside if file not in upload.files)
     if absent:
         raise UsageError(
             f"{what}: {absent[0].relative_to(upload.folder)} would stay here: .gitignore, .rayignore or Ray's own list"

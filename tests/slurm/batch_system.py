@@ -78,7 +78,7 @@ def batch_system() -> Iterator[BatchSystem]:
     place = Path(tempfile.mkdtemp(prefix="jg-slurm-", dir="/tmp"))
     place.chmod(0o755)
     with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        stack.callback(_removed, place)
         stack.enter_context(_munged(place))
         login = stack.enter_context(_process(["unshare", "--net", "sleep", "infinity"], place / "login.log"))
         _wait_until(partial(_has_own_network, login.pid), "the login host has no network")
@@ -93,6 +93,15 @@ def batch_system() -> Iterator[BatchSystem]:
         system = BatchSystem(_shared(place), _environment(place), enter)
         _wait_until(lambda: _idle(system), "the nodes do not answer", place)
         yield system
+
+
+def _removed(place: Path) -> None:
+    """Remove everything; the last processes of a namespace may still be writing for a moment."""
+    for _ in range(50):
+        shutil.rmtree(place, ignore_errors=True)
+        if not place.exists():
+            return
+        time.sleep(0.1)
 
 
 def _idle(system: BatchSystem) -> bool:

@@ -137,9 +137,10 @@ def _begin_now(slurm: BatchSystem, number: str) -> None:
 
     For a moment it must: slurmd refuses credentials of the second in which it revoked those of the first start.
     """
-    _wait_until(lambda: slurm.job(number)["JobState"] == "PENDING", 30)
-    time.sleep(3)
-    slurm.said("scontrol", "update", f"JobId={number}", "StartTime=now")
+    _wait_until(lambda: slurm.job(number)["JobState"] != "COMPLETING", 30)
+    if slurm.job(number)["JobState"] == "PENDING":  # on a slow machine the two minutes may be over
+        time.sleep(3)
+        slurm.said("scontrol", "update", f"JobId={number}", "StartTime=now")
 
 
 def _wait_until(condition: Callable[[], bool], limit_s: float) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from joulegrid.cases.models import CASES
 from joulegrid.cluster.ray_jobs import packed_files
 from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.jobs.load import load_study
 from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.planning import plan_of
 from joulegrid.jobs.submit import upload
 from joulegrid.jobs.submit.upload import Upload, check_upload, project_folder, read_inputs
 
@@ -123,3 +126,22 @@ def test_each_thing_that_is_read_comes_once_with_its_name(project: Path) -> None
     study.write_text(STUDY.replace("sweep: {", "sweep: {script.path: [../code/work.py, ../code/other.py], "))
     reads = list(read_inputs(Plan(load_study(study))))
     assert sorted(str(read.name) for read in reads) == ["../code/other.py", "../code/work.py"]
+
+
+def test_of_a_search_the_shared_fields_are_looked_at(project: Path) -> None:
+    study = project / "studies" / "one.yaml"
+    search = "search: {sampler: random, objectives: minimize x, budget: 3}\n"
+    study.write_text(STUDY.replace("[1, 2]", "{low: 1, high: 2}") + search)
+    assert [read.name for read in read_inputs(plan_of(load_study(study)))] == ["../code/work.py"]
+
+
+def test_a_model_travels_when_the_files_that_a_loader_reads_do(project: Path) -> None:
+    shutil.copytree(CASES / "tiny-lm", project / "weights")
+    study = project / "studies" / "model.yaml"
+    study.write_text("model: ../weights\n")
+    plan = Plan(load_study(study))
+    (project / ".gitignore").write_text("*.md\n*.py\n")
+    assert check_upload(Upload(project, packed_files(project)), study, plan) == []
+    (project / ".gitignore").write_text("*.safetensors\n")
+    with pytest.raises(UsageError, match=r"model: weights/model\.safetensors would stay here"):
+        check_upload(Upload(project, packed_files(project)), study, plan)
