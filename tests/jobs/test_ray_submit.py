@@ -66,6 +66,7 @@ def submitted(head: RayHead, study: Path, *flags: str, **variables: str) -> subp
     )
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.cluster
 @pytest.mark.slow
 def test_a_job_that_is_stopped_keeps_what_it_has_leaves_no_process_and_goes_on_later(
@@ -73,7 +74,7 @@ def test_a_job_that_is_stopped_keeps_what_it_has_leaves_no_process_and_goes_on_l
 ) -> None:
     output = tmp_path / "all runs"
     with following(head, study, output) as follower:
-        _wait_until(lambda: len(markers(output)) >= 2, 90)
+        _wait_until(lambda: len(markers(output)) >= 2, 150)
         follower.send_signal(signal.SIGINT)
         _, told = follower.communicate(timeout=30)
     assert follower.returncode == 130
