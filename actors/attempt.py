@@ -1,12 +1,15 @@
-"""What an attempt at a task leaves in the store: names and bytes. Pure."""
+"""What an attempt at a task leaves in the store: names and bytes."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
+from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.power.series import Sample
 from joulegrid.cluster.secrets import mask
 
@@ -42,6 +45,26 @@ def outcome_of(task: Task, result: ExperimentResult, folder: str, data: bytes) -
         failure_class=failure.failure_class if failure else None,
         message=failure.message if failure else None,
     )
+
+
+def artifacts_in(folder: Path) -> list[tuple[str, Path]]:
+    """Return the plain files below `artifacts` in a task's folder, by their name beside the result."""
+    files = (path for path in sorted((folder / "artifacts").rglob("*")) if path.is_file() and not path.is_symlink())
+    return [(os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace"), path) for path in files]
+
+
+def result_bytes(result: ExperimentResult, environment: str) -> bytes:
+    """Return the file of a result whose environment, the same for every task of a lane, is text already.
+
+    Some 300 package names make it nine tenths of the file.
+    """
+    text = result.model_dump_json(indent=1, exclude={"environment"})
+    return f'{text[:-2]},\n "environment": {environment}\n}}'.encode()
+
+
+def environment_text(environment: Environment) -> str:
+    """Return a lane's environment as it stands in each of its results."""
+    return environment.model_dump_json(indent=1).replace("\n", "\n ")
 
 
 def series_parquet(samples: Sequence[Sample]) -> bytes:

@@ -13,19 +13,33 @@ import os
 import random
 import sys
 import time
-import traceback
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from joulegrid.actors.probe import TaskProbe
+from joulegrid.actors.ending import REPORT_LIMIT, too_large
+from joulegrid.actors.probe import Account, TaskProbe, cpu_seconds, datagrams
+from joulegrid.actors.raised import describe
 from joulegrid.cases.contract import LaneCannotError, LaneView, Measurement
 from joulegrid.cases.models import fingerprint as model_fingerprint
-from joulegrid.errors import UsageError
 from joulegrid.jsontypes import Json
 
-TRACEBACK_LIMIT = 8_000
+
+class ReportTooLargeError(RuntimeError):
+    """The workload returned more than a result can hold."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Launch:
+    """A task as its lane orders it."""
+
+    experiment: dict[str, Json]
+    inputs: dict[str, str]
+    fingerprints: dict[str, str]
+    lane: LaneView
+    seed: int
+    timeout_s: float | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,35 +75,31 @@ def main(spec_path: str) -> None:
     entered_ns = time.monotonic_ns()
     spec = Spec.read(Path(spec_path))
     _settle(spec)
-    probe = TaskProbe(spec.lane, Path(spec.scratch), spec.progress)
-    report: dict[str, Any] = {"entered_ns": entered_ns}
+    account = Account(cpu_seconds, spec.lane.cpus)
+    probe = TaskProbe(spec.lane, Path(spec.scratch), datagrams(spec.progress), account)
+    report = perform(spec.experiment, spec.inputs, spec.fingerprints, probe)
+    write_durably(Path(spec.report), json.dumps({"entered_ns": entered_ns} | report).encode())
+
+
+def perform(
+    experiment: dict[str, Json], inputs: dict[str, str], fingerprints: dict[str, str], probe: TaskProbe
+) -> dict[str, Json]:
+    """Run the workload and return its report: `status`, `marks`, and what came out or why nothing did."""
     phase = "import"
     try:
         from joulegrid.cases.contract import ExperimentConfig
         from joulegrid.cases.registry import workload_named
 
-        config = ExperimentConfig.model_validate(spec.experiment)
+        config = ExperimentConfig.model_validate(experiment)
         phase = "run"
-        refuse_changed(spec.inputs, spec.fingerprints)
-        measurement = workload_named(config.workload).run(config, spec.inputs, probe)
-        report |= {"status": "done"} | _plain(measurement)
-    except BaseException as error:  # noqa: BLE001 - the process' boundary: whatever is raised is the task's failure
+        refuse_changed(inputs, fingerprints)
+        measurement = workload_named(config.workload).run(config, inputs, probe)
+        report: dict[str, Json] = {"status": "done"} | _plain(measurement)
+    except BaseException as error:  # noqa: BLE001 - the task's boundary: whatever is raised is the task's failure
         phase = probe.phase if phase == "run" else phase
-        report |= {"status": "failed", "failure": describe(error, phase)}
+        report = {"status": "failed", "failure": describe(error, phase)}
     report["marks"] = [dataclasses.asdict(mark) for mark in probe.marks]
-    write_durably(Path(spec.report), json.dumps(report).encode())
-
-
-def describe(error: BaseException, phase: str) -> dict[str, Json]:
-    """Turn what was raised into the fields of a `Failure`."""
-    text = "".join(traceback.format_exception(error))[-TRACEBACK_LIMIT:]
-    return {
-        "failure_class": classify(error, phase),
-        "type": type(error).__name__,
-        "message": _message(error),
-        "traceback": text,
-        "phase": phase,
-    }
+    return bounded(report)
 
 
 def refuse_changed(inputs: Mapping[str, str], fingerprints: Mapping[str, str]) -> None:
@@ -103,19 +113,6 @@ def refuse_changed(inputs: Mapping[str, str], fingerprints: Mapping[str, str]) -
             raise LaneCannotError(f"{path}: {place} has changed since the study was planned; start the study again")
 
 
-def classify(error: BaseException, phase: str) -> str:
-    """Name the class of a failure (`joulegrid.actors.result.FailureClass`)."""
-    if isinstance(error, LaneCannotError | UsageError):
-        return "invalid"
-    if isinstance(error, MemoryError):
-        return "oom_host"
-    if type(error).__name__ == "OutOfMemoryError" and type(error).__module__.startswith("torch"):
-        return "oom_device"
-    if isinstance(error, ImportError) and phase == "import":
-        return "import"
-    return "app"
-
-
 def write_durably(path: Path, data: bytes) -> None:
     """Write a file so that it is either absent or whole: temporary, fsync, rename."""
     temporary = path.with_suffix(".part")
@@ -124,6 +121,14 @@ def write_durably(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
+
+
+def bounded(report: dict[str, Json]) -> dict[str, Json]:
+    """Return the report, or a failure in its place where it is larger than a result may be."""
+    size = len(json.dumps(report))  # ASCII: a character is a byte
+    if size <= REPORT_LIMIT:
+        return report
+    return {"status": "failed", "failure": describe(ReportTooLargeError(too_large(size)), "run"), "marks": []}
 
 
 def _settle(spec: Spec) -> None:
@@ -178,13 +183,6 @@ def to_json(value: Any, path: str) -> Json:
 
 def _is_scalar_tensor(value: Any) -> bool:
     return hasattr(value, "item") and hasattr(value, "numel") and value.numel() == 1
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)[:2_000]
-    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
-        return f"(the message of this {type(error).__name__} cannot be printed)"
 
 
 if __name__ == "__main__":

@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import struct
 import termios
 import threading
 import time
 from collections import deque
-from typing import IO
+from typing import IO, Any
 
 HEAD = 16_000
 TAIL = 48_000
 CHUNK = 65_536
 DRAIN_LIMIT_S = 0.2
+
+
+class Tail(io.BufferedIOBase):
+    """A binary file that keeps the last part of what is written to it."""
+
+    def __init__(self) -> None:
+        self._parts: deque[bytes] = deque()
+        self._size = 0
+
+    def writable(self) -> bool:
+        """Return `True`."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Take bytes; the oldest are forgotten."""
+        part = bytes(data[-TAIL:])
+        self._parts.append(part)
+        self._size += len(part)
+        while self._size - len(self._parts[0]) >= TAIL:
+            self._size -= len(self._parts.popleft())
+        return len(data)
+
+    def take(self) -> str:
+        """Return what was written since the last call, or the last 48 kB of it."""
+        if not self._parts:
+            return ""
+        text = b"".join(self._parts).decode("utf-8", "replace")
+        self._parts.clear()
+        self._size = 0
+        return text
 
 
 class LogBuffer:

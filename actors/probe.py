@@ -1,4 +1,4 @@
-"""The probe of a task's own process: stamps marks, sends progress. It reads no sensor."""
+"""The probe of a task: stamps marks, tells progress. It reads no sensor."""
 
 from __future__ import annotations
 
@@ -9,26 +9,41 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from joulegrid.actors.zygote import descendants
 from joulegrid.cases.contract import LaneView, Mark
+from joulegrid.jsontypes import Json
+
+Tell = Callable[[dict[str, Json]], object]
+"""Where progress goes: `done`, `total`, `note`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose CPU time a window counts."""
+
+    cpu_s: Callable[[], float]
+    """CPU seconds until now of what is measured."""
+    cpus: tuple[int, ...] = ()
+    """Cores on which others are looked at too; none: what they do stays unknown."""
 
 
 class TaskWindow:
     """An open window; see `joulegrid.cases.contract.Window`."""
 
-    def __init__(self, name: str, min_seconds: float, cpus: tuple[int, ...] = ()) -> None:
+    def __init__(self, name: str, min_seconds: float, account: Account) -> None:
         self.name = name
-        self._cpus = cpus
+        self._account = account
         self._min_ns = int(min_seconds * 1e9)
         self._repeats = 0
         self._mark: Mark | None = None
         synchronize()
-        self._busy_s = busy_seconds(cpus)
-        self._cpu_s = cpu_seconds()
+        self._busy_s = busy_seconds(account.cpus)
+        self._cpu_s = account.cpu_s()
         self._own_ns = time.process_time_ns()
         self._t0_ns = time.monotonic_ns()
 
@@ -50,8 +65,8 @@ class TaskWindow:
         t1_ns = time.monotonic_ns()
         # A child that detached itself takes what it had used out of the sum: never below our own share.
         own_s = (time.process_time_ns() - self._own_ns) / 1e9
-        cpu_s = max(own_s, cpu_seconds() - self._cpu_s)
-        busy_s = busy_seconds(self._cpus)
+        cpu_s = max(own_s, self._account.cpu_s() - self._cpu_s)
+        busy_s = busy_seconds(self._account.cpus)
         # The kernel counts busy time in ticks of 10 ms: the difference may come out a tick below zero.
         other_s = None if busy_s is None or self._busy_s is None else max(0.0, busy_s - self._busy_s - cpu_s)
         self._mark = Mark(self.name, self._t0_ns, t1_ns, cpu_s, max(1, self._repeats), other_s)
@@ -59,17 +74,16 @@ class TaskWindow:
 
 
 class TaskProbe:
-    """The probe that a workload gets in its fresh process."""
+    """The probe that a workload gets."""
 
-    def __init__(self, lane: LaneView, scratch: Path, progress_address: str) -> None:
+    def __init__(self, lane: LaneView, scratch: Path, tell: Tell, account: Account) -> None:
         self.lane = lane
         self.scratch = scratch
         self.marks: list[Mark] = []
         self.phase = "run"
         self._open: TaskWindow | None = None
-        self._address = "\0" + progress_address
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
+        self._tell = tell
+        self._account = account
 
     @contextmanager
     def window(self, name: str, *, min_seconds: float = 0.0) -> Iterator[TaskWindow]:
@@ -77,7 +91,7 @@ class TaskProbe:
         if self._open is not None:
             raise RuntimeError(f"the window {name!r} cannot open inside {self._open.name!r}: windows must not overlap")
         self.phase = name
-        self._open = TaskWindow(name, min_seconds, self.lane.cpus)
+        self._open = TaskWindow(name, min_seconds, self._account)
         try:
             yield self._open
             self.marks.append(self._open.close())
@@ -86,9 +100,20 @@ class TaskProbe:
             self._open = None
 
     def progress(self, done: float, total: float, note: str = "") -> None:
-        """Send one datagram; a full or closed socket loses it."""
+        """Tell how far the task is; it may be lost on the way."""
+        self._tell({"done": done, "total": total, "note": note})
+
+
+def datagrams(address: str) -> Tell:
+    """Return what sends progress to an abstract Unix address; a full or closed socket loses it."""
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sender.setblocking(False)
+
+    def tell(progress: dict[str, Json]) -> None:
         with contextlib.suppress(OSError):
-            self._socket.sendto(json.dumps({"done": done, "total": total, "note": note}).encode(), self._address)
+            sender.sendto(json.dumps(progress).encode(), "\0" + address)
+
+    return tell
 
 
 def synchronize() -> None:
@@ -108,6 +133,22 @@ def cpu_seconds() -> float:
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     own_s = time.process_time_ns() / 1e9 + children.ru_utime + children.ru_stime
     return own_s + sum(_family_s(pid) for pid in descendants(os.getpid()))
+
+
+def worker_cpu_seconds() -> float:
+    """CPU seconds of this whole process and of the children of this thread: what a task in the worker itself is told.
+
+    The worker's other threads (Ray's) are in it. Looking at this thread's children alone is one file instead of one for
+    each of some 40 threads.
+    """
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    own_s = time.process_time_ns() / 1e9 + children.ru_utime + children.ru_stime
+    try:
+        with open("/proc/thread-self/children", "rb") as file:  # noqa: PTH123 - a Path costs as much as the reading
+            below = file.read().split()
+    except OSError:
+        return own_s
+    return own_s + sum(_family_s(pid) for child in map(int, below) for pid in (child, *descendants(child)))
 
 
 def busy_seconds(cpus: tuple[int, ...]) -> float | None:

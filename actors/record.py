@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import ValidationError
 
 from joulegrid.actors.ending import Ending, crash_message, failure_class_of
+from joulegrid.actors.gate import Gate, Start
+from joulegrid.actors.gpu_watch import GpuWatch
 from joulegrid.actors.result import (
     EnergyPer,
     ExperimentResult,
@@ -21,13 +23,18 @@ from joulegrid.actors.result import (
 )
 from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.environment import Environment
+from joulegrid.cluster.gpu_use import parents
 from joulegrid.cluster.power.energy import Energy
+from joulegrid.cluster.power.model import CoreWatts
 from joulegrid.cluster.secrets import mask
 from joulegrid.jsontypes import Json
 
 LOG_TAIL = 8_000
 REPORTABLE = ("app", "invalid", "import", "oom_host", "oom_device")
 """Classes of failure that a task may report of itself; all others are seen from outside."""
+
+UNTOUCHED = ("invalid", "import", "cancelled")
+"""Classes that stand whatever else happened on the GPUs: another try would end in the same way, or is not wanted."""
 
 Price = Callable[[int, int, float], tuple[Energy, list[Energy]]]
 """What a window cost: (t0_ns, t1_ns, cpu_s) → (main devices, others beside)."""
@@ -44,6 +51,9 @@ class RunFacts:
     isolation: Literal["zygote", "spawn", "inline"]
     study_yaml: str | None
     carbon_place: str | None = None
+    temperature_gate: Gate | None = None
+    watts_per_core: CoreWatts | None = None
+    """What the sampler models CPUs with; known here, a lane with no other source need not ask it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +90,8 @@ class Attempt:
     view: LaneView
     started_at: str
     ending: Ending
-    gpu_bytes_left: int | None = None
-    """Device memory that was not given back when the process had gone."""
+    watch: GpuWatch
+    start: Start = Start()
     artifacts: tuple[str, ...] = ()
 
     @property
@@ -94,6 +104,12 @@ class Attempt:
         """The closed windows of a task that is done."""
         marks: list[dict[str, Json]] = self.report.get("marks", []) if self.report.get("status") == "done" else []
         return marks
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether there is a power series; the model has none of a task inside the worker, which is no process."""
+        sources = set(self.view.power_sources)
+        return bool(sources - {"model"} if self.run.isolation == "inline" else sources)
 
     def result(self, price: Price) -> ExperimentResult:
         """Return the result; a report that no honest process writes is a failure like any other."""
@@ -121,8 +137,21 @@ class Attempt:
             work=work,
             energy_per=energy_per(windows, headline, work),
             log_tail=self._tail(),
-            timeseries="timeseries.parquet" if windows else None,
+            timeseries="timeseries.parquet" if windows and self.is_followed else None,
         )
+
+    def raw(self, price: Price) -> dict[str, Json] | None:
+        """What a contaminated task reported, for its file; `None` where nothing was measured or all was quiet."""
+        if self.watch.contaminated is None or self.report.get("status") != "done":
+            return None
+        try:
+            self._refuse_implausible()
+            windows = [_window(mark, price).model_dump(mode="json") for mark in self.marks]
+        except (ValidationError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            windows = []
+        foreign = None if self.watch.foreign is None else [one.model_dump() for one in self.watch.foreign]
+        why = self.watch.contaminated
+        return {"contaminated": why, "foreign": foreign, "windows": windows, "report": mask(self.report)}
 
     def _refuse_implausible(self) -> None:
         """Raise `ValueError` for what cannot have happened between start and end as seen from outside."""
@@ -159,12 +188,26 @@ class Attempt:
             "environment": self.lane.environment,
             "max_rss_bytes": self.ending.max_rss_bytes,
             "escaped_processes": self.ending.escaped,
-            "gpu_bytes_left": self.gpu_bytes_left,
+            "teardown": "killed" if self.ending.killed and self.ending.report is not None else None,
+            "gpu_bytes_left": self.watch.bytes_left,
             "artifacts": list(self.artifacts),
         }
 
     def _failure(self) -> Failure | None:
-        """Return why the task has no numbers, or `None`. A report written before a hung end counts."""
+        """Return why the task has no numbers, or `None`; what befell its GPUs comes before what it says of itself."""
+        failure = self._own_failure()
+        if failure is not None and failure.failure_class in UNTOUCHED:
+            return failure
+        ended = failure is not None and self.ending.ended_ns > self.ending.ordered_ns  # else it was not begun
+        told = f"; the task itself ended as {failure.failure_class}: {failure.message}" if failure and ended else ""
+        if self.watch.contaminated is not None:
+            return self._without_report("contaminated", self.watch.contaminated + told)
+        if self.watch.lost is not None and failure is not None:
+            return self._without_report("infra", self.watch.lost + told)
+        return failure
+
+    def _own_failure(self) -> Failure | None:
+        """Return how the task failed as it and its process say. A report written before a hung end counts."""
         status = self.report.get("status")
         if status == "done":
             return None
@@ -203,7 +246,24 @@ class Attempt:
             gpu_uuids=list(self.view.gpu_uuids),
             cpus=list(self.view.cpus),
             isolation=self.run.isolation,
+            **self._gpu_fields(),
         )
+
+    def _gpu_fields(self) -> dict[str, Json]:
+        """What the lane's record says of its GPUs; nothing on a CPU lane."""
+        if not self.view.gpu_uuids:
+            return {}
+        mig = self.view.gpu_uuids[0].startswith("MIG-")
+        return {
+            "mig": mig,
+            "parent_gpu_uuids": list(parents(self.view.gpu_uuids)) if mig else [],
+            "foreign": self.watch.foreign,
+            "gpu_memory_before_bytes": self.watch.memory_before,
+            "gpu_utilisation_before": self.watch.utilisation_before,
+            "start_celsius": self.start.celsius,
+            "gate_wait_s": self.start.wait_s,
+            "gate_expired": self.start.expired,
+        }
 
 
 def energy_per(windows: list[WindowResult], headline: str | None, work: dict[str, float]) -> list[EnergyPer]:

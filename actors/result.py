@@ -80,6 +80,18 @@ class EnergyPer(Record):
     high_j: float | None = None
 
 
+class ForeignProcess(Record):
+    """A process outside the task's tree that computed on one of its GPUs."""
+
+    pid: int
+    name: str | None
+    """As the kernel calls it; null where it cannot be read."""
+    gpu_uuid: str
+    memory_bytes: int | None
+    seen: Literal["before", "during", "after"]
+    """When it was first seen, as seen from the task."""
+
+
 class LaneRecord(Record):
     """Where the task ran."""
 
@@ -90,6 +102,22 @@ class LaneRecord(Record):
     gpu_uuids: list[str] = Field(default_factory=list)
     cpus: list[int] = Field(default_factory=list)
     isolation: Literal["zygote", "spawn", "inline"]
+    mig: bool = False
+    """Whether the GPUs are MIG instances."""
+    parent_gpu_uuids: list[str] = Field(default_factory=list)
+    """The GPUs that the MIG instances are parts of, in the same order."""
+    foreign: list[ForeignProcess] | None = None
+    """Others' processes on the GPUs; null without GPUs, and where NVML does not show them."""
+    gpu_memory_before_bytes: int | None = None
+    """Device memory in use before the start, all GPUs together."""
+    gpu_utilisation_before: float | None = None
+    """Percent that NVML reported for the busiest GPU before the start."""
+    start_celsius: float | None = None
+    """Temperature of the warmest GPU at the start."""
+    gate_wait_s: float | None = None
+    """How long the lane waited for its GPUs to cool; null without a temperature gate. Part of no duration."""
+    gate_expired: bool | None = None
+    """Whether the GPUs were still too warm when the wait ended."""
 
 
 class Timing(Record):
@@ -149,6 +177,8 @@ class ExperimentResult(Record):
     """Largest resident memory of the task's process."""
     escaped_processes: int = 0
     """Processes that the task left behind and that were killed."""
+    teardown: Literal["killed"] | None = None
+    """`killed` where the process did not end within five seconds of its report (or at its limit); the report counts."""
     gpu_bytes_left: int | None = None
     """Device memory that the GPUs had not got back five seconds after the process; null on a CPU lane."""
     carbon_place: str | None = None
@@ -221,9 +251,11 @@ class Outcome:
     scope: str | None = None
     failure_class: FailureClass | None = None
     message: str | None = None
+    lane_fault: str | None = None
+    """Why the lane should have no further task for now, whatever became of this one; `None` where it is well."""
 
     @classmethod
-    def lost(cls, task: Task, lane: str, message: str) -> Outcome:
+    def lost(cls, task: Task, lane: str, message: str, lane_fault: str | None = None) -> Outcome:
         """Return the outcome of a task that machine, worker or store failed: class `infra`, nothing stored."""
         return cls(
             task_id=task.id,
@@ -238,4 +270,5 @@ class Outcome:
             duration_s=0.0,
             failure_class="infra",
             message=message,
+            lane_fault=lane_fault,
         )

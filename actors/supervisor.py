@@ -19,35 +19,35 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from joulegrid.actors.child import Spec
-from joulegrid.actors.ending import Ending, read_report
+from joulegrid.actors.attempt import artifacts_in
+from joulegrid.actors.child import Launch, Spec
+from joulegrid.actors.ending import Ending, Killed, ending_of, is_report, read_report
 from joulegrid.actors.logs import LogBuffer
-from joulegrid.actors.zygote import MESSAGE_LIMIT, kill_descendants
-from joulegrid.cases.contract import LaneView
+from joulegrid.actors.tree import end_tree, kill_marked
+from joulegrid.actors.zygote import MESSAGE_LIMIT
+from joulegrid.cluster.memory_kills import memory_kills
 from joulegrid.jsontypes import Json
 
 START_LIMIT_S = 180.0
 """A zygote that has not imported its modules by then never will (torch and transformers take 5 s, cold disks 60 s)."""
+
+LOOK_S = 0.1
+"""How often a running task's report and a wish to cancel it are looked for."""
+TEARDOWN_S = 5.0
+"""How long a process may live on once its report is written: giving back 100 GB of a GPU takes 2 s."""
+REAP_LIMIT_S = 10.0
 
 
 class ZygoteError(Exception):
     """The zygote died, refused or did not come up: the fault of the machine or ours, not of the task."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """What to run in a fresh process."""
-
-    experiment: dict[str, Json]
-    inputs: dict[str, str]
-    fingerprints: dict[str, str]
-    lane: LaneView
-    seed: int
-    timeout_s: float | None
+class ZygoteStartError(ZygoteError):
+    """The zygote did not come up: nothing can run on this lane."""
 
 
 class Supervisor:
@@ -89,9 +89,14 @@ class Supervisor:
         self._channel, self._log = ours, LogBuffer(self._zygote.stdout)
         with contextlib.suppress(OSError):
             os.sched_setaffinity(self._zygote.pid, self.cpus or os.sched_getaffinity(0))
-        if self._receive(time.monotonic() + START_LIMIT_S) is None:
+        try:
+            ready = self._receive(time.monotonic() + START_LIMIT_S)
+        except ZygoteError as error:
             self.stop()
-            raise ZygoteError(f"the zygote did not come up: {self._log.take()[-2_000:]}")
+            raise ZygoteStartError(str(error)) from error
+        if ready is None:
+            self.stop()
+            raise ZygoteStartError(f"the zygote did not come up: {self._log.take()[-2_000:]}")
 
     def renew(self) -> None:
         """Replace the zygote by a new one, so that repetitions share no process."""
@@ -104,7 +109,7 @@ class Supervisor:
             self._channel.close()
             self._channel = None
         if self._zygote is not None:
-            _end_tree(self._zygote.pid)
+            end_tree(self._zygote.pid)
             self._zygote.kill()
             self._zygote.wait()
             self._zygote = None
@@ -120,27 +125,43 @@ class Supervisor:
         """Kill the running task, from another thread."""
         self._cancelled.set()
 
+    def arm(self) -> None:
+        """Forget what was cancelled before: from now on `cancel` means the next task."""
+        self._cancelled.clear()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task was cancelled."""
+        return self._cancelled.is_set()
+
     def run(self, launch: Launch, on_start: Callable[[int], object] | None = None) -> Ending:
         """Run one task to its end. `on_start(pid)` is called as soon as the process exists.
 
         Raises:
             ZygoteError: when the zygote died or refused; the task may be tried again.
         """
-        self._cancelled.clear()
         self.start()
         self.scratch.mkdir(exist_ok=True)  # a task may have removed more than its own
         folder = Path(tempfile.mkdtemp(dir=self.scratch, prefix="task-"))
         (folder / "artifacts").mkdir()
         spec = self._spec(launch, folder)
         spec.write(folder / "spec.json")
-        ordered_ns = time.monotonic_ns()
+        kills, ordered_ns = self._memory_kills(), time.monotonic_ns()
         self._send(run=str(folder / "spec.json"))
         try:
-            ending = self._supervise(launch, ordered_ns, on_start)
+            ending = self._supervise(launch, Path(spec.report), ordered_ns, on_start)
         finally:
             self.pid = None
-            escaped = self._clear_tree()
-        return replace(ending, report=read_report(Path(spec.report)), log=self._taken_log(), escaped=escaped)
+            escaped, left = self._clear_tree()
+        starved = ending.killed is None and ending.signal == signal.SIGKILL and self._memory_kills() != kills
+        return replace(
+            ending,
+            report=read_report(Path(spec.report)),
+            log=self._taken_log(),
+            escaped=escaped,
+            unkilled=left,
+            memory_kill=starved,
+        )
 
     def last_progress(self) -> dict[str, Json] | None:
         """Return the newest progress datagram of the running task."""
@@ -154,10 +175,10 @@ class Supervisor:
         except (ValueError, TypeError, KeyError):
             return None  # nothing new, or not what our probe sends
 
-    def task_folder(self) -> Path | None:
-        """Return the folder of the last task, where its artifacts lie."""
+    def artifacts(self) -> list[tuple[str, Path]]:
+        """Return files that the last task left to be kept, by their name beside the result."""
         folders = sorted(self.scratch.glob("task-*"), key=lambda path: path.stat().st_mtime)
-        return folders[-1] if folders else None
+        return artifacts_in(folders[-1]) if folders else []
 
     def forget_task(self) -> None:
         """Remove the folders of ended tasks."""
@@ -176,38 +197,48 @@ class Supervisor:
             seed=launch.seed,
         )
 
-    def _supervise(self, launch: Launch, ordered_ns: int, on_start: Callable[[int], object] | None) -> Ending:
-        deadline = None if launch.timeout_s is None else ordered_ns / 1e9 + launch.timeout_s
-        started = self._expect("started", deadline)
+    def _supervise(
+        self, launch: Launch, report: Path, ordered_ns: int, on_start: Callable[[int], object] | None
+    ) -> Ending:
+        limit_s = None if launch.timeout_s is None else ordered_ns / 1e9 + launch.timeout_s
+        killed: Killed | None = None
+        started = self._expect("started", limit_s)
+        if started is None:  # its limit is shorter than its start; the fork is on its way all the same
+            killed = "cancelled" if self.cancelled else "timeout"
+            started = self._expect("started", time.monotonic() + REAP_LIMIT_S, heed_cancel=False)
         if started is None:
             raise ZygoteError("the zygote did not start the task in time")
-        self.pid = started["started"]
-        if on_start is not None:
-            on_start(self.pid)
-        killed: Literal["timeout", "cancelled"] | None = None
-        ended = self._expect("ended", deadline, self.pid)
+        self.pid = pid = int(started["started"])
+        if on_start is not None and killed is None:
+            on_start(pid)
+        ended: dict[str, Any] | None = None
+        if killed is None:
+            ended, killed = self._await_end(pid, limit_s, report)
         if ended is None:
-            killed = "cancelled" if self._cancelled.is_set() else "timeout"
             self._clear_tree()
-            ended = self._expect("ended", time.monotonic() + 10.0, self.pid, heed_cancel=False) or {}
-        status = ended.get("status", 0)
-        return Ending(
-            report=None,
-            killed=killed,
-            exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-            signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
-            max_rss_bytes=ended.get("max_rss_bytes"),
-            log="",
-            ordered_ns=ordered_ns,
-            ended_ns=time.monotonic_ns(),
-        )
+            ended = self._expect("ended", time.monotonic() + REAP_LIMIT_S, pid, heed_cancel=False) or {}
+        return ending_of(ended, killed, ordered_ns)
+
+    def _await_end(self, pid: int, limit_s: float | None, report: Path) -> tuple[dict[str, Any] | None, Killed | None]:
+        """Wait for the end of a task's process: until its limit, or a moment longer than its report needed."""
+        until_s, written = limit_s or float("inf"), False
+        while True:
+            ended = self._expect("ended", min(until_s, time.monotonic() + LOOK_S), pid)
+            if ended is not None:
+                return ended, None
+            if self.cancelled:
+                return None, "cancelled"
+            if not written and is_report(report):
+                written, until_s = True, min(until_s, time.monotonic() + TEARDOWN_S)
+            if time.monotonic() >= until_s:
+                return None, "teardown" if written else "timeout"
 
     def _expect(
         self, word: str, deadline: float | None, pid: int | None = None, *, heed_cancel: bool = True
     ) -> dict[str, Any] | None:
         """Wait for the zygote's message with this word (about this process); `None` at the deadline or on cancel."""
         while not (heed_cancel and self._cancelled.is_set()):
-            message = self._receive(min(deadline or float("inf"), time.monotonic() + 0.1))
+            message = self._receive(min(deadline or float("inf"), time.monotonic() + LOOK_S))
             if message is not None:
                 if "refused" in message:
                     raise ZygoteError(message["refused"])
@@ -240,13 +271,17 @@ class Supervisor:
         except OSError as error:
             raise ZygoteError(f"the zygote is gone: {error}") from error
 
-    def _clear_tree(self) -> int:
-        """Kill all that the task left; a zygote that lives keeps every escapee below it."""
+    def _clear_tree(self) -> tuple[int, int]:
+        """Kill all that the task left, as `end_tree`; a zygote that lives keeps every escapee below it."""
         if self._zygote is None:
-            return 0
+            return 0, 0
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._zygote.pid, signal.SIGCONT)  # the task may have stopped it
-        return _end_tree(self._zygote.pid)
+        return end_tree(self._zygote.pid)
+
+    def _memory_kills(self) -> int | None:
+        """Count the kernel's kills for lack of memory so far, where the tasks are (the zygote's cgroup is theirs)."""
+        return memory_kills(self._zygote.pid) if self._zygote is not None else None
 
     def _taken_log(self) -> str:
         return self._log.take() if self._log is not None else ""
@@ -261,24 +296,3 @@ class Supervisor:
             "OMP_NUM_THREADS": str(max(1, len(self.cpus))),  # Ray sets 1 for its own processes
             "JOULEGRID_NONCE": self.nonce,
         }
-
-
-def kill_marked(nonce: str) -> int:
-    """Kill what escaped from a dead zygote, by the nonce in its environment; return how many there were."""
-    mark, killed = f"JOULEGRID_NONCE={nonce}".encode(), 0
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes():
-                    os.kill(int(entry.name), signal.SIGKILL)
-                    killed += 1
-    return killed
-
-
-def _end_tree(root: int) -> int:
-    """Kill everything below `root` until nothing is left; processes may be forking meanwhile. Returns how many."""
-    killed = kill_descendants(root)
-    limit = time.monotonic() + 1.0
-    while kill_descendants(root) and time.monotonic() < limit:
-        time.sleep(0.002)
-    return killed

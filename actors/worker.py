@@ -204,7 +204,7 @@ class Worker:
     def _gpus(self) -> tuple[str, ...]:
         if not self._place.gpus:
             return ()
-        return visible_uuids(os.environ.get("CUDA_VISIBLE_DEVICES"))[: self._place.gpus]
+        return visible_uuids(os.environ.get("CUDA_VISIBLE_DEVICES"), self._place.gpus)
 
     def _cores(self) -> tuple[int, ...]:
         offered = sorted(os.sched_getaffinity(0))

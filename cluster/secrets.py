@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, overload
 
 MASK = "***"
+SHORT = 256
 
 _WORDS = {
     "password", "passwd", "passphrase", "secret", "secrets", "credential", "credentials", "authorization",
@@ -56,7 +58,7 @@ def mask(value: Any) -> Any: ...
 def mask(value: Any) -> Any:
     """Return a copy of a text, mapping or list in which every secret that is recognised reads `***`."""
     if isinstance(value, str):
-        return _mask_text(value)
+        return _mask_short(value) if len(value) <= SHORT else _mask_text(value)
     if isinstance(value, Mapping):
         return {name: _mask_field(str(name), item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -80,6 +82,12 @@ def _mask_field(name: str, value: Any) -> Any:
     if value is None or value == "" or isinstance(value, bool):
         return value
     return MASK if is_secret(name, str(value)) else mask(value)
+
+
+@lru_cache(maxsize=4_096)
+def _mask_short(text: str) -> str:
+    """Mask a name, a path or a label: the same ones stand in thousands of results, and each costs 20 µs."""
+    return _mask_text(text)
 
 
 def _mask_text(text: str) -> str:

@@ -48,6 +48,10 @@ class Breakers:
                 return until_s, why
         return None
 
+    def lanes(self) -> set[str]:
+        """Return the lanes that have asked for work, those in quarantine included."""
+        return set(self._lanes)
+
     def is_quarantined(self, lane: str) -> bool:
         """Whether a lane gets nothing more."""
         return lane in self._lanes and self._lanes[lane].given_up

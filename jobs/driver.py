@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from joulegrid.actors.placement import largest_need, place_lanes
+from joulegrid.actors.gate import Gate
+from joulegrid.actors.placement import Pair, largest_need, place_lanes, split_needs
 from joulegrid.actors.record import RunFacts
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import ray_session
@@ -35,6 +36,7 @@ from joulegrid.jobs.study_result import StudyResult
 from joulegrid.jobs.turn import Turn
 
 if TYPE_CHECKING:
+    from joulegrid.actors.pool import Pool
     from joulegrid.actors.worker import Setup
 
 
@@ -131,37 +133,51 @@ def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
     if asked is not None and run.is_finished():
         return "done"
     options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
-    # The handler is set twice, because `ray.init` sets one of its own.
-    with _terminated_like_interrupted(), ray_session(options.address), _terminated_like_interrupted():
-        from joulegrid.actors.pool import Pool, Terms, cluster_nodes
-
-        need = largest_need(run.plan.resources)
-        places = place_lanes(cluster_nodes(), need)
-        exclusive = run.study.execution.exclusive == "node"
-        terms = Terms(exclusive, lambda nodes: place_lanes(nodes, need), options.display.say)
-        with Pool(places[: run.most_tasks], _setup(run), run.study.power, terms) as pool:
-            options.display.say(
-                f"{counted(len(pool.lanes), 'lane')}: {', '.join(lane.place.lane for lane in pool.lanes)}"
-            )
-            note = balance_note(run.order, len(pool.lanes))
-            if note is not None:
-                options.display.say(note)
-            environments = [lane.facts["environment"] for lane in pool.lanes]
-            admit(run, environments, allow_drift=options.choice.allow_env_drift)
-            turn = Turn(run, pool, drain, options.display, asked)
-            turn.metrics = metrics
-            try:
-                turn.go()
-            except KeyboardInterrupt:
-                pool.cancel()
-                raise
+    with (
+        _terminated_like_interrupted(),
+        ray_session(options.address),
+        _terminated_like_interrupted(),  # once more, because `ray.init` sets a handler of its own
+        _pool(run, options.display) as (pool, misfits),
+    ):
+        _announce_lanes(run, pool, options.display)
+        environments = [lane.facts["environment"] for lane in pool.lanes]
+        admit(run, environments, allow_drift=options.choice.allow_env_drift)
+        turn = Turn(run, pool, drain, options.display, asked)
+        turn.metrics, turn.misfits = metrics, misfits
+        try:
+            turn.go()
+        except KeyboardInterrupt:
+            pool.cancel()
+            raise
     return turn.state()
+
+
+@contextmanager
+def _pool(run: Run, display: Display) -> Iterator[tuple[Pool, dict[Pair, str]]]:
+    """Hold the run's lanes; beside them stands which needs none of them can serve, and why."""
+    from joulegrid.actors.pool import Pool, Terms, cluster_nodes
+
+    nodes = cluster_nodes()
+    served, misfits = split_needs(nodes, run.plan.resources)
+    need = largest_need(served or run.plan.resources)
+    places = place_lanes(nodes, need)
+    terms = Terms(run.study.execution.exclusive == "node", lambda joined: place_lanes(joined, need), display.say)
+    with Pool(places[: run.most_tasks], _setup(run), run.study.power, terms) as pool:
+        yield pool, misfits
+
+
+def _announce_lanes(run: Run, pool: Pool, display: Display) -> None:
+    display.say(f"{counted(len(pool.lanes), 'lane')}: {', '.join(lane.place.lane for lane in pool.lanes)}")
+    note = balance_note(run.order, len(pool.lanes))
+    if note is not None:
+        display.say(note)
 
 
 def _setup(run: Run) -> Setup:
     from joulegrid.actors.worker import Setup
 
     study, workload = run.study, run.plan.workload
+    gate = study.execution.temperature_gate
     facts = RunFacts(
         study_name=study.study_name,
         run=run.name,
@@ -169,6 +185,8 @@ def _setup(run: Run) -> Setup:
         isolation=study.execution.isolation,
         study_yaml=mask(study.source) if study.source else None,
         carbon_place=study.carbon_place,
+        temperature_gate=Gate(gate.max_celsius, gate.max_wait_seconds) if gate else None,
+        watts_per_core=study.power.watts_per_core,
     )
     packages = tuple(dict.fromkeys(name.split(".")[0] for name in facts.preload))
     return Setup(facts, run.store, str(study.folder), packages, ("plan.json", run.store.get("plan.json")))

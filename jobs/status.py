@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from joulegrid.actors.commit import DAMAGED
 from joulegrid.jobs.asking import n_experiments
 from joulegrid.jobs.design import read_designs
 from joulegrid.jobs.lease import Lease, read_lease
-from joulegrid.jobs.report.run_results import Damaged, read_json
+from joulegrid.jobs.report.run_results import read_json
 from joulegrid.jobs.segments import replay
+from joulegrid.jobs.verify import verified
 
 if TYPE_CHECKING:
     from joulegrid.cluster.storage import Store
@@ -91,10 +91,9 @@ class RunStatus(Part):
     """Seconds that all drivers have spent, as the manifest knows them."""
     unfenced: bool | None
     notes: list[str]
-    damaged: list[DamagedResult]
-    """Damaged results that the log knows of, or with `verified` all that there are."""
-    verified: bool
-    """Whether every committed result was read and hashed again."""
+    """What drivers noted: breakers, damaged results that were run again."""
+    damaged: list[DamagedResult] | None
+    """What was found when every committed result was read and hashed again; null where nobody asked for that."""
     damaged_segments: list[str] = Field(default_factory=list)
     """Parts of the log that were changed after they were written; what they told is missing above."""
 
@@ -123,41 +122,39 @@ def read_status(store: Store, *, verify: bool = False) -> RunStatus:
     if state == "abandoned":
         _settle(store, states, counts)
     mean_task_s = states.seconds / states.n_timed if states.n_timed else None
-    damaged = _damaged(store, states, verify=verify)
     design = designs[-1] if designs else {}
     return RunStatus(
         run=store.url,
-        study_name=design.get("study_name") or manifest.get("study_name"),
-        study_design_hash=design.get("study_design_hash") or manifest.get("study_design_hash"),
+        study_name=_text(design, "study_name") or _text(manifest, "study_name"),
+        study_design_hash=_text(design, "study_design_hash") or _text(manifest, "study_design_hash"),
         state=state,
         **counts,
         failures=states.failures(),
         energy_j=dict(states.joules),
         time_left_s=_time_left_s(manifest, counts, mean_task_s) if alive else None,
         mean_task_s=mean_task_s,
-        driver=_driver(lease) if lease is not None else None,
-        started_at=manifest.get("started_at"),
-        written_at=manifest.get("written_at"),
-        duration_s=manifest.get("duration_s"),
-        unfenced=manifest.get("unfenced"),
+        driver=_driver(lease) if lease is not None and isinstance(lease.pid, int) else None,
+        started_at=_text(manifest, "started_at"),
+        written_at=_text(manifest, "written_at"),
+        duration_s=_number(manifest, "duration_s"),
+        unfenced=unfenced if isinstance(unfenced := manifest.get("unfenced"), bool) else None,
         notes=list(states.notes),
-        damaged=[DamagedResult(task=one.task, reason=one.reason) for one in damaged],
-        verified=verify,
+        damaged=_damaged(store, counts["done"]) if verify else None,
         damaged_segments=found.damaged,
     )
 
 
 def _n_experiments(designs: list[dict[str, Any]], manifest: JsonMap, states: States) -> int | None:
     """A searcher's plan grows: the newest to be told is the largest."""
-    n_asked = n_experiments(states.asked)
-    told = [designs[-1].get("n_experiments") if designs else None, manifest.get("n_experiments"), n_asked]
+    told = [_number(one, "n_experiments") for one in (*designs[-1:], manifest)] + [float(n_experiments(states.asked))]
     return max((int(number) for number in told if number), default=None)
 
 
 def _n_cycles(store: Store, manifest: JsonMap) -> int | None:
     """As the manifest says; a driver that died before it wrote one has left the study as it was run."""
-    if manifest.get("n_cycles") is not None:
-        return int(manifest["n_cycles"])
+    n_cycles = _number(manifest, "n_cycles")
+    if n_cycles is not None:
+        return int(n_cycles)
     try:
         execution = (yaml.safe_load(store.get("resolved.yaml")) or {}).get("execution") or {}
         return int(execution.get("n_cycles", 1))
@@ -174,7 +171,7 @@ def _counts(states: States, n_experiments: int | None, n_cycles: int | None) -> 
 def _state(manifest: JsonMap, counts: dict[str, Any], *, alive: bool) -> str:
     if alive:
         return "running"
-    told = str(manifest.get("state", "running"))
+    told = _text(manifest, "state") or "running"
     if told == "running" and counts["n_tasks"] and counts["done"] + counts["failed"] == counts["n_tasks"]:
         return "done"
     return "abandoned" if told == "running" else told
@@ -192,15 +189,27 @@ def _settle(store: Store, states: States, counts: dict[str, Any]) -> None:
 
 
 def _time_left_s(manifest: JsonMap, counts: Mapping[str, int | None], mean_task_s: float | None) -> float | None:
-    pending, running, told = counts["pending"], counts["running"] or 0, manifest.get("counts") or {}
-    ended, spent_s = told.get("done", 0) + told.get("failed", 0), manifest.get("duration_s")
+    pending, running, told = counts["pending"], counts["running"] or 0, manifest.get("counts")
+    ended = sum(_number(told, name) or 0 for name in ("done", "failed")) if isinstance(told, dict) else 0
+    spent_s = _number(manifest, "duration_s")
     if pending is None or pending + running == 0:
         return None if pending is None else 0.0
-    if not ended or not isinstance(spent_s, int | float):
+    if not ended or spent_s is None:
         return None
     if spent_s < SETTLED_S and running and mean_task_s is not None:
         return mean_task_s * (pending + running) / running
-    return float(spent_s / ended * (pending + running))
+    return spent_s / ended * (pending + running)
+
+
+def _text(of: Mapping[str, Any], name: str) -> str | None:
+    """A file that was changed by hand shall cost its field, not the answer."""
+    value = of.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _number(of: Mapping[str, Any], name: str) -> float | None:
+    value = of.get(name)
+    return float(value) if isinstance(value, int | float) and 0 <= value < float("inf") else None
 
 
 def _driver(lease: Lease) -> Driver:
@@ -214,11 +223,11 @@ def _driver(lease: Lease) -> Driver:
     )
 
 
-def _damaged(store: Store, states: States, *, verify: bool) -> list[Damaged]:
-    if verify:
-        from joulegrid.jobs.verify import damaged_results
-
-        return damaged_results(store)
-    failed = [state for state in states.details.values() if state.failure_class == "infra"]
-    told = [(state.task_id or "unknown", state.message or "") for state in failed]
-    return [Damaged(task, message) for task, message in told if message.startswith(DAMAGED)]
+def _damaged(store: Store, done: int) -> list[DamagedResult]:
+    """Hash everything again; a task that the log calls done must have a marker too."""
+    found = verified(store)
+    damaged = [DamagedResult(task=one.task, reason=one.reason) for one in found.damaged]
+    missing = done - found.n_tasks
+    if missing > 0:
+        damaged.append(DamagedResult(task="unknown", reason=f"{missing} of the tasks that are done have no marker"))
+    return damaged

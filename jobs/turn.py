@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
+from joulegrid.jobs.environments import admit
+from joulegrid.jobs.fitting import Fitting
 from joulegrid.jobs.metrics import Metrics, NoMetrics
 from joulegrid.jobs.progress import Display
 from joulegrid.jobs.run import Run
 from joulegrid.jobs.schedule import Schedule, Visit
+from joulegrid.jobs.states import At
 from joulegrid.jobs.streams import Streams
 
 if TYPE_CHECKING:
     from joulegrid.actors.pool import Pool
+
+MEASURE_S = 0.2
+"""Between two looks of the metrics: ticks come with every outcome, hundreds a second for tiny tasks."""
 
 
 class Turn:
@@ -24,10 +31,13 @@ class Turn:
 
     def __init__(self, run: Run, pool: Pool, drain: Drain, display: Display, asked: AskedVisits | None = None) -> None:
         self._run, self._pool, self._drain, self._display = run, pool, drain, display
+        self.misfits: dict[tuple[int | None, int | None], str] = {}
+        """(gpus, cpus) that no lane has, and why; experiments that ask for it are `unschedulable`."""
         lanes = [lane.place.lane for lane in pool.lanes]
-        self._asked = asked
+        self._admitted, self._asked = set(lanes), asked
+        visits = asked or Streams(run.order, lanes, run.states.is_final, run.ledger.reserve)
         self.schedule = Schedule(
-            asked or Streams(run.order, lanes, run.states.is_final, run.ledger.reserve),
+            Fitting(visits, self._misfit, self._refuse),
             run.study.execution,
             run.states.attempts,
             self._family,
@@ -35,6 +45,7 @@ class Turn:
         )
         self.metrics: Metrics = NoMetrics()
         """Told of everything that the display is told of."""
+        self._measured_s = 0.0
         self._drained: str | None = None
         self._cut_short = False
 
@@ -47,6 +58,7 @@ class Turn:
         self._take_notes()
         if self.schedule.gave_up and not self._run.is_finished():
             self._run.ledger.gave_up(self.schedule.stopped or "")
+        self._measure()
 
     def state(self) -> str:
         """Return the state in which the run is left."""
@@ -79,13 +91,37 @@ class Turn:
         self._run.keep_alive()
         self._pool.skip_rest = self._display.tick(self._pool.lanes) or self._pool.skip_rest
         self._take_notes()
+        self._follow_lanes()
         self._heed_drain()
-        self._measure()
+        if time.monotonic() - self._measured_s >= MEASURE_S:
+            self._measure()
 
     def _measure(self) -> None:
+        self._measured_s = time.monotonic()
         self.metrics.lanes(self._pool.lanes)
         self.metrics.counts(self._run.counts())
         self.metrics.breakers(self.schedule.breakers.unclosed())
+
+    def _follow_lanes(self) -> None:
+        """Lanes that are gone leave their work to the others; the environment of new ones is taken note of."""
+        lanes = {lane.place.lane: lane for lane in self._pool.lanes}
+        for gone in self.schedule.breakers.lanes() - lanes.keys():
+            self.schedule.drop(gone)
+        for name in lanes.keys() - self._admitted:
+            if lanes[name].is_up:
+                self._admitted.add(name)
+                admit(self._run, [lanes[name].facts["environment"]], allow_drift=True)
+
+    def _misfit(self, index: int) -> str | None:
+        if not self.misfits:
+            return None
+        asked = self._run.point(index).config.resources
+        return self.misfits.get((asked.gpus, asked.cpus))
+
+    def _refuse(self, at: At, why: str) -> None:
+        """End a task that no lane can serve."""
+        task = self._run.task(*at, self._run.states.next_attempt(at))
+        self._take(replace(Outcome.lost(task, "", why), failure_class="unschedulable"))
 
     def _heed_drain(self) -> None:
         asked = self._drain.asked()

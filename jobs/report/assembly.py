@@ -1,7 +1,7 @@
 """A `StudyResult` out of a run's folder, in one pass over its results.
 
 What is done is told by the commit markers; the manifest tells what failed and what is left. Memory does not grow with
-the number of results (measured: `benchmarks/report.py`).
+the number of results (measured: `benchmarks/report_memory.py`).
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from joulegrid.jobs.report.summary import SummaryRow
     from joulegrid.jsontypes import Json
 
-ROWS_A_GROUP = 2_000
-"""Rows of one piece in memory, about 30 MB as Python objects."""
+ROWS_A_GROUP = 1_000
+"""Rows of one piece in memory, about 15 MB as Python objects."""
 _FIXED = {"index": "int64", "key": "string", "label": "string", "stratum": "string", "n_done": "int64"} | {
     "n_failed": "int64"
 }
@@ -94,7 +94,7 @@ class SummaryFile:
     columns: SummaryColumns
 
     def write(self, rows: Iterable[SummaryRow], sink: Any) -> None:
-        """Write the rows to a path or an Arrow stream, 2,000 at a time."""
+        """Write the rows to a path or an Arrow stream, 1,000 at a time."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import textwrap
 from collections.abc import Iterator
@@ -14,25 +15,29 @@ from joulegrid.actors.record import LaneFacts, RunFacts
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
 from joulegrid.cluster.environment import capture
 from joulegrid.cluster.folder import FolderStore
+from joulegrid.cluster.power.model import CoreWatts
 from joulegrid.cluster.power.recorder import Recorder
 from joulegrid.cluster.power.sources import PowerConfig
 
 
 @contextmanager
 def open_lane(
-    folder: Path, isolation: Literal["zygote", "spawn"] = "zygote", power: Literal["model", "none"] = "model"
+    folder: Path, isolation: Literal["zygote", "spawn", "inline"] = "zygote", power: Literal["model", "none"] = "model"
 ) -> Iterator[Lane]:
     """Open a CPU lane whose store is `folder`."""
+    offered = os.sched_getaffinity(0)
     recorder = Recorder(PowerConfig(source=power))
     recorder.start()
-    run = RunFacts("tests", "tests_run", (), isolation, None)
-    lane = Lane(LaneFacts("here/cpu0", "here", capture(), cpus=(0,)), run, FolderStore(folder), recorder)
+    run = RunFacts("tests", "tests_run", (), isolation, None, watts_per_core=CoreWatts())
+    facts = LaneFacts("here/cpu0", "here", capture(), cpus=(0,), power_sources=tuple(recorder.sources))
+    lane = Lane(facts, run, FolderStore(folder), recorder)
     try:
         lane.prepare()
         yield lane
     finally:
         lane.close()
         recorder.stop()
+        os.sched_setaffinity(0, offered)  # a task in this process has pinned it
 
 
 def script_task(

@@ -40,10 +40,23 @@ class Prometheus:
 
     def get(self, path: str) -> Any:
         """Return the JSON at a path."""
+        status, body = self._ask(path)
+        assert status in (200, 400, 422), (status, body)  # the latter two explain themselves in JSON
+        return json.loads(body)
+
+    def wait_until_ready(self) -> None:
+        """Wait until the server answers queries: it listens before it has read its storage."""
+        limit = time.monotonic() + 60
+        while (answer := self._ask("/-/ready"))[0] != 200:
+            assert time.monotonic() < limit, answer
+            time.sleep(0.05)
+
+    def _ask(self, path: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
         with contextlib.closing(connection):
             connection.request("GET", path)
-            return json.loads(connection.getresponse().read())
+            answer = connection.getresponse()
+            return answer.status, answer.read()
 
     def wait_for(self, expression: str, at_least: float) -> None:
         """Wait until a query has reached a value; a minute at most."""
@@ -74,4 +87,6 @@ def prometheus_server(folder: Path, target: str) -> Iterator[Prometheus]:
         ]
 
     with serve(command, folder) as port:
-        yield Prometheus(port)
+        server = Prometheus(port)
+        server.wait_until_ready()
+        yield server

@@ -17,8 +17,10 @@ import pytest
 from joulegrid.actors.placement import Node, Place
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.errors import PreFlightError
+from joulegrid.jobs.breakers import Breakers
 from joulegrid.jobs.metrics import Endpoint, NoMetrics, metrics_endpoint
 from joulegrid.jobs.prometheus import LaneTime, PrometheusMetrics
+from joulegrid.jobs.study import CircuitBreaker
 from tests.cluster.s3_servers import free_port
 
 DASHBOARD = Path(__file__).parents[2] / "cluster" / "grafana" / "joulegrid.json"
@@ -135,6 +137,21 @@ def test_a_rest_counts_between_two_looks_that_both_saw_it() -> None:
     assert time.look(lane(rest="gap"), 1.0) == (0.0, 0.0)
     assert time.look(lane(rest="gap"), 1.5) == (0.0, 0.5)
     assert time.look(lane(), 2.0) == (0.0, 0.0)
+
+
+def test_breakers_that_hold_something_back_or_gave_it_up_are_counted_by_kind() -> None:
+    settings = CircuitBreaker(lane_failures=1, family_failures=2, study_failures=9, cooldown_seconds=0)
+    breakers = Breakers(settings, lambda index: "model")
+    assert breakers.unclosed() == {"lane": 0, "family": 0, "study": 0}
+    breakers.hold("alpha/cpu0", 0.0)
+    breakers.record(outcome(status="failed", failure_class="infra"), 0.0, final=True)
+    assert breakers.unclosed() == {"lane": 1, "family": 0, "study": 0}
+    breakers.record(outcome(status="failed", failure_class="app"), 0.0, final=True)
+    assert breakers.unclosed() == {"lane": 0, "family": 1, "study": 0}  # the lane worked
+    breakers.begin("alpha/cpu0", 0)
+    breakers.record(outcome(status="failed", failure_class="app"), 1.0, final=True)
+    assert breakers.is_given_up(0)
+    assert breakers.unclosed() == {"lane": 0, "family": 1, "study": 0}
 
 
 def test_the_endpoint_serves_while_it_is_open_and_two_of_one_process_do_not_mix() -> None:

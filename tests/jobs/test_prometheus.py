@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import yaml
 
+from joulegrid.actors.result import Outcome
+from joulegrid.jobs.driver import Options, drive
+from joulegrid.jobs.load import make_study
+from joulegrid.jobs.metrics import Endpoint
+from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.progress import Quiet
 from tests.cluster.prometheus_server import prometheus_server
 from tests.cluster.s3_servers import HOST, free_port
 from tests.jobs.studies import study_of
-from tests.jobs.test_metrics import expressions
+from tests.jobs.test_metrics import expressions, page
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 
@@ -50,8 +59,6 @@ def test_prometheus_scrapes_a_run_and_answers_every_query_of_the_dashboard(tmp_p
 
 
 def test_a_taken_port_ends_a_run_before_it_has_begun(tmp_path: Path) -> None:
-    import socket
-
     with socket.create_server((HOST, 0)) as taken, running(tmp_path, taken.getsockname()[1]) as process:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -82,3 +89,32 @@ def running(folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.communicate()
+
+
+@dataclass
+class Scraper(Quiet):
+    """Reads the page each time that a task has ended, as Prometheus might."""
+
+    endpoint: Endpoint
+    joules: list[float] = field(default_factory=list)
+    seen: list[tuple[float | None, float | None]] = field(default_factory=list)
+
+    def ended(self, outcome: Outcome, label: str) -> None:
+        self.joules.append(outcome.energy_j or 0.0)
+        self.seen.append((self.value("joulegrid_energy_joules_total"), self.value("joulegrid_lane_busy_seconds_total")))
+
+    def value(self, name: str) -> float | None:
+        """Return the sum over the series of a metric; `None` where there is none."""
+        found = [float(line.rpartition(" ")[2]) for line in page(self.endpoint).splitlines() if line.startswith(name)]
+        return sum(found) if found else None
+
+
+def test_after_each_task_the_page_holds_its_joules_and_lanes_are_never_busier_than_time_allows(tmp_path: Path) -> None:
+    scraper = Scraper(Endpoint(free_port()))
+    study = make_study(study_of(tmp_path, "import time\nx = 0\ndef main():\n    time.sleep(0.3)\n    return {}"))
+    began_s = time.monotonic()
+    drive(study, Plan(study), Options(display=scraper, report=False, metrics=scraper.endpoint))
+    assert [joules for joules, _ in scraper.seen] == pytest.approx([sum(scraper.joules[:n]) for n in (1, 2, 3)])
+    busy = [seconds or 0.0 for _, seconds in scraper.seen]
+    assert busy == sorted(busy)
+    assert 0.3 <= busy[-1] <= 2 * (time.monotonic() - began_s)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).with_name("nvml_simulated.c")
 MAX_GPUS, MAX_STEPS, MAX_PROCESSES = 8, 512, 8
-COUNTER_UNSUPPORTED, COUNTER_ZERO, POWER_UNSUPPORTED = 1, 2, 4
+COUNTER_UNSUPPORTED, COUNTER_ZERO, POWER_UNSUPPORTED, PROCESSES_UNSUPPORTED = 1, 2, 4, 8
+SESSION = f"51{os.getpid():06x}"[:8]
+"""First part of all UUIDs: GPUs are locked on their node, and two test sessions may run on one."""
 MEMORY_BYTES = 80 * 2**30
 
 
@@ -46,6 +48,11 @@ class Gpu(ctypes.Structure):
         ("n_processes", ctypes.c_int64),
         ("pids", ctypes.c_int64 * MAX_PROCESSES),
         ("process_memory", ctypes.c_int64 * MAX_PROCESSES),
+        ("temperature_c", ctypes.c_int64),
+        ("utilisation", ctypes.c_int64),
+        ("parent", ctypes.c_int64),
+        ("gpu_instance", ctypes.c_int64),
+        ("compute_instance", ctypes.c_int64),
         ("n_steps", ctypes.c_int64),
         ("steps", Step * MAX_STEPS),
     ]
@@ -54,6 +61,7 @@ class Gpu(ctypes.Structure):
 class Layout(ctypes.Structure):
     _fields_ = [
         ("n_gpus", ctypes.c_int64),
+        ("n_mig", ctypes.c_int64),
         ("tick_ns", ctypes.c_int64),
         ("phase_ns", ctypes.c_int64),
         ("window_ns", ctypes.c_int64),
@@ -64,14 +72,26 @@ class Layout(ctypes.Structure):
 
 def uuid_of(index: int) -> str:
     """The UUID of a simulated GPU."""
-    return f"GPU-51a0000{index}-0000-4000-8000-000000000000"
+    return f"GPU-{SESSION}-000{index}-4000-8000-000000000000"
+
+
+def mig_uuid_of(index: int) -> str:
+    """The UUID of a simulated MIG instance, counted over all GPUs."""
+    return f"MIG-{SESSION}-000{index}-5000-8000-000000000000"
 
 
 def simulated_nvml(
-    folder: Path, gpus: int = 2, *, idle_w: float = 70.0, tick_ms: float = 100.0, phase_ms: float = 37.0
+    folder: Path,
+    gpus: int = 2,
+    *,
+    mig: tuple[int, ...] = (),
+    idle_w: float = 70.0,
+    tick_ms: float = 100.0,
+    phase_ms: float = 37.0,
 ) -> dict[str, str]:
     """Build the library and its control file in `folder`; give a whole environment for a subprocess.
 
+    `mig` names, for each MIG instance, the GPU that it is a part of; its instance ids are (number + 1, 0).
     Instant power covers the last 25 ms before each tick, as measured on boards of the A100 and H100.
     """
     place = folder / "nvml_simulated"
@@ -79,18 +99,23 @@ def simulated_nvml(
     _compile(place / "libnvidia-ml.so.1")
     layout = Layout(
         n_gpus=gpus,
+        n_mig=len(mig),
         tick_ns=round(tick_ms * 1e6),
         phase_ns=round(phase_ms * 1e6),
         window_ns=25_000_000,
         origin_ns=time.monotonic_ns() - 10_000_000_000,
     )
-    for index in range(gpus):
+    for index in range(gpus + len(mig)):
         gpu = layout.gpus[index]
-        gpu.uuid = uuid_of(index).encode()
+        gpu.uuid = (uuid_of(index) if index < gpus else mig_uuid_of(index - gpus)).encode()
+        gpu.temperature_c, gpu.utilisation = 40, -1
         gpu.counter_start_j = 1000.0 * (index + 1)
         gpu.memory_total = MEMORY_BYTES
         gpu.n_steps = 1
         gpu.steps[0] = Step(layout.origin_ns, idle_w)
+    for number, parent in enumerate(mig):
+        layout.gpus[gpus + number].parent = parent + 1
+        layout.gpus[gpus + number].gpu_instance = number + 1
     control = place / "control"
     control.write_bytes(bytes(layout))
     libraries = os.pathsep.join(filter(None, [str(place), os.environ.get("LD_LIBRARY_PATH")]))
@@ -117,6 +142,15 @@ class Control:
         """The state of one GPU; what is set on it is seen by the library at once."""
         gpu: Gpu = self._layout.gpus[index]
         return gpu
+
+    def occupy(self, index: int, pids: list[int], bytes_each: int = 2**30) -> None:
+        """Let these processes, and no others, compute on a GPU or MIG instance."""
+        gpu = self.gpu(index)
+        gpu.n_processes = 0
+        for number, pid in enumerate(pids):
+            gpu.pids[number], gpu.process_memory[number] = pid, bytes_each
+        gpu.memory_used = bytes_each * len(pids)
+        gpu.n_processes = len(pids)
 
     def step(self, index: int, t_ns: int, power_w: float) -> None:
         """Let a GPU draw `power_w` from `t_ns` on; steps are given in order of time."""

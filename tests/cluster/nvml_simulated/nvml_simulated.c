@@ -21,7 +21,7 @@
 
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
        DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15 };
-enum { COUNTER_UNSUPPORTED = 1, COUNTER_ZERO = 2, POWER_UNSUPPORTED = 4 };
+enum { COUNTER_UNSUPPORTED = 1, COUNTER_ZERO = 2, POWER_UNSUPPORTED = 4, PROCESSES_UNSUPPORTED = 8 };
 
 typedef struct { int64_t t_ns; double power_w; } step_t;
 typedef struct {
@@ -30,11 +30,13 @@ typedef struct {
     double counter_start_j;
     uint64_t throttle_reasons, memory_total, memory_used;
     int64_t n_processes, pids[MAX_PROCESSES], process_memory[MAX_PROCESSES];
+    int64_t temperature_c, utilisation;            /* utilisation in percent; -1: 100 while a process runs */
+    int64_t parent, gpu_instance, compute_instance; /* of a MIG instance: number of its GPU plus one; 0 on a GPU */
     int64_t n_steps;
     step_t steps[MAX_STEPS];
 } gpu_t;
 typedef struct {
-    int64_t n_gpus, tick_ns, phase_ns, window_ns, origin_ns;
+    int64_t n_gpus, n_mig, tick_ns, phase_ns, window_ns, origin_ns; /* MIG instances stand behind the GPUs */
     gpu_t gpus[MAX_GPUS];
 } control_t;
 
@@ -83,7 +85,7 @@ static double instant_w(const gpu_t *g, int64_t t) {
 
 static ret_t alive(const gpu_t *g) {
     if (!control) return UNINITIALIZED;
-    if (g < control->gpus || g >= control->gpus + control->n_gpus) return INVALID_ARGUMENT;
+    if (g < control->gpus || g >= control->gpus + control->n_gpus + control->n_mig) return INVALID_ARGUMENT;
     return g->lost_ns && clock_ns(CLOCK_MONOTONIC) >= g->lost_ns ? GPU_IS_LOST : SUCCESS;
 }
 #define ALIVE(g) do { ret_t r_ = alive(g); if (r_) return r_; } while (0)
@@ -138,8 +140,8 @@ ret_t nvmlDeviceGetHandleByIndex_v2(unsigned i, gpu_t **g) {
 ret_t nvmlDeviceGetHandleByIndex(unsigned i, gpu_t **g) { return nvmlDeviceGetHandleByIndex_v2(i, g); }
 ret_t nvmlDeviceGetHandleByUUID(const char *uuid, gpu_t **g) {
     if (!control) return UNINITIALIZED;
-    for (int64_t i = 0; i < control->n_gpus; i++)
-        if (!strcmp(uuid, control->gpus[i].uuid)) return nvmlDeviceGetHandleByIndex_v2((unsigned)i, g);
+    for (int64_t i = 0; i < control->n_gpus + control->n_mig; i++)
+        if (!strcmp(uuid, control->gpus[i].uuid)) { *g = &control->gpus[i]; return alive(*g); }
     return NOT_FOUND;
 }
 ret_t nvmlDeviceGetHandleByPciBusId_v2(const char *id, gpu_t **g) {
@@ -222,7 +224,12 @@ ret_t nvmlDeviceGetPowerManagementLimitConstraints(gpu_t *g, unsigned *low, unsi
 }
 ret_t nvmlDeviceGetPowerManagementMode(gpu_t *g, unsigned *mode) { ALIVE(g); *mode = 1; return SUCCESS; }
 ret_t nvmlDeviceGetPerformanceState(gpu_t *g, unsigned *state) { ALIVE(g); *state = 0; return SUCCESS; }
-ret_t nvmlDeviceGetTemperature(gpu_t *g, int sensor, unsigned *c) { (void)sensor; ALIVE(g); *c = 40; return SUCCESS; }
+ret_t nvmlDeviceGetTemperature(gpu_t *g, int sensor, unsigned *c) { 
+    (void)sensor; ALIVE(g);
+    if (g->parent) return NOT_SUPPORTED;
+    *c = (unsigned)g->temperature_c;
+    return SUCCESS;
+}
 ret_t nvmlDeviceGetClockInfo(gpu_t *g, int kind, unsigned *mhz) {
     ALIVE(g); *mhz = kind == 2 ? 2600 : 1700; return SUCCESS;
 }
@@ -239,10 +246,39 @@ ret_t nvmlDeviceGetCurrentClocksThrottleReasons(gpu_t *g, unsigned long long *ma
 ret_t nvmlDeviceGetPersistenceMode(gpu_t *g, unsigned *mode) { ALIVE(g); *mode = 1; return SUCCESS; }
 ret_t nvmlDeviceGetComputeMode(gpu_t *g, unsigned *mode) { ALIVE(g); *mode = 0; return SUCCESS; }
 ret_t nvmlDeviceGetEccMode(gpu_t *g, unsigned *now, unsigned *next) { ALIVE(g); *now = *next = 1; return SUCCESS; }
-ret_t nvmlDeviceGetMigMode(gpu_t *g, unsigned *now, unsigned *next) { ALIVE(g); *now = *next = 0; return SUCCESS; }
-ret_t nvmlDeviceGetMaxMigDeviceCount(gpu_t *g, unsigned *n) { ALIVE(g); *n = 0; return SUCCESS; }
+static gpu_t *instance(gpu_t *g, unsigned number) {
+    for (int64_t i = control->n_gpus; i < control->n_gpus + control->n_mig; i++)
+        if (control->gpus[i].parent == g - control->gpus + 1 && number-- == 0) return &control->gpus[i];
+    return NULL;
+}
+ret_t nvmlDeviceGetMigMode(gpu_t *g, unsigned *now, unsigned *next) {
+    ALIVE(g); *now = *next = instance(g, 0) != NULL; return SUCCESS;
+}
+ret_t nvmlDeviceGetMaxMigDeviceCount(gpu_t *g, unsigned *n) {
+    ALIVE(g);
+    for (*n = 0; instance(g, *n); ++*n) {}
+    return SUCCESS;
+}
+ret_t nvmlDeviceGetMigDeviceHandleByIndex(gpu_t *g, unsigned i, gpu_t **mig) {
+    ALIVE(g); *mig = instance(g, i); return *mig ? SUCCESS : NOT_FOUND;
+}
+ret_t nvmlDeviceIsMigDeviceHandle(gpu_t *g, unsigned *is) { ALIVE(g); *is = g->parent != 0; return SUCCESS; }
+ret_t nvmlDeviceGetDeviceHandleFromMigDeviceHandle(gpu_t *mig, gpu_t **g) {
+    ALIVE(mig);
+    if (!mig->parent) return INVALID_ARGUMENT;
+    *g = &control->gpus[mig->parent - 1];
+    return SUCCESS;
+}
+ret_t nvmlDeviceGetGpuInstanceId(gpu_t *g, unsigned *id) { ALIVE(g); *id = (unsigned)g->gpu_instance; return SUCCESS; }
+ret_t nvmlDeviceGetComputeInstanceId(gpu_t *g, unsigned *id) {
+    ALIVE(g); *id = (unsigned)g->compute_instance; return SUCCESS;
+}
 ret_t nvmlDeviceGetUtilizationRates(gpu_t *g, utilization_t *u) {
-    ALIVE(g); u->gpu = g->n_processes ? 100 : 0; u->memory = 0; return SUCCESS;
+    ALIVE(g);
+    if (g->parent || instance(g, 0)) return NOT_SUPPORTED;
+    u->gpu = g->utilisation < 0 ? (g->n_processes ? 100 : 0) : (unsigned)g->utilisation;
+    u->memory = 0;
+    return SUCCESS;
 }
 ret_t nvmlDeviceGetMemoryInfo(gpu_t *g, memory_t *m) {
     ALIVE(g);
@@ -256,6 +292,7 @@ ret_t nvmlDeviceGetMemoryInfo_v2(gpu_t *g, memory_v2_t *m) {
 }
 ret_t nvmlDeviceGetComputeRunningProcesses_v3(gpu_t *g, unsigned *n, process_t *p) {
     ALIVE(g);
+    if (g->faults & PROCESSES_UNSUPPORTED) return NOT_SUPPORTED;
     unsigned room = *n;
     *n = (unsigned)g->n_processes;
     if (!*n) return SUCCESS;
