@@ -23,11 +23,12 @@ from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
 from joulegrid.jobs.lease import Lease
 from joulegrid.jobs.metrics import Endpoint, Metrics, metrics_endpoint
-from joulegrid.jobs.opening import Choice, open_output, open_run, put_back_damaged
+from joulegrid.jobs.opening import Choice, as_asked, open_output, open_run, put_back_damaged
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.progress import Display, Quiet
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.quantity import counted
+from joulegrid.jobs.resolved import resolved_yaml
 from joulegrid.jobs.run import Run
 from joulegrid.jobs.streams import balance_note
 from joulegrid.jobs.study import StudyConfig
@@ -201,6 +202,9 @@ def _finish(run: Run, options: Options) -> StudyResult:
         put_back_damaged(run)
         run.close("stopped")
         result = assemble(run.store, write_summary=True)
+    if run.study.searcher is not None:
+        resolved = resolved_yaml(as_asked(run.study, run.plan), run.plan.workload.input_fields)
+        run.store.put("resolved.yaml", mask(resolved).encode())
     run.store.put("study_result.json", result.model_dump_json(indent=1).encode())
     if options.report:
         options.display.say(f"report: {write_report(run.store)}")
