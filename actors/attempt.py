@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
 from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.power.series import Sample
 from joulegrid.cluster.secrets import mask
-from joulegrid.cluster.storage import Store
 
 
 def attempt_folder(task: Task) -> str:
@@ -25,30 +22,6 @@ def attempt_folder(task: Task) -> str:
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", mask(task.label)).strip("-.")[:48] or "experiment"
     driver = f"-e{task.epoch}" if task.epoch > 1 else ""
     return f"results/{task.key[:2]}/{slug}_{task.key[:8]}_c{task.cycle}-a{task.attempt}{driver}"
-
-
-def marker_path(task: Task) -> str:
-    """Return the path of the marker that commits a task's result."""
-    return f"commit/{task.key[:2]}/{task.id}"
-
-
-def marker(outcome: Outcome) -> bytes:
-    """Return the marker's bytes: which attempt counts, and what its result must hash to."""
-    fields = {"attempt": outcome.attempt, "path": outcome.path, "sha256": outcome.sha256, "size": outcome.size}
-    return json.dumps(fields, sort_keys=True).encode()
-
-
-def committed(store: Store, task: Task) -> Outcome:
-    """Return the outcome of a task that has a marker; `infra` where the result does not match it."""
-    try:
-        told = json.loads(store.get(marker_path(task)))
-        counted = replace(task, attempt=int(told["attempt"]))
-        data = store.get(f"{told['path']}/result.json")
-        if hashlib.sha256(data).hexdigest() != told["sha256"]:
-            return Outcome.lost(counted, "", "the committed result does not match its marker")
-        return outcome_of(counted, ExperimentResult.model_validate_json(data), told["path"], data)
-    except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
-        return Outcome.lost(task, "", f"the committed result is damaged: {type(error).__name__}: {error}")
 
 
 def outcome_of(task: Task, result: ExperimentResult, folder: str, data: bytes) -> Outcome:
@@ -67,6 +40,8 @@ def outcome_of(task: Task, result: ExperimentResult, folder: str, data: bytes) -
         duration_s=result.timing.duration_s,
         energy_j=energy.energy_j if energy else None,
         provenance=energy.provenance if energy else None,
+        source=energy.source if energy else None,
+        scope=energy.scope if energy else None,
         failure_class=failure.failure_class if failure else None,
         message=failure.message if failure else None,
     )

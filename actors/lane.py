@@ -8,17 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import IO, Protocol
 
-from joulegrid.actors.attempt import (
-    attempt_folder,
-    committed,
-    environment_text,
-    marker,
-    marker_path,
-    outcome_of,
-    result_bytes,
-    series_parquet,
-)
+from joulegrid.actors.attempt import attempt_folder, environment_text, outcome_of, result_bytes, series_parquet
 from joulegrid.actors.child import Launch
+from joulegrid.actors.commit import commit
 from joulegrid.actors.ending import Ending, not_started, unkilled
 from joulegrid.actors.gate import Start, wait_until_cool
 from joulegrid.actors.gpu_watch import GpuWatch, Idle
@@ -179,9 +171,7 @@ class Lane:
         data = result_bytes(result, self._environment)
         self.store.put(f"{folder}/result.json", data)
         outcome = outcome_of(attempt.task, result, folder, data)
-        if result.status == "done" and not self.store.create(marker_path(attempt.task), marker(outcome)):
-            return committed(self.store, attempt.task)  # an earlier attempt was first; this one is kept, never counted
-        return outcome
+        return commit(self.store, attempt.task, outcome) if result.status == "done" else outcome
 
     def _price(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
         """What a window cost; where the model is all there is, without a question to the sampler."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from joulegrid.errors import PreFlightError
 
+Pair = tuple[int | None, int | None]
+"""(gpus, cpus) that an experiment asks for; `None` where it leaves them open."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -38,7 +41,7 @@ class Place:
     """Position of its first core among those that the node offers."""
 
 
-def largest_need(resources: Iterable[tuple[int | None, int | None]]) -> Need:
+def largest_need(resources: Iterable[Pair]) -> Need:
     """Return the componentwise maximum of (gpus, cpus): a lane that fits it fits every experiment."""
     pairs = list(resources)
     gpus = [gpus for gpus, _ in pairs if gpus is not None]
@@ -46,6 +49,28 @@ def largest_need(resources: Iterable[tuple[int | None, int | None]]) -> Need:
     open_gpus = any(one is None for one, _ in pairs)
     most = max(gpus, default=None)
     return Need(gpus=None if open_gpus and (most or 0) <= 1 else most, cpus=max(cpus, default=None))
+
+
+def split_needs(nodes: Sequence[Node], pairs: Iterable[Pair]) -> tuple[list[Pair], dict[Pair, str]]:
+    """Split distinct needs into those that one set of lanes can serve, and the others, each with the reason in words.
+
+    Lanes have one size. So a need is also refused when it fits some node alone, but not together with those before
+    it: two nodes that each serve a part of a study do not make one lane. `place_lanes` serves the first list.
+    """
+    served: list[Pair] = []
+    refused: dict[Pair, str] = {}
+    for pair in dict.fromkeys(pairs):
+        if _fits(nodes, [*served, pair]):
+            served.append(pair)
+        elif _fits(nodes, [pair]):
+            others = " and ".join(_words(one) for one in served)
+            refused[pair] = (
+                f"it needs {_words(pair)}, and lanes that also serve {others} fit no node ({_offer(nodes)}); "
+                "run it as a study of its own"
+            )
+        else:
+            refused[pair] = f"it needs {_words(pair)} on one node, but the cluster has {_offer(nodes)}"
+    return served, refused
 
 
 def place_lanes(nodes: Sequence[Node], need: Need) -> list[Place]:
@@ -61,12 +86,27 @@ def place_lanes(nodes: Sequence[Node], need: Need) -> list[Place]:
     per_lane = need.gpus if need.gpus is not None else int(with_gpus)
     places = [place for node in nodes for place in _on(node, per_lane, need.cpus)]
     if not places:
-        has = "; ".join(f"{node.name}: {node.gpus} GPUs, {node.cpus} CPUs" for node in nodes) or "no node"
         raise PreFlightError(
-            f"resources: a task needs {per_lane} GPUs and {need.cpus or 'any number of'} CPUs on one node, "
-            f"but the cluster has {has}; ask for less, or join a larger cluster with --address"
+            f"resources: a task needs {_words((per_lane, need.cpus))} on one node, "
+            f"but the cluster has {_offer(nodes)}; ask for less, or join a larger cluster with --address"
         )
     return places
+
+
+def _fits(nodes: Sequence[Node], pairs: list[Pair]) -> bool:
+    try:
+        return bool(place_lanes(nodes, largest_need(pairs)))
+    except PreFlightError:
+        return False
+
+
+def _words(pair: Pair) -> str:
+    gpus, cpus = ("any number of" if one is None else one for one in pair)
+    return f"{gpus} GPUs and {cpus} CPUs"
+
+
+def _offer(nodes: Sequence[Node]) -> str:
+    return "; ".join(f"{node.name}: {node.gpus} GPUs, {node.cpus} CPUs" for node in nodes) or "no node"
 
 
 def _on(node: Node, gpus: int, cpus: int | None) -> list[Place]:

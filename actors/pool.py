@@ -1,84 +1,66 @@
-"""The driver's side of the workers: bring them up, keep them busy, notice when one is lost. Mechanism, no policy."""
+"""The driver's side of the workers: keep them busy, take what they bring, notice when one is lost. No policy.
+
+A lane's worker is lost when Ray says so, or when it has owed an answer for `SILENCE_S`. Its task comes back at once as
+an outcome of class `infra`. What a lost worker may still commit meets the commit marker, where the first writer wins.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
-from joulegrid.actors.placement import Node, Place
+from joulegrid.actors.lane_state import LaneState
+from joulegrid.actors.nodes import cluster_nodes
+from joulegrid.actors.placement import Place
 from joulegrid.actors.result import Outcome, Task
-from joulegrid.actors.sampler import start_sampler
-from joulegrid.actors.worker import Setup, start_worker
+from joulegrid.actors.roster import Roster, Terms, as_ours, first_line
+from joulegrid.actors.worker import Setup
 from joulegrid.cluster.power.sources import PowerConfig
-from joulegrid.cluster.storage import StoreError
-from joulegrid.errors import JoulegridError, PreFlightError
-from joulegrid.jsontypes import Json
 
-START_LIMIT_S = 240.0
+__all__ = ["Agenda", "Pool", "Terms", "cluster_nodes"]
+
 POLL_S = 0.2
-PROGRESS_S = 1.0
+SURVEY_S = 5.0
+"""How often Ray is asked which nodes live."""
+SILENCE_S = 15.0
+"""How long a busy worker may owe an answer. A lost task must be with another lane within 30 s, and Ray takes about 15 s
+itself to call a node dead; a worker that merely waits for a core answers within one or two."""
 GRACE_S = 240.0
-"""Beyond a task's own limit, after which its silent worker is taken for lost; a new zygote may take 180 s of it."""
-
-
-class Rests(Protocol):
-    """What a schedule answers where a lane has to wait."""
-
-    until_s: float
-    why: str
+"""Beyond a task's own limit, after which its worker is taken for lost; a new zygote may take 180 s of it."""
 
 
 class Agenda(Protocol):
     """A schedule, as the pool sees it: what comes next on a lane. `None`: nothing (any more)."""
 
-    def next(self, now_s: float, lane: str) -> Any:
-        """Return a task's order, a rest, or `None`."""
+    def next(self, now_s: float, lane: str, *, skip_gap: bool = False) -> Any:
+        """Return a task's order, a rest (it has `until_s` and `why`), or `None`."""
         ...
-
-
-@dataclass
-class LaneState:
-    """One lane as the driver sees it; what the progress display shows."""
-
-    place: Place
-    actor: Any
-    sampler: Any
-    facts: dict[str, Json] = field(default_factory=dict)
-    task: Task | None = None
-    started_s: float = 0.0
-    rest: Rests | None = None
-    progress: dict[str, Json] | None = None
-    question: Any = None
-    """The call for progress that is under way."""
-    asked_s: float = 0.0
 
 
 class Pool:
     """The lanes of one run. A context manager: leaving it ends every process that it started."""
 
-    def __init__(self, places: list[Place], setup: Setup, power: PowerConfig) -> None:
-        self._setup = setup
+    def __init__(self, places: list[Place], setup: Setup, power: PowerConfig, terms: Terms | None = None) -> None:
         self._places = places
-        self._power = power
-        self.lanes: list[LaneState] = []
-        self._samplers: dict[str, Any] = {}
-        self._running: dict[Any, LaneState] = {}
+        self._terms = terms or Terms()
+        self._roster = Roster(setup, power, self._terms)
+        self._looked_s = self._surveyed_s = self._ticked_s = 0.0
         self.skip_rest = False
         """Set by a person who does not want to wait for the present gaps."""
 
+    @property
+    def lanes(self) -> list[LaneState]:
+        """The lanes that there are now, those included whose worker is still coming up."""
+        return self._roster.lanes
+
     def __enter__(self) -> Pool:
         try:
-            for place in self._places:
-                sampler = self._sampler(place.node)
-                self.lanes.append(LaneState(place, start_worker(place, self._setup, sampler), sampler))
-            for lane, facts in zip(self.lanes, self._prepared(self.lanes), strict=True):
-                lane.facts = facts
+            self._roster.open(self._places)
         except BaseException:
             self.close()
             raise
@@ -88,142 +70,99 @@ class Pool:
         self.close()
 
     def run(self, agenda: Agenda, task_for: Callable[[Any], Task], tick: Callable[[], None]) -> Iterator[Outcome]:
-        """Yield outcomes as tasks end until nothing is left; `tick` is called about five times a second."""
+        """Yield outcomes as tasks end until nothing is left; `tick` is called about five times a second.
+
+        Raises:
+            PreFlightError: when no lane is left and no node has joined for a minute.
+        """
+        self._looked_s = self._surveyed_s = time.monotonic()
         while self._dispatch(agenda, task_for):
-            refs = list(self._running)
-            ready, _ = ray.wait(refs, timeout=POLL_S) if refs else ([], [])
-            if not refs:
-                time.sleep(POLL_S / 4)
-            for ref in ready:
-                yield self._outcome(ref)
-            yield from self._overdue()
-            self._look()
-            tick()
+            yield from self._answers()
+            now_s = time.monotonic()
+            if now_s - self._looked_s >= POLL_S:
+                yield from self._look(now_s)
+            if now_s - self._ticked_s >= POLL_S:
+                tick()
+                self._ticked_s = now_s
 
     def cancel(self) -> None:
         """Kill the running tasks, and wait until the lanes are quiet (three seconds at most)."""
-        calls = [lane.actor.cancel.remote() for lane in self._running.values()]
+        busy = [lane for lane in self.lanes if lane.running is not None]
+        calls = [lane.actor.cancel.remote() for lane in busy] + [lane.running for lane in busy]
         with contextlib.suppress(RayError):
-            ray.wait(calls + list(self._running), num_returns=len(calls) + len(self._running), timeout=3.0)
+            ray.wait(calls, num_returns=len(calls), timeout=3.0) if calls else None
 
     def close(self) -> None:
         """End lanes and samplers."""
-        closing = [lane.actor.close.remote() for lane in self.lanes]
-        with contextlib.suppress(RayError):
-            ray.wait(closing, num_returns=len(closing), timeout=3.0) if closing else None
-        for actor in [*(lane.actor for lane in self.lanes), *self._samplers.values()]:
-            ray.kill(actor, no_restart=True)
-        self.lanes, self._samplers, self._running = [], {}, {}
-
-    def _sampler(self, node: Node) -> Any:
-        if node.node_id not in self._samplers:
-            self._samplers[node.node_id] = start_sampler(node.node_id, self._power)
-        return self._samplers[node.node_id]
-
-    def _prepared(self, lanes: list[LaneState]) -> list[dict[str, Json]]:
-        """Wait for workers to come up; the first reason why one cannot is raised as `PreFlightError`."""
-        try:
-            facts: list[dict[str, Json]] = ray.get(
-                [lane.actor.prepare.remote() for lane in lanes], timeout=START_LIMIT_S
-            )
-        except RayTaskError as error:
-            raise _as_ours(error) from error
-        except GetTimeoutError as error:
-            raise PreFlightError(
-                f"no worker came up within {START_LIMIT_S:.0f} s: the cluster's CPUs or GPUs are taken by other work "
-                "(`ray status` shows by whom); wait for it, or ask for fewer resources"
-            ) from error
-        except RayError as error:
-            raise PreFlightError(f"a worker could not be started: {str(error).strip().splitlines()[0]}") from error
-        return facts
+        self._roster.close()
 
     def _dispatch(self, agenda: Agenda, task_for: Callable[[Any], Task]) -> bool:
-        """Give each idle lane its next task; return whether anything is running or still to come."""
-        now_s, waiting = time.monotonic(), False
-        for lane in self.lanes:
-            if lane.task is not None:
+        """Give each idle lane its next task; return whether anything is running or may still come."""
+        now_s = time.monotonic()
+        taken = {lane.place.node.node_id for lane in self.lanes if lane.task is not None}
+        goes_on = bool(taken)
+        idle = [lane for lane in self.lanes if lane.task is None and lane.is_up]
+        for lane in sorted(idle, key=lambda lane: lane.started_s):  # lanes that share a node exclusively take turns
+            lane.rest = None
+            if self._terms.exclusive_node and lane.place.node.node_id in taken:
                 continue
-            answer = agenda.next(float("inf") if self.skip_rest else now_s, lane.place.lane)
-            lane.rest = answer if hasattr(answer, "until_s") else None
-            waiting = waiting or lane.rest is not None
-            if answer is not None and lane.rest is None:
-                self._start(lane, task_for(answer))
+            answer = agenda.next(now_s, lane.place.lane, skip_gap=self.skip_rest)
+            goes_on = goes_on or answer is not None
+            if hasattr(answer, "until_s"):
+                lane.rest = answer
+            elif answer is not None:
+                taken.add(lane.place.node.node_id)
+                lane.start(task_for(answer))
         self.skip_rest = False
-        return waiting or bool(self._running)
+        return goes_on or self._roster.may_grow(now_s)
 
-    def _start(self, lane: LaneState, task: Task) -> None:
-        lane.task, lane.started_s, lane.progress = task, time.monotonic(), None
-        lane.question, lane.asked_s = None, lane.started_s
-        self._running[lane.actor.run.remote(task)] = lane
+    def _answers(self) -> Iterator[Outcome]:
+        """Wait shortly for calls that end, and take what they brought."""
+        calls = {call: lane for lane in self.lanes for call in lane.calls()}
+        if not calls:
+            time.sleep(self._patience_s())
+            return
+        for call in ray.wait(list(calls), timeout=self._patience_s())[0]:
+            lane = calls[call]
+            if call == lane.running:
+                yield from self._ended(lane)
+            elif call == lane.coming:
+                self._roster.arrived(lane)
+            else:
+                lane.take_answer()
 
-    def _outcome(self, ref: Any) -> Outcome:
-        lane = self._running.pop(ref)
-        task, lane.task = lane.task, None
-        assert task is not None
+    def _patience_s(self) -> float:
+        """Until the next look, or until a lane's rest ends."""
+        ends_s = min((lane.rest.until_s for lane in self.lanes if lane.rest is not None), default=float("inf"))
+        return min(POLL_S, max(0.001, ends_s - time.monotonic()))
+
+    def _ended(self, lane: LaneState) -> Iterator[Outcome]:
+        """Take the outcome of a lane's task."""
         try:
-            outcome: Outcome = ray.get(ref)
+            outcome: Outcome = ray.get(lane.running)
         except RayTaskError as error:
-            raise _as_ours(error) from error
-        except RayActorError as error:
-            return self._lost(lane, task, f"the worker was lost: {str(error).strip().splitlines()[0]}")
-        return outcome
+            raise as_ours(error) from error
+        except ActorUnavailableError:
+            lane.running = None  # the worker may live and be at it: it is asked again until it owes too much
+        except RayError as error:
+            yield self._roster.replace(lane, f"the worker was lost: {first_line(error)}")
+        else:
+            lane.end()
+            yield outcome
 
-    def _overdue(self) -> Iterator[Outcome]:
-        """A worker that is silent beyond its task's limit is killed and replaced."""
-        now_s = time.monotonic()
-        for ref, lane in list(self._running.items()):
-            task = lane.task
-            if task is not None and task.timeout_s is not None and now_s - lane.started_s > task.timeout_s + GRACE_S:
-                del self._running[ref]
-                lane.task = None
-                yield self._lost(lane, task, "the worker did not answer after its task's limit")
-
-    def _lost(self, lane: LaneState, task: Task, why: str) -> Outcome:
-        """Replace a lost worker; its task's outcome is an infrastructure fault."""
-        ray.kill(lane.actor, no_restart=True)
-        lane.actor = start_worker(lane.place, self._setup, lane.sampler)
-        lane.facts = self._prepared([lane])[0]
-        return Outcome.lost(task, lane.place.lane, why)
-
-    def _look(self) -> None:
-        """Ask each busy worker for its progress, once a second, without waiting for the answer."""
-        now_s = time.monotonic()
-        for lane in self._running.values():
-            if lane.question is None and now_s - lane.asked_s >= PROGRESS_S:
-                lane.question, lane.asked_s = lane.actor.progress.remote(), now_s
-            if lane.question is not None and ray.wait([lane.question], timeout=0)[0]:
-                with contextlib.suppress(RayError):
-                    lane.progress = ray.get(lane.question) or lane.progress
-                lane.question = None
-
-
-def cluster_nodes() -> list[Node]:
-    """Return the living nodes of the Ray cluster that offer CPUs or GPUs, in a stable order."""
-    found = []
-    for node in ray.nodes():  # type: ignore[no-untyped-call]
-        has = node["Resources"]
-        if node["Alive"]:
-            found.append(
-                Node(node["NodeID"], node["NodeManagerHostname"], int(has.get("CPU", 0)), int(has.get("GPU", 0)))
-            )
-    names = [node.name for node in found]
-    distinct = [
-        Node(
-            node.node_id,
-            f"{node.name}-{node.node_id[:6]}" if names.count(node.name) > 1 else node.name,
-            node.cpus,
-            node.gpus,
-        )
-        for node in found
-    ]
-    return sorted((node for node in distinct if node.cpus or node.gpus), key=lambda node: node.name)
-
-
-def _as_ours(error: RayTaskError) -> JoulegridError:
-    """Unwrap what a worker raised; our own errors keep their class and message."""
-    cause = error.cause
-    if isinstance(cause, PreFlightError | StoreError):
-        return type(cause)(str(cause))
-    if isinstance(cause, JoulegridError):
-        return cause
-    return JoulegridError(f"a worker failed, which is a bug of Joulegrid: {error}")
+    def _look(self, now_s: float) -> Iterator[Outcome]:
+        """Question busy workers, replace silent ones, see which nodes have gone or come."""
+        passed_s = min(now_s - self._looked_s, 1.0)  # a driver that was stopped for a minute waits anew for answers
+        self._looked_s = now_s
+        for lane in [lane for lane in self.lanes if lane.task is not None]:
+            lane.ask(now_s, passed_s)
+            if lane.silent_s > SILENCE_S:
+                yield self._roster.replace(lane, f"the worker has not answered for {SILENCE_S:.0f} s")
+            elif (
+                lane.task is not None and lane.task.timeout_s and now_s > lane.started_s + lane.task.timeout_s + GRACE_S
+            ):
+                yield self._roster.replace(lane, "the worker did not answer after its task's limit")
+        self._roster.care(now_s)
+        if now_s - self._surveyed_s >= SURVEY_S:
+            self._surveyed_s = now_s
+            yield from self._roster.survey()

@@ -249,6 +249,8 @@ class Outcome:
     duration_s: float
     energy_j: float | None = None
     provenance: str | None = None
+    source: str | None = None
+    scope: str | None = None
     failure_class: FailureClass | None = None
     message: str | None = None
     lane_fault: str | None = None

@@ -6,6 +6,8 @@ Ray hides all of them from it through `CUDA_VISIBLE_DEVICES`, which NVML does no
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from joulegrid.cluster.power.recorder import Recorder, Target
@@ -27,16 +29,20 @@ class Sampler:
     def __init__(self, config: PowerConfig) -> None:
         self._config = config
         self._recorder: Recorder | None = None
+        self._since_ns = 0
+        self._starting = threading.Lock()
 
     def start(self) -> list[str]:
         """Open the sensors and begin to read; give the sources. `PreFlightError` if an explicit one is missing.
 
         Not done by the constructor: an error there would reach the caller as a dead actor instead of by its name.
         """
-        if self._recorder is None:
-            self._recorder = Recorder(self._config)
-            self._recorder.start()
-        return self._recorder.sources
+        with self._starting:  # every lane of the node asks for it
+            if self._recorder is None:
+                recorder = Recorder(self._config)
+                recorder.start()
+                self._recorder, self._since_ns = recorder, time.monotonic_ns()
+            return self._recorder.sources
 
     def stop(self) -> None:
         """Stop reading."""
@@ -47,7 +53,8 @@ class Sampler:
         return self._running().sources
 
     def watch(self, lane: str, pid: int) -> None:
-        """Begin to read the CPU clock of the lane's process."""
+        """Begin to read the CPU clock of the lane's process; a sampler that Ray has restarted reads again from here."""
+        self.start()
         self._running().watch(lane, pid)
 
     def unwatch(self, lane: str) -> None:
@@ -55,7 +62,12 @@ class Sampler:
         self._running().unwatch(lane)
 
     def energy(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
-        """Joules of a lane between two instants of this node's monotonic clock: its main devices, others beside."""
+        """Joules of a lane between two instants of this node's monotonic clock: its main devices, others beside.
+
+        Raises `RuntimeError` for a window that began before this sampler did, which happens after a restart.
+        """
+        if t0_ns < self._since_ns:
+            raise RuntimeError("the window began before the sampler did")
         return self._running().energy(t0_ns, t1_ns, target, cpu_s)
 
     def series(self, t0_ns: int, t1_ns: int, target: Target, lane: str) -> list[Sample]:
@@ -72,12 +84,12 @@ class Sampler:
         return self._recorder
 
 
-def start_sampler(node_id: str, config: PowerConfig, **options: Any) -> Any:
-    """Start the sampler of one node, wait until it reads, and give the handle of its actor (a `Sampler`).
+def sampler_on(node_id: str, config: PowerConfig, **options: Any) -> Any:
+    """Order the sampler of one node and give the handle of its actor (a `Sampler`), without waiting for it.
 
     `node_id` is Ray's hexadecimal node id; the actor runs there or nowhere. `options` are further actor options such
-    as `name` and `namespace`. The actor lives as long as the handle and its owner. Raises `PreFlightError` with the
-    remedy if an explicit source is missing on that node.
+    as `name` and `namespace`. The actor lives as long as the handle and its owner. When its process dies, Ray starts
+    it again; it then refuses windows that began earlier.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -85,7 +97,17 @@ def start_sampler(node_id: str, config: PowerConfig, **options: Any) -> Any:
     here = NodeAffinitySchedulingStrategy(node_id, soft=False)
     fixed: dict[str, Any] = {"num_cpus": 0, "num_gpus": 0, "max_concurrency": THREADS, "scheduling_strategy": here}
     actor: Any = ray.remote(Sampler)  # Ray's own types take the methods of a typed handle for calls that never return
-    handle = actor.options(**fixed, **options).remote(config)
+    return actor.options(**fixed, max_restarts=-1, **options).remote(config)
+
+
+def start_sampler(node_id: str, config: PowerConfig, **options: Any) -> Any:
+    """Start the sampler of one node as `sampler_on` does and wait until it reads.
+
+    Raises `PreFlightError` with the remedy if an explicit source is missing on that node.
+    """
+    import ray
+
+    handle = sampler_on(node_id, config, **options)
     try:
         ray.get(handle.start.remote())
     except PreFlightError as error:

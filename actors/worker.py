@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from joulegrid.actors.lane import Lane
@@ -15,6 +19,7 @@ from joulegrid.actors.placement import Place
 from joulegrid.actors.record import LaneFacts, RunFacts
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.actors.zygote import adopt_orphans, kill_descendants
+from joulegrid.cluster.drift import fingerprint
 from joulegrid.cluster.environment import capture
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.recorder import Target
@@ -38,6 +43,16 @@ class Setup:
     """A path in the store and what must stand there: the proof that worker and driver see one store."""
 
 
+SAMPLER_LIMIT_S = 60.0
+"""How long a lane waits for its node's sampler to be back; Ray needs 2 s for the process, NVML up to 20."""
+CALLS = 6
+"""Calls that a worker answers at the same time: the task (twice when Ray lost the first call), a look, its end."""
+
+
+class SamplerLostError(Exception):
+    """The node's sampler does not know the window: it has died, or it began to read after the window did."""
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteMeter:
     """The node's sampler, asked through Ray."""
@@ -54,21 +69,47 @@ class RemoteMeter:
 
     def energy(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
         """Joules between two times of this node's monotonic clock."""
-        answer: tuple[Energy, list[Energy]] = ray.get(self.sampler.energy.remote(t0_ns, t1_ns, target, cpu_s))
+        answer: tuple[Energy, list[Energy]] = _asked(self.sampler.energy.remote(t0_ns, t1_ns, target, cpu_s))
         return answer
 
     def series(self, t0_ns: int, t1_ns: int, target: Target, lane: str) -> list[Sample]:
         """Power between two times of this node's monotonic clock."""
-        samples: list[Sample] = ray.get(self.sampler.series.remote(t0_ns, t1_ns, target, lane))
+        samples: list[Sample] = _asked(self.sampler.series.remote(t0_ns, t1_ns, target, lane))
         return samples
+
+    def sources(self) -> list[str]:
+        """See that the sampler reads, and give what. Raises `PreFlightError` where an explicit source is missing."""
+        try:
+            sources: list[str] = ray.get(self.sampler.start.remote())
+        except PreFlightError as error:
+            raise PreFlightError(str(getattr(error, "cause", error))) from None
+        return sources
+
+    def await_sampler(self) -> None:
+        """Wait until Ray has the sampler running again; after a minute the next window will tell."""
+        limit_s = time.monotonic() + SAMPLER_LIMIT_S
+        while time.monotonic() < limit_s:
+            with contextlib.suppress(RayError, PreFlightError):
+                self.sources()
+                return
+            time.sleep(0.2)
+
+
+def _asked(call: Any) -> Any:
+    try:
+        return ray.get(call)
+    except RayError as error:
+        raise SamplerLostError(str(error).strip().splitlines()[-1]) from error
 
 
 class Worker:
-    """Owns one lane for the length of a run. Three calls may be in flight: the task, a look at it, its end."""
+    """Owns one lane for the length of a run; see `CALLS` for what may be in flight."""
 
     def __init__(self, place: Place, setup: Setup, sampler: Any) -> None:
-        self._place, self._setup, self._sampler = place, setup, sampler
+        self._place, self._setup, self._meter = place, setup, RemoteMeter(sampler)
         self._lane: Lane | None = None
+        self._at_work = threading.Lock()
+        self._last: tuple[int, Outcome] | None = None
 
     def prepare(self) -> dict[str, Json]:
         """Check this node, take the lane's devices and bring its zygote up. Raises `PreFlightError`."""
@@ -82,15 +123,36 @@ class Worker:
             environment=capture(Path(self._setup.git_folder), names),
             gpu_uuids=self._gpus(),
             cpus=self._cores(),
-            power_sources=tuple(ray.get(self._sampler.sources.remote())),
+            power_sources=tuple(self._meter.sources()),
         )
-        self._lane = Lane(facts, self._setup.run_facts, self._setup.store, RemoteMeter(self._sampler))
+        self._lane = Lane(facts, self._setup.run_facts, self._setup.store, self._meter)
         self._lane.prepare()
-        return {"device": facts.device, "gpu_uuids": list(facts.gpu_uuids), "cpus": list(facts.cpus)}
+        models = [gpu.name for gpu in facts.environment.gpus if gpu.uuid in facts.gpu_uuids]
+        environment = fingerprint(facts.environment, models if facts.gpu_uuids else [])
+        return {
+            "environment": environment,
+            "device": facts.device,
+            "gpu_uuids": list(facts.gpu_uuids),
+            "cpus": list(facts.cpus),
+        }
 
-    def run(self, task: Task) -> Outcome:
-        """Run one task in a fresh process and store its result."""
-        outcome = self._prepared().run(task)
+    def run(self, task: Task, order: int = 0) -> Outcome:
+        """Run one task in a fresh process and store its result.
+
+        `order` tells orders apart: given once more, because the first call or its answer was lost on the way, an order
+        is not carried out again but answered with its outcome.
+        """
+        with self._at_work:
+            if order == 0 or self._last is None or self._last[0] != order:
+                self._last = (order, self._run(task))
+            return self._last[1]
+
+    def _run(self, task: Task) -> Outcome:
+        try:
+            outcome = self._prepared().run(task)
+        except SamplerLostError as error:  # nothing was kept: its joules are unknown through no fault of the task
+            self._meter.await_sampler()
+            outcome = Outcome.lost(task, self._place.lane, f"the node's sampler was lost: {error}")
         if outcome.failure_class == "infra":
             kill_descendants(os.getpid())  # what outlived its zygote has come to this process
         return outcome
@@ -154,6 +216,6 @@ def start_worker(place: Place, setup: Setup, sampler: Any) -> Any:
     """Start the actor of one lane on its own node."""
     where = NodeAffinitySchedulingStrategy(place.node.node_id, soft=False)
     # Ray never restarts it: the pool does, and counts the attempt.
-    options = {"num_cpus": place.cpus, "num_gpus": place.gpus, "max_restarts": 0, "max_concurrency": 3}
+    options = {"num_cpus": place.cpus, "num_gpus": place.gpus, "max_restarts": 0, "max_concurrency": CALLS}
     actor: Any = ray.remote(Worker)
     return actor.options(**options, scheduling_strategy=where).remote(place, setup, sampler)

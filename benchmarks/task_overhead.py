@@ -33,9 +33,10 @@ from joulegrid.actors.result import Outcome
 from joulegrid.cluster.session import ray_session
 from joulegrid.jobs.driver import Options, drive
 from joulegrid.jobs.load import make_study
+from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.progress import Quiet
-from joulegrid.jobs.run import Choice, Run
+from joulegrid.jobs.run import Run
 
 LANES = 2
 NO_OP = "import torch\nx = 0\ndef main():\n    return {'x': x}\n"

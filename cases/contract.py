@@ -220,7 +220,8 @@ class Workload(Protocol):
     rules: tuple[Rule, ...]
     ignored: tuple[Ignored, ...]
     input_fields: tuple[str, ...]
-    """Dotted paths that `inputs` depends on, so that a grid resolves them once per combination."""
+    """Dotted paths that `inputs` depends on, so that a grid resolves them once per combination; a path that ends in
+    `.*` stands for the names below it, whose values change nothing."""
 
     def preload(self, config: ExperimentConfig) -> tuple[str, ...]:
         """Modules that the zygote imports once, so that each task's process has them ready. They only import."""

@@ -40,7 +40,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         return
     _start(ray, address)
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):  # there Ray tells of lost nodes; stdout is for results
+            yield
     finally:
         with contextlib.suppress(KeyboardInterrupt):
             ray.shutdown()

@@ -14,7 +14,7 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent / "schema"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-NOT_IN_A_FILE = ("folder", "source")
+NOT_IN_A_FILE = ("folder", "source", "source_name", "searcher")
 DOTTED = r"^[A-Za-z_]\w*(\.\w+)+$"
 
 

@@ -14,8 +14,10 @@ from joulegrid.cases.contract import ExperimentConfig
 from joulegrid.errors import UsageError
 from joulegrid.jobs.driver import Options, check_plan, drive
 from joulegrid.jobs.load import load_study, make_study
+from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.run import Choice
+from joulegrid.jobs.planning import plan_of
+from joulegrid.jobs.search import Searcher, SearcherSource
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jobs.study_result import StudyResult
 
@@ -23,14 +25,20 @@ StudyLike = str | Path | StudyConfig | Mapping[str, Any]
 
 
 def run_study(
-    study: StudyLike | None = None, *, address: str | None = None, fresh: bool = False, **fields: Any
+    study: StudyLike | None = None,
+    *,
+    address: str | None = None,
+    fresh: bool = False,
+    searcher: Searcher | None = None,
+    **fields: Any,
 ) -> StudyResult:
     """Run a study, or what is missing of its newest unfinished run, and return its result.
 
     Args:
-        study: path of a YAML file, a `StudyConfig`, a mapping, or nothing when `fields` say it all.
+        study: path of a YAML or Python file, a `StudyConfig`, a mapping, or nothing when `fields` say it all.
         address: Ray cluster to join; by default `RAY_ADDRESS`, else a session of its own.
         fresh: begin a new run even where an unfinished one could be continued.
+        searcher: proposes the experiments, in the place of a sweep; it is asked and told while the study runs.
         fields: fields of the study, replacing those of `study` (`output="…"`, `sweep={…}`, `execution={…}`).
 
     Raises:
@@ -40,7 +48,9 @@ def run_study(
     A task that fails is no error: it is counted in `counts.failed` and told in `failures`.
     """
     config = as_study(study, fields)
-    plan = Plan(config)
+    if searcher is not None:
+        config = config.model_copy(update={"searcher": SearcherSource.of(searcher)})
+    plan = plan_of(config)
     check_plan(plan)
     return drive(config, plan, Options(address=address, choice=Choice(fresh=fresh)))
 
@@ -68,7 +78,7 @@ def run_experiment(
     if output is not None:
         fields["output"] = output
     config = as_study(experiment, fields)
-    plan = Plan(config)
+    plan = _grid(config)
     if len(plan) * config.execution.n_cycles != 1:
         raise UsageError(
             f"run_experiment: this describes {len(plan)} experiments in {config.execution.n_cycles} cycles; "
@@ -80,7 +90,7 @@ def run_experiment(
 
 def expand_grid(study: StudyLike | None = None, **fields: Any) -> list[ExperimentConfig]:
     """Return the experiments of a study in the plan's order: refused and equivalent points are left out."""
-    return [point.config for point in Plan(as_study(study, fields))]
+    return [point.config for point in _grid(as_study(study, fields))]
 
 
 def as_study(study: StudyLike | None, fields: Mapping[str, Any]) -> StudyConfig:
@@ -89,10 +99,17 @@ def as_study(study: StudyLike | None, fields: Mapping[str, Any]) -> StudyConfig:
         if not fields:
             return study
         given = study.model_dump(mode="json", exclude_unset=True) | dict(fields)
-        return make_study(given, folder=study.folder)
+        made = make_study(given, folder=study.folder)
+        return made.model_copy(update={"searcher": study.searcher, "source_name": study.source_name})
     if isinstance(study, str | Path):
         return load_study(study, fields=fields)
     return make_study({**(study or {}), **fields})
+
+
+def _grid(study: StudyConfig) -> Plan:
+    if study.is_search:
+        raise UsageError("a search has no list of experiments before it is run; use run_study")
+    return Plan(study)
 
 
 def _only_result(study: StudyResult) -> ExperimentResult:

@@ -36,6 +36,20 @@ NoGaps = Annotated[bool, typer.Option("--no-gaps", help="No idle time between ex
 Power = Annotated[str | None, typer.Option("--power", help="auto, nvml, rapl, model or none.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join, e.g. auto [starts its own].")]
+MetricsPort = Annotated[
+    int,
+    typer.Option(
+        "--metrics-port",
+        envvar="JOULEGRID_METRICS_PORT",
+        min=0,
+        max=65535,
+        help="Serve metrics for Prometheus there; 0: nowhere.",
+    ),
+]
+MetricsHost = Annotated[
+    str,
+    typer.Option("--metrics-host", envvar="JOULEGRID_METRICS_HOST", help="Address of --metrics-port, e.g. 0.0.0.0."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -77,19 +91,48 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try the failed tasks of the newest run again.")
     ] = False,
+    extend: Annotated[bool, typer.Option("--extend", help="Add new experiments to the newest run.")] = False,
+    allow_env_drift: Annotated[
+        bool, typer.Option("--allow-env-drift", help="Go on although hardware or software has changed.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a large study.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: AsJson = False,
+    metrics_port: MetricsPort = 0,
+    metrics_host: MetricsHost = "127.0.0.1",
 ) -> None:
-    """Run a study, or what is missing of its newest unfinished run. Exit code 0: all done; 1: some tasks failed."""
+    """Run a study, or what is missing of its newest unfinished run.
+
+    Exit code 0: all done; 1: some tasks failed; 75: drained, the next start goes on.
+    """
     from joulegrid.jobs.commands import RunFlags, StudyFlags, run_command, show_plan
+    from joulegrid.jobs.metrics import Endpoint
+    from joulegrid.jobs.opening import Choice
 
     flags = StudyFlags(tuple(sets), tuple(sweeps), cycles, order, no_gaps, output, power)
     if dry_run:
         show_plan(study, flags, points=False, as_json=as_json)
         return
-    raise typer.Exit(run_command(study, flags, RunFlags(address, fresh, retry_failed, yes, quiet, as_json)))
+    choice = Choice(fresh, retry_failed, extend, allow_env_drift)
+    run_flags = RunFlags(address, choice, yes, quiet, as_json, Endpoint(metrics_port, metrics_host))
+    raise typer.Exit(run_command(study, flags, run_flags))
+
+
+@app.command(short_help="Say how a run stands.")
+def status(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN…", help="Folders or s3:// prefixes of runs, or of outputs.", show_default=False),
+    ],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Again every 2 s, until the run ends.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read and hash every committed result again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say how runs stand, from their store alone: counts, failures, time left, joules. Exit code 1: damage found."""
+    from joulegrid.jobs.status_view import status_command
+
+    raise typer.Exit(status_command(runs, follow=follow, verify=verify, as_json=as_json))
 
 
 @app.command(short_help="Show the table of runs; write their pages.")

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulegrid.errors import UsageError
+from joulegrid.jobs.asked import AskedPlan
+from joulegrid.jobs.asked_view import asked_json, asked_text
 from joulegrid.jobs.load import Overrides, load_study
+from joulegrid.jobs.metrics import Endpoint
+from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.plan_view import plan_json, plan_text
+from joulegrid.jobs.planning import plan_of
 from joulegrid.jobs.study import StudyConfig
 
 if TYPE_CHECKING:
@@ -45,17 +50,20 @@ class RunFlags:
     """Flags of one start."""
 
     address: str | None = None
-    fresh: bool = False
-    retry_failed: bool = False
+    choice: Choice = Choice()
     yes: bool = False
     quiet: bool = False
     as_json: bool = False
+    metrics: Endpoint = Endpoint()
 
 
 def show_plan(path: Path, flags: StudyFlags, *, points: bool, as_json: bool) -> None:
     """Print a study's plan."""
-    plan = Plan(load_study(path, flags.overrides()))
-    if as_json:
+    plan = plan_of(load_study(path, flags.overrides()))
+    if isinstance(plan, AskedPlan):
+        facts = json.dumps(asked_json(plan, points=points), indent=2, ensure_ascii=False) if as_json else None
+        print(facts or asked_text(plan))  # noqa: T201
+    elif as_json:
         print(json.dumps(plan_json(plan, points=points), indent=2, ensure_ascii=False))  # noqa: T201
     else:
         print(plan_text(plan, points=points))  # noqa: T201
@@ -64,15 +72,14 @@ def show_plan(path: Path, flags: StudyFlags, *, points: bool, as_json: bool) -> 
 def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:
     """Run a study and print its table (or its JSON); return the exit code."""
     from joulegrid.jobs.driver import Options, check_plan, drive
-    from joulegrid.jobs.run import Choice
 
     study = load_study(path, flags.overrides())
-    plan = Plan(study)
+    plan = plan_of(study)
     check_plan(plan)
     if not run_flags.yes:
         confirm(study, plan)
-    choice = Choice(fresh=run_flags.fresh, retry_failed=run_flags.retry_failed)
-    result = drive(study, plan, Options(run_flags.address, choice, _display(run_flags)))
+    options = Options(run_flags.address, run_flags.choice, _display(run_flags), metrics=run_flags.metrics)
+    result = drive(study, plan, options)
     _print_result(result, as_json=run_flags.as_json)
     if result.counts.failed and not run_flags.quiet:
         sys.stderr.write(f"each failure lies in {result.run}/results; --retry-failed tries the failed tasks again\n")
@@ -92,12 +99,14 @@ def report_command(runs: list[str], *, write: bool, output: str | None, as_json:
         print(f"report: {place}")  # noqa: T201
 
 
-def confirm(study: StudyConfig, plan: Plan) -> None:
-    """Ask before a large study; without a terminal there is nobody to ask."""
-    n_tasks = len(plan) * study.execution.n_cycles
+def confirm(study: StudyConfig, plan: Plan | AskedPlan) -> None:
+    """Ask before a large study, but not before a search without a limit; without a terminal there is nobody to ask."""
+    n_experiments = len(plan) if isinstance(plan, Plan) else plan.limit or 0
+    n_tasks = n_experiments * study.execution.n_cycles
     if n_tasks <= study.execution.confirm_above:
         return
-    sys.stderr.write(plan_text(plan) + "\n")
+    if isinstance(plan, Plan):
+        sys.stderr.write(plan_text(plan) + "\n")
     limit = f"more than execution.confirm_above = {study.execution.confirm_above:,}"
     if not sys.stdin.isatty():
         raise UsageError(f"{n_tasks:,} tasks are {limit}, and there is no terminal to ask; add --yes to run them")

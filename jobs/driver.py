@@ -1,13 +1,9 @@
-"""The loop: from a study to a run that is finished, or stopped in good order.
-
-Policy is the schedule's, mechanism the pool's.
-"""
+"""From a study to a run that is finished, or stopped in good order. The loop itself is `turn.py`."""
 
 from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,21 +11,28 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from joulegrid.actors.gate import Gate
-from joulegrid.actors.placement import largest_need, place_lanes
+from joulegrid.actors.placement import Pair, largest_need, place_lanes, split_needs
 from joulegrid.actors.record import RunFacts
-from joulegrid.actors.result import Task
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import ray_session
 from joulegrid.cluster.storage import probe
-from joulegrid.errors import StudyInterrupted, UsageError
+from joulegrid.errors import StudyDrained, StudyInterrupted, UsageError
+from joulegrid.jobs.asked import AskedPlan
+from joulegrid.jobs.asked_visits import AskedVisits
+from joulegrid.jobs.drain import Drain
+from joulegrid.jobs.environments import admit
+from joulegrid.jobs.lease import Lease
+from joulegrid.jobs.metrics import Endpoint, Metrics, metrics_endpoint
+from joulegrid.jobs.opening import Choice, open_output, open_run, put_back_damaged
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.progress import Display, Quiet
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.quantity import counted
-from joulegrid.jobs.run import Choice, Run, open_output, open_run
-from joulegrid.jobs.schedule import Schedule, Visit
+from joulegrid.jobs.run import Run
+from joulegrid.jobs.streams import balance_note
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jobs.study_result import StudyResult
+from joulegrid.jobs.turn import Turn
 
 if TYPE_CHECKING:
     from joulegrid.actors.pool import Pool
@@ -46,85 +49,127 @@ class Options:
     display: Display = field(default_factory=Quiet)
     report: bool = True
     """Write report and figures into the run's folder at the end."""
+    metrics: Endpoint = Endpoint()
+    """Where metrics for Prometheus are served while the driver lives."""
 
 
-def drive(study: StudyConfig, plan: Plan, options: Options) -> StudyResult:
+def drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options) -> StudyResult:
     """Run what is missing of a study and return what the store then holds.
 
     Raises:
         PreFlightError: when it cannot run here; no task was started.
+        StudyDrained: when the time that it was given is over and something is left to do.
         StudyInterrupted: on Ctrl-C or SIGTERM; what was finished is kept.
     """
+    with metrics_endpoint(options.metrics) as metrics:
+        if options.metrics.port:
+            options.display.say(f"metrics: {options.metrics.url}")
+        return _drive(study, plan, options, metrics)
+
+
+def _drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options, metrics: Metrics) -> StudyResult:
+    drain = Drain.of(study.execution.wall_clock_timeout_hours)
     root = open_output(study)
     check = probe(root)
+    searcher = plan.source.make() if isinstance(plan, AskedPlan) else None  # what it lacks is said before a run begins
     run = open_run(study, plan, root, options.choice, conditional=check.conditional)
     _announce(run, options.display)
     state = "interrupted"
     try:
-        state = _work(run, options)
+        run.searcher = searcher
+        state = _work(run, options, drain, metrics)
     except (KeyboardInterrupt, SystemExit):  # while `ray.init` runs, its own handler turns SIGTERM into an exit
-        run.close("interrupted")
-        left = run.counts()["pending"]
-        raise StudyInterrupted(
-            f"interrupted: {counted(left, 'task')} left in {run.store.url}; start the same study again to go on"
-        ) from None
+        _close_undisturbed(run, "interrupted")
+        raise StudyInterrupted(f"interrupted: {_left(run)}") from None
     except BaseException:
         run.close("stopped")
         raise
     run.close(state)
+    if state == "drained":
+        raise StudyDrained(f"drained: {_left(run)}")
     return _finish(run, options)
+
+
+def _left(run: Run) -> str:
+    left = run.counts()
+    return (
+        f"{counted(left['pending'] + left['skipped'], 'task')} left in {run.store.url}; "
+        "start the same study again to go on"
+    )
+
+
+def _close_undisturbed(run: Run, state: str) -> None:
+    """Write the final state; an impatient second Ctrl-C does not tear it."""
+    if threading.current_thread() is not threading.main_thread():
+        run.close(state)
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run.close(state)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _announce(run: Run, display: Display) -> None:
     counts = run.counts()
     verb = f"going on with {counts['done']} done" if run.continued else "new run"
-    display.say(
-        f"{run.study.study_name} {run.plan.study_design_hash}: {counts['n_tasks']} tasks, {verb}: {run.store.url}"
+    most = run.most_tasks
+    tasks = (
+        f"{counts['n_tasks']} tasks" if run.asked_plan is None else f"a search, {most or 'any number of'} tasks at most"
     )
+    display.say(f"{run.study.study_name} {run.plan.study_design_hash}: {tasks}, {verb}: {run.store.url}")
     for skipped in run.plan.skipped:
         display.say(f"skipped {skipped.count} × {skipped.reason} (e.g. {skipped.example})")
     if run.unfenced:
         display.say("this store ignores conditional writes: the run is unfenced; never let two drivers work on it")
 
 
-def _work(run: Run, options: Options) -> str:
+def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
     """Do all that is missing; return the state in which the run is left."""
-    schedule = Schedule(iter(run.order), run.study.execution, run.finished(), run.attempts())
-    if not run.counts()["pending"] and not schedule.attempts:
+    if run.is_finished():
+        return "done"
+    asked = AskedVisits.of(run, run.searcher) if run.searcher is not None else None
+    if asked is not None and run.is_finished():
         return "done"
     options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
-    # The handler is set twice, because `ray.init` sets one of its own.
-    with _terminated_like_interrupted(), ray_session(options.address), _terminated_like_interrupted():
-        from joulegrid.actors.pool import Pool, cluster_nodes
+    with (
+        _terminated_like_interrupted(),
+        ray_session(options.address),
+        _terminated_like_interrupted(),  # once more, because `ray.init` sets a handler of its own
+        _pool(run, options.display) as (pool, misfits),
+    ):
+        _announce_lanes(run, pool, options.display)
+        environments = [lane.facts["environment"] for lane in pool.lanes]
+        admit(run, environments, allow_drift=options.choice.allow_env_drift)
+        turn = Turn(run, pool, drain, options.display, asked)
+        turn.metrics, turn.misfits = metrics, misfits
+        try:
+            turn.go()
+        except KeyboardInterrupt:
+            pool.cancel()
+            raise
+    return turn.state()
 
-        places = place_lanes(cluster_nodes(), largest_need(run.plan.resources))
-        with Pool(places[: len(run.order)], _setup(run), run.study.power) as pool:
-            options.display.say(
-                f"{counted(len(pool.lanes), 'lane')}: {', '.join(lane.place.lane for lane in pool.lanes)}"
-            )
-            try:
-                _loop(run, schedule, pool, options.display)
-            except KeyboardInterrupt:
-                pool.cancel()
-                raise
-    return "stopped" if schedule.stopped else "done"
+
+@contextmanager
+def _pool(run: Run, display: Display) -> Iterator[tuple[Pool, dict[Pair, str]]]:
+    """Hold the run's lanes; beside them stands which needs none of them can serve, and why."""
+    from joulegrid.actors.pool import Pool, Terms, cluster_nodes
+
+    nodes = cluster_nodes()
+    served, misfits = split_needs(nodes, run.plan.resources)
+    need = largest_need(served or run.plan.resources)
+    places = place_lanes(nodes, need)
+    terms = Terms(run.study.execution.exclusive == "node", lambda joined: place_lanes(joined, need), display.say)
+    with Pool(places[: run.most_tasks], _setup(run), run.study.power, terms) as pool:
+        yield pool, misfits
 
 
-def _loop(run: Run, schedule: Schedule, pool: Pool, display: Display) -> None:
-    def task_for(visit: Visit) -> Task:
-        task = run.task(visit.index, visit.cycle, visit.attempt)
-        run.record_started(task)
-        return task
-
-    def tick() -> None:
-        run.keep_alive()
-        pool.skip_rest = display.tick(pool.lanes) or pool.skip_rest
-
-    with display.running(run):
-        for outcome in pool.run(schedule, task_for, tick):
-            run.record_ended(outcome)
-            if schedule.record(outcome, time.monotonic()):
-                display.ended(outcome, run.point(outcome.index).label)
+def _announce_lanes(run: Run, pool: Pool, display: Display) -> None:
+    display.say(f"{counted(len(pool.lanes), 'lane')}: {', '.join(lane.place.lane for lane in pool.lanes)}")
+    note = balance_note(run.order, len(pool.lanes))
+    if note is not None:
+        display.say(note)
 
 
 def _setup(run: Run) -> Setup:
@@ -149,19 +194,21 @@ def _setup(run: Run) -> Setup:
 def _finish(run: Run, options: Options) -> StudyResult:
     """Write the summary, the study's result and the report."""
     from joulegrid.jobs.report.run_report import write_report
-    from joulegrid.jobs.report.summary import write_summary_parquet
 
-    result = assemble(run.store)
-    names = {"study_name": result.study_name, "study_design_hash": result.study_design_hash}
-    run.store.put("summary.parquet", write_summary_parquet(result.summary, **names))  # type: ignore[arg-type]
+    result = assemble(run.store, write_summary=True)
+    if result.counts.damaged:  # told now, run again by the next start
+        run.lease = Lease.take(run.store)
+        put_back_damaged(run)
+        run.close("stopped")
+        result = assemble(run.store, write_summary=True)
     run.store.put("study_result.json", result.model_dump_json(indent=1).encode())
     if options.report:
         options.display.say(f"report: {write_report(run.store)}")
     return result
 
 
-def check_plan(plan: Plan) -> None:
-    """Refuse a plan that is larger than the study allows, or that a lane's zygote cannot serve."""
+def check_plan(plan: Plan | AskedPlan) -> None:
+    """Refuse a plan that is larger than the study allows (a search keeps to that), or that no zygote can serve."""
     if "script.preload" in plan.varied:
         raise UsageError(
             "script.preload: one zygote serves all experiments; give it once, in no sweep and no experiment"

@@ -18,7 +18,7 @@ from joulegrid.jobs.merge import leaves, nested, overlap
 from joulegrid.jsontypes import Json
 
 MAX_POINTS = 20_000_000
-"""More points than this are refused: naming them takes minutes and 8 bytes each, running them years."""
+"""More points than this are refused: they take a byte each and up to a minute to sort, and running them years."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,10 @@ def segments(sweep: Mapping[str, Any], zips: Any, experiments: Sequence[Mapping[
 def _axis(name: str, values: Any) -> Axis:
     if not isinstance(values, list):
         example = f"[{shown(values)}]"
+        if isinstance(values, Mapping) and {"low", "high"} & values.keys():
+            raise GrammarError(
+                f"sweep.{name}: a range needs a section `search:` that draws from it; else list its values"
+            )
         if isinstance(values, Mapping) and values:
             example = f"{name}.{next(leaves(values))[0]}: [ … ], one dotted path for each axis"
         raise GrammarError(f"sweep.{name}: given {shown(values)}; give a list of values, e.g. {example}")

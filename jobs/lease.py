@@ -31,7 +31,7 @@ class Lease:
     @classmethod
     def take(cls, store: Store) -> Lease:
         """Take the lease, or raise `RunHeldError` naming its living owner."""
-        held = _read(store)
+        held = read_lease(store)
         if held is not None and held.is_alive():
             ago = time.time() - held.renewed_s
             raise RunHeldError(
@@ -43,15 +43,28 @@ class Lease:
         return lease
 
     def renew(self, store: Store) -> None:
-        """Say that this driver lives; at most once in five seconds."""
-        if time.time() - self.renewed_s >= RENEW_S:
-            self.renewed_s = time.time()
-            self._write(store)
+        """Say that this driver lives; at most once in five seconds.
+
+        Raises:
+            RunHeldError: when somebody else has taken the run, as while this process was stopped.
+        """
+        if abs(time.time() - self.renewed_s) < RENEW_S:  # the clock may step back
+            return
+        held = read_lease(store)
+        if held is not None and held.owner != self.owner:
+            raise RunHeldError(
+                f"{store.url} was taken over by process {held.pid} on {held.host} while this one did not answer; "
+                "it stops, and what it has not committed runs again there"
+            )
+        self.renewed_s = time.time()
+        self._write(store)
 
     def release(self, store: Store) -> None:
-        """Give the run back."""
-        self.released, self.renewed_s = True, time.time()
-        self._write(store)
+        """Give the run back, unless somebody else has it by now."""
+        held = read_lease(store)
+        if held is None or held.owner == self.owner:
+            self.released, self.renewed_s = True, time.time()
+            self._write(store)
 
     def is_alive(self) -> bool:
         """Whether the owner may still be at work."""
@@ -65,7 +78,8 @@ class Lease:
         store.put("lease", json.dumps(asdict(self)).encode())
 
 
-def _read(store: Store) -> Lease | None:
+def read_lease(store: Store) -> Lease | None:
+    """Return the lease as it lies there, whoever holds it; `None` where there is none that can be read."""
     try:
         lease = Lease(**json.loads(store.get("lease")))
         lease.renewed_s = float(lease.renewed_s)

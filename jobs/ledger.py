@@ -2,45 +2,31 @@
 
 A segment is one object, `log/{epoch}-{seq}.jsonl`, created once. Events are committed in groups: at the latest after
 one second or 1,000 events. Each driver writes under an epoch of its own; the first event of an epoch lists the last
-accepted segment of every older one, so that what a superseded driver writes later never counts.
+accepted segment of every older one, so that what a superseded driver writes later never counts. Which tasks a driver
+is about to hand out is committed before (`reserved`), so that a resume knows whose markers to look for.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.cluster.storage import Store
-from joulegrid.errors import PreFlightError, RunHeldError
+from joulegrid.errors import RunHeldError
+from joulegrid.jobs.segments import replay, segment, segment_path
+from joulegrid.jobs.snapshot import Snapshot
+from joulegrid.jobs.states import At, States, TaskState
 from joulegrid.jsontypes import Json
 
 GROUP_S = 1.0
 GROUP_EVENTS = 1_000
-_SEGMENT = re.compile(r"log/\d{6,}-\d{9,}\.jsonl")
-
-
-@dataclass(slots=True)
-class TaskState:
-    """The newest that the ledger knows of one task."""
-
-    status: str
-    """`running`, `done` or `failed`; a task that the ledger does not know is pending."""
-    task_id: str | None = None
-    attempt: int = 0
-    lane: str | None = None
-    path: str | None = None
-    sha256: str | None = None
-    duration_s: float | None = None
-    energy_j: float | None = None
-    provenance: str | None = None
-    failure_class: str | None = None
-    message: str | None = None
+SNAPSHOT_SEGMENTS = 64
+SNAPSHOT_SHARE = 0.02
+"""Of a driver's time, at most."""
 
 
 @dataclass
@@ -49,29 +35,35 @@ class Ledger:
 
     store: Store
     epoch: int
-    tasks: dict[tuple[int, int], TaskState]
-    """(experiment, cycle) → state, from the log and from what was recorded since."""
-    _waiting: list[dict[str, Json]] = field(default_factory=list)
+    states: States
+    damaged: list[str]
+    """Segments that could not be trusted when this driver opened the ledger; the commit markers must be asked."""
+    _accepted: dict[int, int]
+    _waiting: list[str] = field(default_factory=list)
     _seq: int = 0
     _since_s: float = 0.0
+    _snapped_seq: int = 0
+    _snapped_s: float = field(default_factory=time.monotonic)
+    _snapshot_s: float = 0.0
 
     @classmethod
     def open(cls, store: Store) -> Ledger:
         """Replay the log and take the next epoch. Raises `RunHeldError` when another driver takes it first."""
-        segments = _accepted(_segments(store), store)
-        tasks: dict[tuple[int, int], TaskState] = {}
-        for name in segments:
-            for event in _events(store, name):
-                _apply(tasks, event)
-        epochs = [_parts(name)[0] for name in _segments(store)]
-        ledger = cls(store, max(epochs, default=0) + 1, tasks)
-        last: dict[str, int] = {}
-        for name in segments:
-            epoch, seq = _parts(name)
-            last[str(epoch)] = max(seq, last.get(str(epoch), 0))
-        ledger._note({"event": "epoch", "accepted": last})
+        found = replay(store)
+        ledger = cls(store, found.last_epoch + 1, found.states, found.damaged, found.accepted)
+        ledger._record({"event": "epoch", "accepted": {str(epoch): seq for epoch, seq in found.accepted.items()}})
         ledger.flush()
+        found.states.interrupt()
         return ledger
+
+    def reserve(self, visits: Sequence[At]) -> None:
+        """Commit that these tasks are about to be handed out; only then may they be."""
+        self._record({"event": "reserved", "visits": [list(at) for at in visits]})
+        self.flush()
+
+    def asked(self, experiment: dict[str, Json]) -> None:
+        """Note what a searcher proposed; the reservation of its visits commits it before it is run."""
+        self._record({"event": "asked", **experiment})
 
     def started(self, task: Task) -> None:
         """Note that a task was given to a lane."""
@@ -81,90 +73,61 @@ class Ledger:
     def ended(self, outcome: Outcome) -> None:
         """Note an outcome."""
         kept = {name: getattr(outcome, name, None) for name in TaskState.__dataclass_fields__}
-        self._record({"event": "ended", "index": outcome.index, "cycle": outcome.cycle, **kept})
+        said = {name: value for name, value in kept.items() if value is not None}
+        self._record({"event": "ended", "index": outcome.index, "cycle": outcome.cycle, **said})
 
-    def forget(self, index: int, cycle: int) -> None:
-        """Note that a failed task is to be tried once more."""
-        state = self.tasks[index, cycle]
-        self._record({"event": "retried", "index": index, "cycle": cycle, "attempt": state.attempt + 1})
+    def retried(self, at: At, attempt: int) -> None:
+        """Note that a task is to be tried (once more) with this attempt number."""
+        self._record({"event": "retried", "index": at[0], "cycle": at[1], "attempt": attempt})
+
+    def skipped(self, at: At, attempt: int, why: str) -> None:
+        """Note that a task is left out by this driver."""
+        self._record({"event": "skipped", "index": at[0], "cycle": at[1], "attempt": attempt, "why": why})
+
+    def gave_up(self, why: str) -> None:
+        """Note that the rest of the study is skipped by this driver."""
+        self._record({"event": "gave_up", "why": why})
+
+    def note(self, text: str) -> None:
+        """Note something that the run has to say of itself."""
+        self._record({"event": "note", "text": text})
 
     def flush(self, *, if_due: bool = False) -> None:
         """Commit the waiting events; with `if_due` only when a second has passed or the group is full."""
-        due = time.monotonic() - self._since_s >= GROUP_S or len(self._waiting) >= GROUP_EVENTS
-        if not self._waiting or (if_due and not due):
+        if not self._waiting:
             return
-        data = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in self._waiting).encode()
-        if not self.store.create(f"log/{self.epoch:06d}-{self._seq:09d}.jsonl", data):
+        if if_due and len(self._waiting) < GROUP_EVENTS and time.monotonic() - self._since_s < GROUP_S:
+            return
+        if not self.store.create(segment_path(self.epoch, self._seq), segment(self._waiting)):
             raise RunHeldError(
                 f"another driver has taken over {self.store.url}: its epoch {self.epoch} is already in the log; "
                 "this one stops, and what it has not committed runs again there"
             )
         self._waiting, self._seq = [], self._seq + 1
+        self._snapshot_if_due()
+
+    def snapshot(self) -> None:
+        """Write what a resume would otherwise have to replay; everything that waits is committed first."""
+        self.flush()
+        began_s = time.monotonic()
+        Snapshot(self.epoch, self._seq - 1, self._accepted, self.states).write(self.store)
+        self._snapped_seq, self._snapped_s = self._seq, time.monotonic()
+        self._snapshot_s = self._snapped_s - began_s
+
+    def _snapshot_if_due(self) -> None:
+        enough = self._seq - self._snapped_seq >= SNAPSHOT_SEGMENTS
+        if enough and time.monotonic() - self._snapped_s >= self._snapshot_s / SNAPSHOT_SHARE:
+            self.snapshot()
 
     def _record(self, event: dict[str, Json]) -> None:
-        _apply(self.tasks, event)
-        self._note(event)
-        self.flush(if_due=True)
-
-    def _note(self, event: dict[str, Json]) -> None:
+        self.states.apply(event)
         if not self._waiting:
             self._since_s = time.monotonic()
-        self._waiting.append({"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event})
+        stamped = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
+        self._waiting.append(json.dumps(stamped, ensure_ascii=False))
+        self.flush(if_due=True)
 
 
-def read_tasks(store: Store) -> dict[tuple[int, int], TaskState]:
-    """Replay the log of a run without taking it."""
-    tasks: dict[tuple[int, int], TaskState] = {}
-    for name in _accepted(_segments(store), store):
-        for event in _events(store, name):
-            _apply(tasks, event)
-    return tasks
-
-
-def _segments(store: Store) -> list[str]:
-    return [path for path in store.list("log/") if _SEGMENT.fullmatch(path)]
-
-
-def _parts(name: str) -> tuple[int, int]:
-    epoch, seq = name.removeprefix("log/").removesuffix(".jsonl").split("-")
-    return int(epoch), int(seq)
-
-
-def _accepted(names: list[str], store: Store) -> list[str]:
-    """Leave out what an epoch wrote after a later one had begun."""
-    limits: dict[int, int] = {}
-    starts = [name for name in names if _parts(name)[1] == 0]
-    for name in starts:
-        first = next(_events(store, name), None)
-        accepted = (first or {}).get("accepted", {})
-        for older in {_parts(other)[0] for other in starts if _parts(other)[0] < _parts(name)[0]}:
-            limits[older] = min(limits.get(older, 10**9), int(accepted.get(str(older), -1)))
-    return [name for name in names if _parts(name)[1] <= limits.get(_parts(name)[0], 10**9)]
-
-
-def _events(store: Store, name: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(store.get(name).splitlines(), 1):
-        try:
-            event = json.loads(line)
-            if event["event"] != "epoch":
-                event["index"], event["cycle"], event["attempt"]
-            yield event
-        except (ValueError, TypeError, KeyError) as error:
-            raise PreFlightError(
-                f"{store.url}/{name}, line {number}: no event of a ledger; the file was changed after it was written. "
-                "Restore it from a copy, or start the study anew with --fresh"
-            ) from error
-
-
-def _apply(tasks: dict[tuple[int, int], TaskState], event: dict[str, Any]) -> None:
-    kind = event.get("event")
-    if kind == "epoch":
-        return
-    at = (event["index"], event["cycle"])
-    if kind == "started":
-        tasks[at] = TaskState("running", event.get("task_id"), event["attempt"])
-    elif kind == "retried":
-        tasks[at] = TaskState("pending", attempt=event["attempt"])
-    elif kind == "ended":
-        names = TaskState.__dataclass_fields__
-        tasks[at] = TaskState(**{name: event[name] for name in names if name in event})
+def read_states(store: Store) -> States:
+    """Return the states of a run without taking it: what its newest driver has committed, tasks that run included."""
+    return replay(store).states

@@ -16,6 +16,7 @@ from joulegrid.cases.registry import workload_named
 from joulegrid.cluster.power.sources import PowerConfig
 from joulegrid.errors import UsageError
 from joulegrid.jobs.merge import GRAMMAR, deep_merge, leaves, nested, sections
+from joulegrid.jobs.pyfile import StudyFile, run_file
 from joulegrid.jobs.schema import expanded, explain_all, typed, unknown_in, unknown_key
 from joulegrid.jobs.study import SECTIONS, StudyConfig, collected, power_section, unknown_keys
 from joulegrid.jobs.yamlfile import parse, read_mapping, read_with_base
@@ -81,15 +82,30 @@ def read_user_config() -> UserConfig:
 def load_study(
     path: str | Path, overrides: Overrides | None = None, fields: Mapping[str, Any] | None = None
 ) -> StudyConfig:
-    """Read a YAML study with its bases, fields, overrides and the user's defaults; `UsageError` names every fault."""
+    """Read a study with its bases, fields, overrides and the user's defaults; `UsageError` names every fault.
+
+    A file that ends in `.py` is run, see `joulegrid.jobs.pyfile`; any other is YAML.
+    """
     file = Path(path).expanduser()
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "is not a plain file" if file.exists() else "does not exist"
-        raise UsageError(f"{file} {what}; give the path of a study in YAML, e.g. studies/quickstart.yaml")
+        raise UsageError(f"{file} {what}; give the path of a study, e.g. studies/quickstart.yaml")
+    if file.suffix == ".py":
+        return _python_study(run_file(file.resolve()), overrides, fields or {})
     mapping = read_with_base(file.resolve(), "study")
     mapping.setdefault("study_name", _name_from(file))
     mapping = with_fields(mapping, fields or {})
     return make_study(mapping, overrides, folder=file.resolve().parent, source=file.read_text(encoding="utf-8"))
+
+
+def _python_study(file: StudyFile, overrides: Overrides | None, fields: Mapping[str, Any]) -> StudyConfig:
+    mapping = {"study_name": _name_from(file.path), **file.mapping()}
+    workload = None if "workload" in mapping else file.first_workload()
+    mapping = with_fields(mapping if workload is None else {**mapping, "workload": workload}, fields)
+    study = make_study(mapping, overrides, folder=file.path.parent, source=file.text)
+    if study.execution.max_experiments is None:
+        file.refuse_endless()
+    return study.model_copy(update={"searcher": file.source(), "source_name": "study.py"})
 
 
 def make_study(

@@ -1,26 +1,26 @@
 """The lazy plan: which points a study has, which are refused or equivalent, and each one's identity.
 
-Point *i* is computed when it is asked for; kept are 8 bytes for each accepted point. Hardware is never looked at.
+Point *i* is computed when it is asked for; kept is one byte for each point of the grammar. Hardware is never looked at.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from joulegrid.cases.contract import ExperimentConfig, Input, Places, Workload
 from joulegrid.cases.registry import workload_named
 from joulegrid.errors import UsageError
 from joulegrid.jobs.fields import Fields
-from joulegrid.jobs.identity import canonical, digest
+from joulegrid.jobs.identity import digest
+from joulegrid.jobs.label import label_of, short_names
+from joulegrid.jobs.lattice import Digits
 from joulegrid.jobs.merge import overlap
 from joulegrid.jobs.order import Order
 from joulegrid.jobs.patches import TypedSegment, Typing
-from joulegrid.jobs.projection import Digits, touching
-from joulegrid.jobs.region import Duplicates, Region, first_refusal
+from joulegrid.jobs.region import Region
+from joulegrid.jobs.scan import Refusals, Scanned, scanned
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jsontypes import Json
 
@@ -61,23 +61,21 @@ class Plan:
         self.workload: Workload = workload_named(study.experiment.get("workload", "inference"))
         self.places = Places(study.folder)
         self.segments = study.segments()
-        self.skipped: list[Skipped] = []
-        self.n_duplicates = 0
         self._fields = Fields(self.workload, self.places)
         self._regions = self._typed_regions()
-        self._accepted = array("Q")
-        self._scan()
+        self._parts: list[Scanned] = []
+        self.n_duplicates = 0
+        self.skipped: list[Skipped] = self._scan()
 
     def __len__(self) -> int:
-        return len(self._accepted)
+        return sum(len(part.accepted) for part in self._parts)
 
     def __iter__(self) -> Iterator[Point]:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Point:
         index = range(len(self))[index]
-        number = self._accepted[index]
-        region, digits = self._place(number)
+        number, region, digits = self._place(index)
         values = region.values(digits)
         return Point(
             index=index,
@@ -114,18 +112,16 @@ class Plan:
     @cached_property
     def inputs_hash(self) -> str:
         """16 hex digits of everything that the points read."""
-        found: set[str] = set().union(*(region.fingerprints() for region in self._regions))
+        found: set[str] = set().union(*(region.fingerprints for region in self._regions))
         return digest(sorted(found))
 
     @cached_property
     def resources(self) -> list[tuple[int | None, int | None]]:
         """The distinct (gpus, cpus) that the accepted points ask for."""
-        pairs = set()
-        fixed = not any(touching(region.typed.paths, ["resources"]) for region in self._regions)
-        for number in self._accepted[:1] if fixed and len(self._regions) == 1 else self._accepted:
-            region, digits = self._place(number)
-            values = region.values(digits)
-            pairs.add((self._fields.value(values, "resources.gpus"), self._fields.value(values, "resources.cpus")))
+        pairs: set[tuple[int | None, int | None]] = set()
+        for part in self._parts:
+            asked = part.region.project(("resources",), partial(self._asked, part.region))
+            pairs |= part.each(asked)
         return sorted(pairs, key=str)
 
     @cached_property
@@ -137,19 +133,17 @@ class Plan:
 
     def label(self, values: Mapping[str, Json]) -> str:
         """Name a point by its varied fields: `batch_size=8 precision=fp16`."""
-        shown = [f"{name}={_shown(self._fields.value(values, path))}" for path, name in self._short_names.items()]
-        return " ".join(shown) or self.study.study_name
+        return label_of(self._fields, self._short_names, values) or self.study.study_name
 
     def point_labels(self) -> Iterator[tuple[int, str]]:
         """Yield (index, label) of every accepted point, cheaply."""
-        for index, number in enumerate(self._accepted):
-            region, digits = self._place(number)
-            yield index, self.label(region.values(digits))
+        points = ((part.region, position) for part in self._parts for position in part.accepted)
+        for index, (region, position) in enumerate(points):
+            yield index, self.label(region.values(region.lattice.digits(position)))
 
     @cached_property
     def _short_names(self) -> dict[str, str]:
-        leafs = [path.rsplit(".", 1)[-1] for path in self.varied]
-        return {path: leaf if leafs.count(leaf) == 1 else path for path, leaf in zip(self.varied, leafs, strict=True)}
+        return short_names(self.varied)
 
     def _typed_regions(self) -> list[Region]:
         shared = {"workload": self.workload.name, **self.study.experiment}
@@ -164,35 +158,34 @@ class Plan:
         if problems:
             raise UsageError("\n".join(problems))
 
-    def _scan(self) -> None:
+    def _scan(self) -> list[Skipped]:
         """Sort all points into accepted, refused (by reason) and equivalent to an earlier one."""
-        refused: Counter[str] = Counter()
-        examples: dict[str, str] = {}
-        offset, duplicates = 0, Duplicates(only_region=len(self._regions) == 1)
-        is_new = duplicates.is_new if self.study.deduplicate else _always
+        refusals = Refusals()
         for region in self._regions:
-            gates = region.gates
-            for number, digits in enumerate(region, start=offset):
-                reason = first_refusal(gates, digits)
-                if reason is None:
-                    if is_new(region, digits):
-                        self._accepted.append(number)
-                    continue
-                refused[reason] += 1
-                if reason not in examples:
-                    examples[reason] = self.label(region.values(digits))
-            offset += region.segment.n_points
-        self.n_duplicates = duplicates.found
-        self.skipped = [Skipped(reason, count, examples[reason]) for reason, count in refused.items()]
-        if not self._accepted:
-            raise UsageError(f"every point of the study is refused, nothing is left to run:\n{_told(self.skipped)}")
+            part, n_equal = scanned(region, self._parts, refusals, deduplicate=self.study.deduplicate)
+            self._parts.append(part)
+            self.n_duplicates += n_equal
+        skipped = [Skipped(one.reason, one.count, self._example(one.first)) for one in refusals.ordered()]
+        if not len(self):
+            raise UsageError(f"every point of the study is refused, nothing is left to run:\n{_told(skipped)}")
+        return skipped
 
-    def _place(self, number: int) -> tuple[Region, Digits]:
-        for region in self._regions:
-            if number < region.segment.n_points:
-                return region, region.segment.digits(number)
-            number -= region.segment.n_points
-        raise IndexError(number)
+    def _example(self, number: int) -> str:
+        part = next(part for part in reversed(self._parts) if part.offset <= number)
+        return self.label(part.region.values(part.region.lattice.digits(number - part.offset)))
+
+    def _place(self, index: int) -> tuple[int, Region, Digits]:
+        """The number among all points, the region and the digits of an accepted point."""
+        for part in self._parts:
+            if index < len(part.accepted):
+                position = part.accepted[index]
+                return part.offset + position, part.region, part.region.lattice.digits(position)
+            index -= len(part.accepted)
+        raise IndexError(index)
+
+    def _asked(self, region: Region, digits: Digits) -> tuple[int | None, int | None]:
+        values = region.values(digits)
+        return self._fields.value(values, "resources.gpus"), self._fields.value(values, "resources.cpus")
 
     def _key(self, number: int, region: Region, digits: Digits) -> str:
         identity: dict[str, Json] = {"values": region.identity(digits)}
@@ -202,19 +195,7 @@ class Plan:
         return digest(identity)
 
 
-def _always(region: Region, digits: Digits) -> bool:
-    return True
-
-
 def _told(skipped: list[Skipped]) -> str:
     lines = [f"  {one.count} × {one.reason} (e.g. {one.example})" for one in skipped[:REASONS_SHOWN]]
     more = len(skipped) - REASONS_SHOWN
     return "\n".join([*lines, f"  … and for {more} further reasons"] if more > 0 else lines)
-
-
-def _shown(value: Json) -> str:
-    """A text that could be taken for another kind of value is quoted."""
-    if not isinstance(value, str):
-        return canonical(value)
-    looks_other = value in ("true", "false", "null", "") or value.strip("+-.0123456789eE") == ""
-    return canonical(value) if looks_other else value

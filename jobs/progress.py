@@ -61,7 +61,8 @@ class Display(Protocol):
 class Totals:
     """The run's numbers so far. Joules of different provenance are kept apart."""
 
-    n_tasks: int
+    n_tasks: int | None
+    """At most; `None` where a search has no limit."""
     done: int = 0
     failed: int = 0
     joules: dict[str, float] = field(default_factory=dict)
@@ -72,9 +73,8 @@ class Totals:
     def of(cls, run: Run) -> Totals:
         """Take over what earlier drivers of the run have done."""
         counts = run.counts()
-        totals = cls(counts["n_tasks"], counts["done"], counts["failed"])
-        for state in run.ledger.tasks.values():
-            totals.add_joules(state.energy_j, state.provenance)
+        totals = cls(run.most_tasks, counts["done"], counts["failed"])
+        totals.joules = dict(run.states.joules)
         return totals
 
     def add(self, outcome: Outcome) -> None:
@@ -92,8 +92,9 @@ class Totals:
     def words(self) -> str:
         """Return `3/12 done, 1 failed, about 2 min left, 34.1 J (modelled)`."""
         ended = self.done + self.failed
-        parts = [f"{ended}/{self.n_tasks} ended"] + ([f"{self.failed} failed"] if self.failed else [])
-        if self.ended_here and ended < self.n_tasks:
+        of = "" if self.n_tasks is None else f"/{self.n_tasks}"
+        parts = [f"{ended}{of} ended"] + ([f"{self.failed} failed"] if self.failed else [])
+        if self.n_tasks is not None and self.ended_here and ended < self.n_tasks:
             left_s = (time.monotonic() - self.began_s) / self.ended_here * (self.n_tasks - ended)
             parts.append(f"about {duration_words(left_s)} left")
         parts += [f"{joules:.4g} J ({provenance})" for provenance, joules in sorted(self.joules.items())]
@@ -144,7 +145,7 @@ class Plain(Quiet):
                 self._resting.discard(name)
             elif name not in self._resting:
                 self._resting.add(name)
-                self.say(f"[{name}] {lane.rest.why}: {max(0.0, lane.rest.until_s - time.monotonic()):.0f} s")
+                self.say(f"[{name}] {_rest_words(lane.rest)}")
         return False
 
     def ended(self, outcome: Outcome, label: str) -> None:
@@ -202,10 +203,14 @@ def lane_words(lane: ShownLane) -> str:
             f"{name}  {lane.task.label}  cycle {lane.task.cycle + 1}  {time.monotonic() - lane.started_s:.0f} s{share}"
         )
     if lane.rest is not None:
-        return (
-            f"{name}  {lane.rest.why}: {max(0.0, lane.rest.until_s - time.monotonic()):.0f} s left (any key skips it)"
-        )
+        return f"{name}  {_rest_words(lane.rest, ' left (any key skips it)')}"
     return f"{name}  idle"
+
+
+def _rest_words(rest: Any, more: str = "") -> str:
+    """Say why a lane rests, and how long where that is known."""
+    left_s = rest.until_s - time.monotonic()
+    return f"{rest.why}: {left_s:.0f} s{more}" if left_s > 0 else str(rest.why)
 
 
 def ending_words(outcome: Outcome, label: str) -> str:

@@ -1,13 +1,13 @@
-"""One segment of a plan with typed values: what its points say, which are refused, which are equivalent.
+"""One segment of a plan with typed values: what its points say, which are refused, and what makes two equivalent.
 
 Nothing is validated or hashed per point: rules and inputs are projections, identity is an exclusive or of marks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
-from itertools import chain, product
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,38 +17,50 @@ from joulegrid.errors import UsageError
 from joulegrid.jobs.fields import Fields
 from joulegrid.jobs.grid import Segment
 from joulegrid.jobs.identity import mark
+from joulegrid.jobs.lattice import Digits, Lattice
 from joulegrid.jobs.merge import nested, within
 from joulegrid.jobs.patches import TypedSegment
-from joulegrid.jobs.projection import Digits, Projection, touching
+from joulegrid.jobs.projection import Projection, classes, touching
 from joulegrid.jobs.schema import checked_together, explained
 from joulegrid.jsontypes import Json
 
-Gate = Callable[[Digits], str | None]
+Gate = Projection[str | None]
 """Says why a point is refused."""
-_Table = list[list[int]]
-"""Axis → patch → mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The marks of every axis' patches, some fields left out."""
+
+    of: tuple[tuple[int, ...], ...]
+    """Axis → patch → mark."""
+    first: tuple[tuple[int, ...], ...]
+    """Axis → patch → the first patch of the axis that has the same mark."""
+
+    def all_differ(self, axes: Iterable[int]) -> bool:
+        """Whether no two patches of one of the axes are alike."""
+        return all(self.first[axis] == tuple(range(len(self.first[axis]))) for axis in axes)
 
 
 class Region:
     """The points of one typed segment, each named by its digits."""
 
     def __init__(self, fields: Fields, segment: Segment, typed: TypedSegment) -> None:
+        self.lattice = Lattice(segment.shape)
         self.segment = segment
         self.typed = typed
+        self.fingerprints: set[str] = set()
+        """Of everything that was resolved."""
         self._fields = fields
         workload = fields.workload
         self._values_of = [[patch.values for patch in axis] for axis in typed.axes]
-        self._inputs: Projection[dict[str, Input] | str] = self._project(workload.input_fields, self._resolve)
-        self._dropped: Projection[frozenset[str]] = self._project(
-            chain.from_iterable(one.reads for one in workload.ignored), self._ignored_fields
-        )
-        self._tables: dict[frozenset[str], _Table] = {}
-        deciding = sorted({*self._inputs.axes, *self._dropped.axes})
-        self._table: Projection[tuple[int, _Table]] = Projection(deciding, self._marked)
-
-    def __iter__(self) -> Iterator[Digits]:
-        """Yield the digits of every point; the last axis runs fastest."""
-        return product(*map(range, self.segment.shape))
+        self._inputs: Projection[dict[str, Input] | str] = self.project(workload.input_fields, self._resolve)
+        reads = tuple(dict.fromkeys(chain.from_iterable(one.reads for one in workload.ignored)))
+        self._dropped: Projection[frozenset[str]] = self.project(reads, self._ignored_fields)
+        self._marks: dict[frozenset[str], Marks] = {}
+        self.deciding = sorted({*self._inputs.axes, *self._dropped.axes})
+        """Axes on which it depends what a point reads and which of its fields are ignored."""
+        self.free = [axis for axis in range(len(typed.axes)) if axis not in self.deciding]
 
     def values(self, digits: Digits) -> dict[str, Json]:
         """Return dotted path → value of every field of a point that differs from its default."""
@@ -63,48 +75,55 @@ class Region:
         assert not isinstance(found, str)
         return found
 
-    def fingerprints(self) -> set[str]:
-        """Return the fingerprints of everything that was resolved."""
-        known = [one for one in self._inputs.known.values() if isinstance(one, dict)]
-        return {read.fingerprint for one in known for read in one.values()}
+    def effective(self, digits: Digits) -> dict[str, Json]:
+        """Return the values of an accepted point that have an effect and are no names of inputs."""
+        without = self._without(digits)
+        return {path: value for path, value in self.values(digits).items() if path not in without}
 
     def identity(self, digits: Digits) -> dict[str, Json]:
         """Return what defines a point: its effective values, and fingerprints in the place of names."""
-        dropped = self._dropped(digits)
-        effective = {path: value for path, value in self.values(digits).items() if path not in dropped}
-        return effective | {path: one.fingerprint for path, one in self.inputs(digits).items()}
+        return self.effective(digits) | {path: one.fingerprint for path, one in self.inputs(digits).items()}
 
-    @cached_property
+    @property
     def gates(self) -> list[Gate]:
         """Everything that may refuse a point, cheapest first."""
-        refusals = [[patch.refusal for patch in axis] for axis in self.typed.axes]
         shared = "; ".join(said for _, said in self.typed.faults) or None
-        gates: list[Gate] = [lambda digits: shared] if shared else []
+        gates: list[Gate] = [Projection({}, lambda digits: shared)] if shared else []
+        refusals = [[patch.refusal for patch in axis] for axis in self.typed.axes]
         gates += [_patch_gate(number, axis) for number, axis in enumerate(refusals) if any(axis)]
-        gates += [self._project(rule.reads, self._rule(rule.reads, rule.check)) for rule in self._fields.workload.rules]
+        gates += [self.project(rule.reads, self._rule(rule.reads, rule.check)) for rule in self._fields.workload.rules]
         for section in dict.fromkeys(checked_together(self._fields.workload.Config)):
-            gate = self._project((section,), self._section(section))
-            gates += [gate] if gate.axes else []
-        return [*gates, self._unresolved]
+            touched = touching(self.typed.paths, [section])
+            gates += [self.project((section,), self._section(section))] if touched else []
+        return [*gates, self.project(self._fields.workload.input_fields, self._unresolved)]
 
-    def mark(self, digits: Digits) -> int:
-        """Return the 64-bit mark of an accepted point's identity."""
-        found, table = self._table(digits)
-        for marks, digit in zip(table, digits, strict=True):
-            found ^= marks[digit]
-        return found
+    def marks(self, digits: Digits) -> tuple[int, Marks]:
+        """Return the 64-bit mark of what no axis says of an accepted point, and those of all patches.
 
-    def all_distinct(self, digits: Digits) -> bool:
-        """Whether no two points can have the same identity, as one accepted point tells."""
-        if self._dropped.axes:
-            return False
-        _, table = self._table(digits)
-        return all(len(set(marks)) == len(marks) for marks in table)
+        What is ignored, or replaced by the fingerprint of an input, is left out of both. The exclusive or of the
+        first with one mark of each axis is the mark of a point's identity.
+        """
+        without = self._without(digits)
+        if without not in self._marks:
+            of = tuple(tuple(_mark_without(values, without) for values in axis) for axis in self._values_of)
+            self._marks[without] = Marks(of, tuple(map(_first_alike, of)))
+        return self.read_mark(digits) ^ _mark_without(self.typed.base, without), self._marks[without]
 
-    def _project(self, reads: Any, evaluate: Callable[[Digits], Any]) -> Projection[Any]:
-        return Projection(touching(self.typed.paths, reads), evaluate)
+    def read_mark(self, digits: Digits) -> int:
+        """Return the mark of what a point reads."""
+        return mark((path, one.fingerprint) for path, one in self.inputs(digits).items())
 
-    def _rule(self, reads: tuple[str, ...], check: Callable[..., str | None]) -> Gate:
+    @property
+    def decided_by_inputs(self) -> bool:
+        """Whether the same fields are ignored in all points."""
+        return not self._dropped.axes
+
+    def project(self, reads: tuple[str, ...], evaluate: Callable[[Digits], Any]) -> Projection[Any]:
+        """Return a function of a point that depends on the fields `reads` alone."""
+        axes = touching(self.typed.paths, reads)
+        return Projection({axis: classes(self._values_of[axis], reads) for axis in axes}, evaluate)
+
+    def _rule(self, reads: tuple[str, ...], check: Callable[..., str | None]) -> Callable[[Digits], str | None]:
         value = self._fields.value
 
         def gate(digits: Digits) -> str | None:
@@ -113,7 +132,7 @@ class Region:
 
         return gate
 
-    def _section(self, section: str) -> Gate:
+    def _section(self, section: str) -> Callable[[Digits], str | None]:
         """A section whose fields are checked against each other is checked once per combination of its values."""
         model = self._fields.workload.Config
 
@@ -132,9 +151,11 @@ class Region:
 
     def _resolve(self, digits: Digits) -> dict[str, Input] | str:
         try:
-            return self._fields.workload.inputs(self._fields.config(self.values(digits)), self._fields.places)
+            found = self._fields.workload.inputs(self._fields.config(self.values(digits)), self._fields.places)
         except UsageError as error:
             return str(error)
+        self.fingerprints |= {one.fingerprint for one in found.values()}
+        return found
 
     def _ignored_fields(self, digits: Digits) -> frozenset[str]:
         values, value = self.values(digits), self._fields.value
@@ -145,53 +166,18 @@ class Region:
         ]
         return frozenset(chain.from_iterable(fields))
 
-    def _marked(self, digits: Digits) -> tuple[int, _Table]:
-        """The mark of what no axis says, and those of each axis' patches.
-
-        What is ignored, or replaced by the fingerprint of an input, is left out of both.
-        """
-        inputs = self.inputs(digits)
-        without = self._dropped(digits) | frozenset(inputs)
-        if without not in self._tables:
-            self._tables[without] = [[_mark_without(values, without) for values in axis] for axis in self._values_of]
-        read = mark((path, one.fingerprint) for path, one in inputs.items())
-        return read ^ _mark_without(self.typed.base, without), self._tables[without]
-
-
-class Duplicates:
-    """Remembers the identities of the accepted points, where two of them can be the same at all."""
-
-    def __init__(self, *, only_region: bool) -> None:
-        self.found = 0
-        self._seen: set[int] = set()
-        self._never: bool | None = None if only_region else False
-
-    def is_new(self, region: Region, digits: Digits) -> bool:
-        """Whether no accepted point has the identity of this one."""
-        if self._never is None:
-            self._never = region.all_distinct(digits)
-        if self._never:
-            return True
-        identity = region.mark(digits)
-        if identity in self._seen:
-            self.found += 1
-            return False
-        self._seen.add(identity)
-        return True
-
-
-def first_refusal(gates: Sequence[Gate], digits: Digits) -> str | None:
-    """Return why a point is refused by the first gate that refuses it."""
-    for gate in gates:
-        reason = gate(digits)
-        if reason is not None:
-            return reason
-    return None
+    def _without(self, digits: Digits) -> frozenset[str]:
+        return self._dropped(digits) | frozenset(self.inputs(digits))
 
 
 def _mark_without(values: Mapping[str, Json], dropped: frozenset[str]) -> int:
     return mark((path, value) for path, value in values.items() if path not in dropped)
 
 
+def _first_alike(marks: tuple[int, ...]) -> tuple[int, ...]:
+    first: dict[int, int] = {}
+    return tuple(first.setdefault(one, number) for number, one in enumerate(marks))
+
+
 def _patch_gate(number: int, refusals: list[str | None]) -> Gate:
-    return lambda digits: refusals[digits[number]]
+    return Projection({number: range(len(refusals))}, lambda digits: refusals[digits[number]])

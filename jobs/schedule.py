@@ -1,16 +1,30 @@
-"""Which task next on which lane, and when: order, gaps, attempts, fail-fast. Pure: no Ray, no clock of its own."""
+"""Which task next on which lane, and when: gaps, retries, breakers, fail-fast, the time that is left.
+
+Pure: no Ray, no store, no clock of its own.
+"""
 
 from __future__ import annotations
 
+import bisect
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from joulegrid.actors.result import Outcome
-from joulegrid.jobs.study import ExecutionConfig
+from joulegrid.jobs.breakers import Breakers, is_lane_fault
+from joulegrid.jobs.states import At
+from joulegrid.jobs.study import RETRIES, ExecutionConfig
 
-INFRA_ATTEMPTS = 3
-"""How often a task is tried again when worker, node or store failed; the thing measured had no part in that."""
+AVOID_S = 30.0
+"""So long another lane has the first claim on a task that failed by its lane's fault."""
+SKIPS_AT_ONCE = 1_000
+PUT_OFF_LIMIT = 1_000
+DURATIONS_KEPT = 1_000
+
+Verdict = Literal["final", "again", "put_back"]
+"""What becomes of a task that has ended: nothing more, another try, or pending as if it had not begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,58 +44,151 @@ class Rest:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A visit that is left out, and why."""
+
+    visit: Visit
+    why: str
+
+
+class Source(Protocol):
+    """Where new visits come from: the streams of a grid, or a searcher."""
+
+    def take(self, lane: str) -> At | Rest | None:
+        """Return the lane's next visit, a rest where it is not known yet, or `None` when there will be none."""
+        ...
+
+
+@dataclass(slots=True)
+class _Again:
+    """A visit that was handed out before, or put off."""
+
+    visit: Visit
+    avoid: str | None = None
+    """The lane whose fault it was."""
+    since_s: float = 0.0
+    not_before_s: float = -math.inf
+
+
 @dataclass
 class Schedule:
     """The visits that are left. `next` hands one out, `record` takes its outcome back."""
 
-    order: Iterator[tuple[int, int]]
+    source: Source
     execution: ExecutionConfig
-    finished: frozenset[tuple[int, int]] = frozenset()
-    attempts: dict[tuple[int, int], int] = field(default_factory=dict)
+    attempts: dict[At, int] = field(default_factory=dict)
     """Attempts already on record for a visit; the next one counts on from there."""
+    family_of: Callable[[int], Hashable] = lambda index: None
+    """What experiments have in common that may break as one: their model, their script."""
+    deadline_s: float = math.inf
+    """When the caller's time is up; a task that would not be done by then is not begun."""
     stopped: str | None = None
     """Why nothing more is handed out."""
-    _again: deque[Visit] = field(default_factory=deque)
-    _infra: dict[tuple[int, int], int] = field(default_factory=dict)
+    skipped: list[Skip] = field(default_factory=list)
+    """Visits that were left out and that nobody has taken note of yet."""
+    out_of_time: bool = False
+    """Whether it was the time that stopped it."""
+    gave_up: bool = False
+    """Whether the rest of the study is skipped, rather than left for later."""
+    _again: deque[_Again] = field(default_factory=deque)
+    _tries: dict[tuple[At, str], int] = field(default_factory=dict)
     _last: dict[str, tuple[int, int, float]] = field(default_factory=dict)
-    _upcoming: Visit | None = None
+    _upcoming: dict[str, Visit] = field(default_factory=dict)
+    _durations: list[float] = field(default_factory=list)
+    breakers: Breakers = field(init=False)
 
-    def next(self, now_s: float, lane: str) -> Visit | Rest | None:
+    def __post_init__(self) -> None:
+        self.breakers = Breakers(self.execution.circuit_breaker, self.family_of)
+
+    def next(self, now_s: float, lane: str, *, skip_gap: bool = False) -> Visit | Rest | None:
         """Return the lane's next visit, how long it must rest first, or `None` when nothing is left to hand out."""
-        visit = self._peek()
-        if visit is None:
+        if now_s + self.expected_s() >= self.deadline_s and self.stopped is None:
+            self.stopped, self.out_of_time = "the time that is left is shorter than a task", True
+        if self.stopped is not None or self.breakers.is_quarantined(lane):
             return None
-        rest = self._rest(visit, lane)
-        if rest is not None and rest.until_s > now_s:
-            return rest
-        self._upcoming = None
-        return visit
+        held = self.breakers.hold(lane, now_s)
+        if held is not None:
+            return Rest(*held)
+        for _ in range(PUT_OFF_LIMIT):
+            visit = self._peek(now_s, lane)
+            if visit is None or isinstance(visit, Rest):
+                return visit
+            cooled_s = self.breakers.family_wait(visit.index, now_s)
+            if cooled_s is None:
+                rest = None if skip_gap else self._rest(visit, lane)
+                return rest if rest is not None and rest.until_s > now_s else self._hand_out(visit, lane)
+            if len(self._again) >= PUT_OFF_LIMIT:
+                return Rest(cooled_s, "the family cools down")
+            self._again.append(_Again(self._upcoming.pop(lane), not_before_s=cooled_s))
+        return Rest(now_s, "looking past a family that cools down")
 
-    def record(self, outcome: Outcome, now_s: float) -> bool:
-        """Take an outcome; return whether it is final (an infrastructure fault is tried again)."""
+    def record(self, outcome: Outcome, now_s: float) -> Verdict:
+        """Take an outcome and say what becomes of its task."""
         at = (outcome.index, outcome.cycle)
-        self._last[outcome.lane] = (*at, now_s)
-        if outcome.failure_class == "infra":
-            self._infra[at] = self._infra.get(at, 0) + 1
-            if self._infra[at] < INFRA_ATTEMPTS:
-                self._again.append(Visit(*at, outcome.attempt + 1))
-                return False
-        if outcome.status == "failed" and self.execution.fail_fast and self.stopped is None:
+        if outcome.lane:
+            self._last[outcome.lane] = (*at, now_s)
+        if outcome.failure_class == "cancelled":
+            self.breakers.forget(outcome)
+            return "put_back"
+        again = outcome.status == "failed" and self._may_try_again(outcome, now_s)
+        self.breakers.record(outcome, now_s, final=not again)
+        self._heed_breakers(outcome.lane)
+        if again:
+            return "again"
+        if outcome.status == "done":
+            self._remember(outcome.duration_s)
+        elif self.execution.fail_fast and self.stopped is None:
             self.stopped = f"fail_fast: {outcome.task_id} failed"
-        return True
+        return "final"
 
-    def _peek(self) -> Visit | None:
-        if self.stopped is not None:
-            return None
-        if self._upcoming is None:
-            self._upcoming = self._again.popleft() if self._again else self._following()
-        return self._upcoming
+    def expected_s(self) -> float:
+        """Return how long a task may well take: the 95th percentile so far; 0 where nothing is known."""
+        known = self._durations
+        return known[min(len(known) - 1, int(0.95 * len(known)))] if known else 0.0
 
-    def _following(self) -> Visit | None:
-        for at in self.order:
-            if at not in self.finished:
-                return Visit(*at, self.attempts.get(at, 0))
+    def drop(self, lane: str) -> None:
+        """Forget a lane that is gone; what it was about to begin is done by the others."""
+        visit = self._upcoming.pop(lane, None)
+        if visit is not None:
+            self._again.append(_Again(visit))
+        self.breakers.drop(lane)
+
+    def _heed_breakers(self, lane: str) -> None:
+        if self.breakers.is_quarantined(lane):
+            visit = self._upcoming.pop(lane, None)
+            self._again += [_Again(visit)] if visit is not None else []
+        if self.breakers.over is not None and self.stopped is None:
+            self.stopped, self.gave_up = self.breakers.over, True
+
+    def _peek(self, now_s: float, lane: str) -> Visit | Rest | None:
+        """The visit that the lane makes next; it is remembered while the lane rests."""
+        for _ in range(SKIPS_AT_ONCE):
+            found = self._upcoming.pop(lane, None) or self._retry(now_s, lane) or self._following(lane)
+            if not isinstance(found, Visit):
+                return found if found is not None else self._left_by_others(now_s)
+            if not self.breakers.is_given_up(found.index):
+                self._upcoming[lane] = found
+                return found
+            self.skipped.append(Skip(found, "its family was given up after failures in a row"))
+        return Rest(now_s, "leaving out what was given up")
+
+    def _left_by_others(self, now_s: float) -> Rest | None:
+        """What waits for another lane, or for its family to cool, must not be forgotten while this one asks."""
+        return Rest(now_s + 1.0, "what is left waits for another lane, or to cool") if self._again else None
+
+    def _retry(self, now_s: float, lane: str) -> Visit | None:
+        alone = self.breakers.n_lanes <= 1
+        for again in self._again:
+            mine = again.avoid != lane or alone or now_s - again.since_s > AVOID_S
+            if mine and again.not_before_s <= now_s:
+                self._again.remove(again)
+                return again.visit
         return None
+
+    def _following(self, lane: str) -> Visit | Rest | None:
+        found = self.source.take(lane)
+        return Visit(*found, self.attempts.get(found, 0)) if isinstance(found, tuple) else found
 
     def _rest(self, visit: Visit, lane: str) -> Rest | None:
         last = self._last.get(lane)
@@ -91,8 +198,30 @@ class Schedule:
         gap_s, why = gap(self.execution, (index, cycle), (visit.index, visit.cycle))
         return Rest(ended_s + gap_s, why) if gap_s else None
 
+    def _hand_out(self, visit: Visit, lane: str) -> Visit:
+        del self._upcoming[lane]
+        self.breakers.begin(lane, visit.index)
+        return visit
 
-def gap(execution: ExecutionConfig, before: tuple[int, int], after: tuple[int, int]) -> tuple[float, str]:
+    def _may_try_again(self, outcome: Outcome, now_s: float) -> bool:
+        name, at = outcome.failure_class or "", (outcome.index, outcome.cycle)
+        tried = self._tries.get((at, name), 0)
+        limits = {str(one): most for one, most in {**RETRIES, **self.execution.max_retries}.items()}
+        if tried >= limits.get(name, 0):
+            return False
+        self._tries[at, name] = tried + 1
+        avoid = outcome.lane if is_lane_fault(outcome) else None
+        self._again.append(_Again(Visit(*at, outcome.attempt + 1), avoid, now_s))
+        return True
+
+    def _remember(self, duration_s: float) -> None:
+        """Keep the durations sorted; beyond a limit every second is dropped, which leaves the percentiles."""
+        bisect.insort(self._durations, duration_s)
+        if len(self._durations) > DURATIONS_KEPT:
+            del self._durations[::2]
+
+
+def gap(execution: ExecutionConfig, before: At, after: At) -> tuple[float, str]:
     """Return the seconds that a lane rests between two visits (experiment, cycle), and what they are called."""
     between = execution.config_gap_seconds if after[0] != before[0] else 0.0
     across = execution.cycle_gap_seconds if after[1] != before[1] else 0.0

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from joulegrid.actors.result import FailureClass
 from joulegrid.cases.contract import ExperimentConfig, Section
@@ -16,6 +17,9 @@ from joulegrid.errors import UsageError
 from joulegrid.jobs.grid import Axis, GrammarError, Segment, is_group, segments
 from joulegrid.jobs.merge import deep_merge, sections
 from joulegrid.jobs.schema import field_at, known_paths, unknown_in, unknown_key
+from joulegrid.jobs.search import SearcherSource
+from joulegrid.jobs.search_config import SearchConfig
+from joulegrid.jobs.space import listed
 
 _ORDER_ALIASES = {"interleave": "interleaved", "shuffle": "shuffled", "reverse": "reversed", "williams": "latin_square"}
 
@@ -33,9 +37,9 @@ class CircuitBreaker(Section):
 
     lane_failures: int = Field(default=3, ge=1)
     """Failures in a row of one lane's own making (`infra`, `contaminated`); then the lane is quarantined."""
-    family_failures: int = Field(default=5, ge=1)
+    family_failures: int = Field(default=10, ge=1)
     """Failures in a row of experiments with the same inputs (one model, one script); then its rest is skipped."""
-    study_failures: int = Field(default=10, ge=1)
+    study_failures: int = Field(default=20, ge=1)
     """Failures in a row over the whole study; then its rest is skipped."""
     cooldown_seconds: float = Field(default=60.0, ge=0, allow_inf_nan=False)
     """How long what has failed is left alone before one probe decides."""
@@ -107,6 +111,8 @@ class StudyConfig(BaseModel):
     """Dotted paths → lists of equal length that move together; a list of such mappings for several groups."""
     experiments: list[dict[str, Any]] | None = None
     """Explicit points after the sweep, each merged over the shared fields."""
+    search: SearchConfig | None = None
+    """Do not run the whole sweep: a sampler proposes one experiment after the other from what earlier ones came to."""
     deduplicate: bool = True
     """Run equivalent points once."""
     execution: ExecutionConfig = ExecutionConfig()
@@ -121,6 +127,10 @@ class StudyConfig(BaseModel):
     """Where relative names in the study are looked up."""
     source: str | None = Field(default=None, exclude=True, repr=False)
     """The study's text as it was given."""
+    source_name: str = Field(default="study.yaml", exclude=True, repr=False)
+    """Under which name a run keeps that text."""
+    searcher: SkipJsonSchema[SkipValidation[SearcherSource | None]] = Field(default=None, exclude=True, repr=False)
+    """What proposes the experiments where a Python file or a caller gives it; no part of a study file."""
 
     if TYPE_CHECKING:
 
@@ -142,12 +152,19 @@ class StudyConfig(BaseModel):
     def segments(self) -> list[Segment]:
         """Return the axes of the study; `UsageError` where the sweep contradicts itself."""
         try:
-            return segments(self.sweep, self.zip, self.experiments)
+            sweep = self.sweep if self.search is None else listed(self.sweep)
+            return segments(sweep, self.zip, self.experiments)
         except GrammarError as error:
             raise UsageError(str(error)) from error
 
+    @property
+    def is_search(self) -> bool:
+        """Whether something proposes the experiments one by one, so that nobody knows them before."""
+        return self.search is not None or self.searcher is not None
 
-SECTIONS = tuple(name for name in StudyConfig.model_fields if name not in ("folder", "source"))
+
+NOT_IN_A_FILE = ("folder", "source", "source_name", "searcher")
+SECTIONS = tuple(name for name in StudyConfig.model_fields if name not in NOT_IN_A_FILE)
 """What may stand at the top level of a study file beside the fields of its experiments."""
 _HIDDEN = ("experiment",)
 
@@ -178,9 +195,11 @@ def unknown_keys(given: Mapping[str, Any]) -> list[str]:
     """Explain every unknown key of a collected study at once, each with the nearest name; `UsageError` never."""
     problems = [*_unknown_in_section("execution", ExecutionConfig, given)]
     problems += _unknown_in_section("power", PowerConfig, given)
+    problems += _unknown_in_section("search", SearchConfig, given)
     shared = given.get("experiment")
     try:
-        found = segments(*(_or_none(given, name, kinds) for name, kinds in _GRAMMAR_KINDS.items()))
+        sweep, zips, points = (_or_none(given, name, kinds) for name, kinds in _GRAMMAR_KINDS.items())
+        found = segments(sweep if given.get("search") is None else listed(sweep), zips, points)
     except (GrammarError, UsageError) as error:
         found = []
         problems.append(str(error))

@@ -8,13 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from joulegrid.cluster.power.energy import Provenance, Scope, Source
 from joulegrid.jobs.report.summary import SummaryRow
+from joulegrid.jobs.search_result import SearchResult
+from joulegrid.jsontypes import Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from joulegrid.actors.result import ExperimentResult
 
-State = Literal["running", "done", "interrupted", "stopped"]
+State = Literal["running", "done", "interrupted", "stopped", "drained"]
+SUMMARY_ROWS = 2_000
+"""More rows than this stand in `summary.parquet` alone; as JSON they are about 6 MB."""
 
 
 class Part(BaseModel):
@@ -73,6 +77,22 @@ class TaskFailure(Part):
     """The attempt's folder, where the whole failure lies."""
 
 
+class Stratum(Part):
+    """Tasks whose environments were alike in all that makes numbers comparable."""
+
+    letter: str
+    """`A` is what was measured first."""
+    n_done: int
+    first_started_at: str
+    """Start of its first done task, ISO 8601, UTC."""
+    nodes: list[str] = Field(default_factory=list)
+    """Host names, at most twenty."""
+    environment: dict[str, Json]
+    """What is alike: GPUs, driver, CUDA, CPU, main packages, Joulegrid's and the study's commit."""
+    differences: list[str] = Field(default_factory=list)
+    """In what it differs from stratum `A`, e.g. `torch: 2.11.0 → 2.13.0`."""
+
+
 class StudyResult(Part):
     """One run of a study, as `study_result.json` holds it."""
 
@@ -96,12 +116,21 @@ class StudyResult(Part):
     n_duplicates: int = 0
     """Points equivalent to an earlier one, measured once."""
     summary: list[SummaryRow] = Field(default_factory=list)
+    """The first 2,000 rows in the order of the plan; `summary.parquet` holds all."""
+    n_summary_rows: int | None = None
+    """How many rows there are; null in a record that an older version wrote, which has all of them."""
+    strata: list[Stratum] = Field(default_factory=list)
+    """Environments that must not be averaged; more than one where nodes differ or a run went on after an update."""
     failures: list[TaskFailure] = Field(default_factory=list)
     """The first hundred failed tasks; `counts.failed` says how many there are."""
+    failures_by_class: dict[str, int] = Field(default_factory=dict)
+    """All failed tasks by failure class."""
     unfenced: bool = False
     """The store ignores conditional writes: two drivers at once would not have been noticed."""
     hardware: list[str] = Field(default_factory=list)
     """Every different device, driver, main versions and commit of the done tasks, in a line each."""
+    search: SearchResult | None = None
+    """What proposed the experiments and what it found; null for a grid."""
     notes: list[str] = Field(default_factory=list)
 
     @property

@@ -6,6 +6,7 @@
     ├── UsageError             2  the command, the study or a value in it is wrong
     ├── PreFlightError         1  the study is right, but this machine cannot run it now
     ├── RunHeldError           1  another driver holds the run
+    ├── StudyDrained          75  its time was up; the next start goes on
     └── StudyInterrupted     130  a person stopped it
 
 Each message says what was given, what is allowed and what to do. The command line prints it without a
@@ -42,3 +43,9 @@ class StudyInterrupted(JoulegridError):  # noqa: N818 - a person's wish, not an 
     """A person stopped the study; what was finished is kept and the next start goes on from there."""
 
     exit_code = 130
+
+
+class StudyDrained(JoulegridError):  # noqa: N818 - an orderly end, not an error
+    """The time that a run was given is over; what was finished is kept and the next start goes on from there."""
+
+    exit_code = 75

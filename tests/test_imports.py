@@ -12,7 +12,18 @@ import pytest
 import joulegrid
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"ray", "torch", "transformers", "pyarrow", "boto3", "botocore", "matplotlib", "numpy", "pynvml"}
+HEAVY = {
+    "ray",
+    "torch",
+    "transformers",
+    "pyarrow",
+    "boto3",
+    "botocore",
+    "matplotlib",
+    "numpy",
+    "pynvml",
+    "prometheus_client",
+}
 PUBLIC = [
     "ExecutionConfig",
     "ExperimentConfig",

@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": {"actors", "cases", "kernels", "cluster"},
 }
 COMMON = {"errors", "jsontypes", "version"}
-HEAVY = {"torch", "transformers", "ray", "pyarrow", "boto3", "botocore", "matplotlib"}
+HEAVY = {"torch", "transformers", "ray", "pyarrow", "boto3", "botocore", "matplotlib", "prometheus_client"}
 
 
 def sources(*folders: str) -> Iterator[Path]:

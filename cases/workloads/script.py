@@ -100,7 +100,7 @@ class Script:
     Config: type[ExperimentConfig] = ScriptConfig
     rules: tuple[Rule, ...] = ()
     ignored: tuple[Ignored, ...] = ()
-    input_fields: tuple[str, ...] = ("script.path", "script.entrypoint", "script.globals")
+    input_fields: tuple[str, ...] = ("script.path", "script.entrypoint", "script.globals.*")
 
     def preload(self, config: ExperimentConfig) -> tuple[str, ...]:
         """Return the modules that the study names."""

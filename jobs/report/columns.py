@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from joulegrid.jobs.report.run_report import RunReport
     from joulegrid.jobs.report.statistic import EnergyStatistic, Statistic
     from joulegrid.jobs.report.summary import SummaryRow
+    from joulegrid.jobs.study_result import StudyResult
 
 # What a reader of an inference study looks for first: the number under any of its usual names.
 _THROUGHPUT = re.compile(r"(^|\.)output_tokens_per_s(econd)?(\.mean)?$")
@@ -78,12 +79,26 @@ def headline_table(reports: Sequence[RunReport]) -> HeadlineTable:
     numbers += [*first, *_energy_columns(rows, shared), *rest]
     numbers.append(_column("seconds", rows, lambda row: row.seconds))
     numbers.append(_energy_column("energy, J", rows, lambda row: row.energy_j, shared))
-    return HeadlineTable(names, [column for column in numbers if _says_something(column)], table_notes(rows))
+    left_out = [note for note in (rows_left_out(report.study) for report in reports) if note]
+    shown = [column for column in numbers if _says_something(column)]
+    return HeadlineTable(names, shown, [*left_out, *table_notes(rows)])
+
+
+def experiment_name(row: SummaryRow) -> str:
+    """Return the label of a row's experiment for people; the experiment's number where it has none."""
+    return plain(row.label).replace("\n", " ").strip() or f"experiment {row.index}"
 
 
 def row_name(row: SummaryRow) -> str:
-    """Return a row's label for people; the experiment's number where it has none."""
-    return plain(row.label).replace("\n", " ").strip() or f"experiment {row.index}"
+    """Return a row's name for people: the experiment's, and the letter of the stratum where there are several."""
+    return f"{experiment_name(row)} ({row.stratum})" if row.stratum else experiment_name(row)
+
+
+def rows_left_out(study: StudyResult) -> str | None:
+    """Say how many rows of a large study its record does not hold."""
+    if study.n_summary_rows is None or study.n_summary_rows <= len(study.summary):
+        return None
+    return f"The first {len(study.summary):,} of {study.n_summary_rows:,} rows; all are in summary.parquet."
 
 
 def table_notes(rows: Sequence[SummaryRow]) -> list[str]:
@@ -100,6 +115,8 @@ def table_notes(rows: Sequence[SummaryRow]) -> list[str]:
     notes += [f"[a–b]: what the source states for each value: {plain(words or 'not explained')}." for words in stated]
     unknown = dict.fromkeys(row.unknown for row in done if row.unknown)
     notes += [f"Energy unknown: {plain(reason)}." for reason in unknown]
+    if any(row.stratum for row in done):
+        notes.append("(A), (B), …: strata, environments whose numbers are not comparable and never averaged.")
     if done:
         notes.append("Seconds and energy are those of the headline window; measured energy includes idle power.")
     return notes

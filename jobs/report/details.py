@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from joulegrid.jobs.report.columns import row_name
+from joulegrid.jobs.report.columns import experiment_name
 from joulegrid.jobs.report.hardware import environment_facts
 from joulegrid.jobs.report.run_results import RunResults
 
@@ -80,7 +80,7 @@ def gather(run: RunReport) -> Details:
 
 def _one_each(run: RunReport) -> dict[str, ExperimentResult]:
     found = RunResults(run.store)
-    names = {row.key: row_name(row) for row in run.study.summary if row.n_done}
+    names = {row.key: experiment_name(row) for row in run.study.summary if row.n_done}
     located = {name: found.first_done(key) for key, name in list(names.items())[:_RESULTS_READ]}
     return {name: one.result for name, one in located.items() if one is not None}
 

@@ -164,7 +164,8 @@ def _styles(rows: Sequence[SummaryRow]) -> dict[str, tuple[str, str]]:
     names = list(dict.fromkeys(row_name(row) for row in rows))
     by_name = {row_name(row): row for row in rows}
     varied = [path for path in dict.fromkeys(path for row in rows for path in row.axes) if len(_values(rows, path)) > 1]
-    if len(varied) == 2 and all(len(_values(rows, path)) <= len(COLOURS) for path in varied):
+    one_stratum = not any(row.stratum for row in rows)
+    if one_stratum and len(varied) == 2 and all(len(_values(rows, path)) <= len(COLOURS) for path in varied):
         first, second = sorted(varied, key=lambda path: -len(_values(rows, path)))
         colours, markers = _values(rows, first), _values(rows, second)
         return {

@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from joulegrid.jobs.report.columns import row_name
+from joulegrid.jobs.report.columns import experiment_name
 from joulegrid.jobs.report.plots import COLOURS, Figure, new_figure, saved, styled
 from joulegrid.jobs.report.quantity import plain
 from joulegrid.jobs.report.run_results import Located, RunResults
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PANELS = 6
 _COLUMNS = 3
+_TRIED = 50  # experiments of which a series is looked for
 _POINTS = 2_000  # a panel is 500 pixels wide; more points only swell the SVG
 _TINTS = ("#f2c14e", "#7fb7be", "#c38d9e", "#8fbf7f", "#b0a1d6")
 
@@ -89,8 +90,8 @@ def _series(place: tuple[str, str], readings: list[tuple[int, float]], t0_ns: in
 def _tasks(run: RunReport) -> list[TaskPower]:
     found = RunResults(run.store)
     tasks: list[TaskPower] = []
-    names = {row.key: row_name(row) for row in run.study.summary if row.n_done}
-    for key, name in names.items():
+    names = {row.key: experiment_name(row) for row in run.study.summary if row.n_done}
+    for key, name in list(names.items())[:_TRIED]:
         located = found.first_done(key)
         task = _task(run, located, name) if located is not None else None
         if task is not None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
+
+from joulegrid.actors.commit import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from joulegrid.actors.result import ExperimentResult
     from joulegrid.cluster.storage import Store
     from joulegrid.jsontypes import JsonMap
+
+
+_DAMAGED_KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,11 @@ class Damaged:
     """`{key}-c{cycle}`."""
     reason: str
 
+    @property
+    def key(self) -> str:
+        """The experiment's key."""
+        return self.task.rpartition("-c")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Located:
@@ -37,6 +48,11 @@ class Located:
     result: ExperimentResult
     path: str
 
+    @property
+    def key(self) -> str:
+        """The experiment's key."""
+        return self.result.key
+
 
 @dataclass(slots=True)
 class RunResults:
@@ -44,17 +60,20 @@ class RunResults:
 
     store: Store
     damaged: list[Damaged] = field(default_factory=list)
-    """What the passes so far could not use."""
+    """What the passes so far could not use, the first thousand."""
+
+    def committed(self, prefix: str = "commit/") -> Iterator[Located | Damaged]:
+        """Yield all that was committed in the order of the markers: those of one key follow one another."""
+        for _, markers in groupby(self.store.list(prefix), key=task_of):
+            yield self._first_sound(markers)
 
     def done(self, prefix: str = "commit/") -> Iterator[Located]:
         """Yield the committed results in the order of their markers; damaged ones are listed instead."""
-        for marker in self.store.list(prefix):
-            found = self._committed(marker)
-            if isinstance(found, Damaged):
-                if found not in self.damaged:
-                    self.damaged.append(found)
-            else:
+        for found in self.committed(prefix):
+            if isinstance(found, Located):
                 yield found
+            elif len(self.damaged) < _DAMAGED_KEPT and found not in self.damaged:
+                self.damaged.append(found)
 
     def first_done(self, key: str) -> Located | None:
         """Return one committed result of an experiment: that of its first cycle that has any."""
@@ -73,10 +92,17 @@ class RunResults:
                 if result.status == "failed":
                     yield Located(result, str(task["path"]))
 
+    def _first_sound(self, markers: Iterator[str]) -> Located | Damaged:
+        """Of one task's markers the first whose result is what was committed; they are more only after damage."""
+        found = self._committed(next(markers))
+        while isinstance(found, Damaged) and (marker := next(markers, None)) is not None:
+            found = self._committed(marker)
+        return found
+
     def _committed(self, marker: str) -> Located | Damaged:
         from joulegrid.actors.result import ExperimentResult  # 30 ms that a finished run's table does without
 
-        task = marker.rpartition("/")[2].removesuffix(".json")
+        task = task_of(marker)
         try:
             entry = json.loads(self.store.get(marker))
             path, sha256 = entry["path"].rstrip("/").removesuffix("/result.json"), entry["sha256"]

@@ -1,15 +1,15 @@
 """Results over cycles: one row an experiment, a stream in, means and intervals out. Neither Ray, torch nor pandas.
 
 A row never mixes energies: what was measured and what was modelled, by whatever source and of whatever hardware,
-are rows of their own, and an unknown energy is one more kind.
+are rows of their own, and an unknown energy is one more kind. Nor does it mix environments that make numbers
+incomparable (see `strata`).
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,8 @@ class SummaryRow(BaseModel):
     key: str
     label: str
     axes: dict[str, Json] = Field(default_factory=dict)
+    stratum: str | None = None
+    """Letter of the environment that the row was measured in; null where the whole run had one."""
     n_done: int = 0
     """Done tasks in this row."""
     n_failed: int = 0
@@ -139,22 +141,39 @@ class _Row:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """The rows of one experiment, each with the number of its stratum, and its failed tasks by class."""
+
+    index: int
+    key: str
+    rows: list[tuple[int, SummaryRow]]
+    failures: dict[str, int]
+
+    def told(self, letters: Mapping[int, str]) -> list[SummaryRow]:
+        """Return the rows as they are shown, by stratum; `letters` is empty where there is one stratum only."""
+        ordered = sorted(self.rows, key=lambda pair: (len(letters.get(pair[0], "")), letters.get(pair[0], "")))
+        rows = [row.model_copy(update={"stratum": letters.get(stratum)}) for stratum, row in ordered]
+        failed = {"n_failed": sum(self.failures.values()), "failures": self.failures}
+        return [rows[0].model_copy(update=failed), *rows[1:]]
+
+
 class Summary:
     """Take results and failures one by one, in any order; give rows. Holds a few numbers an experiment and metric."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[int, str], dict[EnergyKind, _Row]] = {}
+        self._rows: dict[tuple[int, str], dict[tuple[int, EnergyKind], _Row]] = {}
         self._failed: dict[tuple[int, str], FailedTask] = {}
         self._classes: dict[tuple[int, str], Counter[str]] = {}
 
-    def add(self, result: ExperimentResult) -> None:
-        """Take one result; a failed one is only counted."""
+    def add(self, result: ExperimentResult, stratum: int = 0) -> None:
+        """Take one result of a stratum, a number; a failed one is only counted."""
         if result.failure is not None:
             kind = result.failure.failure_class
             return self.add_failed(FailedTask(result.index, result.key, result.label, kind, result.axes))
         energy = result.energy
-        kinds = self._rows.setdefault((result.index, result.key), {})
-        return kinds.setdefault(energy_kind(energy), _Row(_named(result), energy)).add(result)
+        rows = self._rows.setdefault((result.index, result.key), {})
+        return rows.setdefault((stratum, energy_kind(energy)), _Row(_named(result), energy)).add(result)
 
     def add_failed(self, task: FailedTask) -> None:
         """Count a task that has no result to read."""
@@ -163,17 +182,17 @@ class Summary:
             self._failed[task.index, task.key] = task
         self._classes.setdefault((task.index, task.key), Counter())[task.failure_class] += 1
 
-    def rows(self) -> list[SummaryRow]:
-        """Return the rows seen so far, in the order of the plan; known energies before unknown ones."""
-        rows: list[SummaryRow] = []
+    def experiments(self) -> Iterator[Experiment]:
+        """Yield what was seen so far, in the order of the plan; known energies before unknown ones."""
         for place in sorted(self._rows.keys() | self._failed.keys()):
-            kinds = self._rows.get(place, {})
-            ordered = sorted(kinds, key=lambda kind: (kind[0] is None, str(kind)))
-            own = [kinds[kind].frozen() for kind in ordered] or [_only_failed(self._failed[place])]
-            classes = self._classes.get(place, Counter())
-            failed = {"n_failed": classes.total(), "failures": dict(sorted(classes.items()))}
-            rows += [own[0].model_copy(update=failed), *own[1:]]
-        return rows
+            seen = self._rows.get(place, {})
+            ordered = sorted(seen, key=lambda at: (at[0], at[1][0] is None, str(at[1])))
+            rows = [(at[0], seen[at].frozen()) for at in ordered] or [(0, _only_failed(self._failed[place]))]
+            yield Experiment(*place, rows, dict(sorted(self._classes.get(place, Counter()).items())))
+
+    def rows(self) -> list[SummaryRow]:
+        """Return the rows seen so far as of one stratum."""
+        return [row for experiment in self.experiments() for row in experiment.told({})]
 
 
 def summarise(results: Iterable[ExperimentResult], failed: Iterable[FailedTask] = ()) -> list[SummaryRow]:
@@ -225,76 +244,3 @@ def _known(statistics: dict[str, Any]) -> dict[str, Any]:
 
 def _words(unit: str) -> str:
     return unit.replace("_", " ")
-
-
-def write_summary_parquet(rows: Sequence[SummaryRow], *, study_name: str, study_design_hash: str | None) -> bytes:
-    """Return the summary as a Parquet file: one row an experiment and kind of energy, a column for each number.
-
-    Axes are columns `axis.{path}`; every statistic gives `{name}.n`, `.mean`, `.sd`, `.low` and `.high`, energies
-    also `.stated_low` and `.stated_high`. Units are in the fields' metadata; study, hash and version in the file's.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from joulegrid.version import __version__
-
-    columns = _columns(rows)
-    fields = [pa.field(column.name, getattr(pa, column.kind)(), metadata=column.metadata) for column in columns]
-    about = {"study_name": study_name, "study_design_hash": study_design_hash or "", "joulegrid_version": __version__}
-    schema = pa.schema(fields, metadata={f"joulegrid.{name}": text for name, text in about.items()})
-    arrays = [pa.array(column.values, type=entry.type) for column, entry in zip(columns, fields, strict=True)]
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), sink)
-    return bytes(sink.getvalue().to_pybytes())
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    name: str
-    kind: str
-    """Name of the Arrow type."""
-    values: list[Any]
-    metadata: dict[str, str] | None = None
-
-
-def _columns(rows: Sequence[SummaryRow]) -> list[_Column]:
-    fixed = {"index": "int64", "key": "string", "label": "string", "n_done": "int64", "n_failed": "int64"}
-    words = dict.fromkeys(("provenance", "source", "scope", "unknown", "interval"), "string")
-    columns = [_Column(name, kind, [getattr(row, name) for row in rows]) for name, kind in (fixed | words).items()]
-    columns += [_axis(path, [row.axes.get(path) for row in rows]) for path in _names(row.axes for row in rows)]
-    columns.append(_Column("failures", "string", [json.dumps(row.failures) for row in rows]))
-    columns += _statistic("seconds", [row.seconds for row in rows])
-    columns += _statistic("energy_j", [row.energy_j for row in rows], stated=True)
-    for group in ("energy_per", "work", "metrics"):
-        for name in _names(getattr(row, group) for row in rows):
-            values = [getattr(row, group).get(name) for row in rows]
-            columns += _statistic(f"{group}.{name}", values, stated=group == "energy_per")
-    for name in _names(row.texts for row in rows):
-        columns.append(_Column(f"text.{name}", "string", [" | ".join(row.texts.get(name, [])) or None for row in rows]))
-    return columns
-
-
-def _names(groups: Iterable[Mapping[str, object]]) -> list[str]:
-    return list(dict.fromkeys(name for group in groups for name in group))
-
-
-def _axis(path: str, values: list[Json]) -> _Column:
-    """Keep an axis' type where all its values share one; else write JSON text."""
-    kinds = {type(value) for value in values if value is not None}
-    if any(isinstance(value, int) and not -(2**63) <= value < 2**63 for value in values):
-        kinds.add(object)
-    for allowed, kind in (({bool}, "bool_"), ({int}, "int64"), ({int, float}, "float64"), ({str}, "string")):
-        if kinds <= allowed:
-            return _Column(f"axis.{path}", kind, values)
-    return _Column(f"axis.{path}", "string", [json.dumps(value, sort_keys=True) for value in values])
-
-
-def _statistic(name: str, values: Sequence[Statistic | None], *, stated: bool = False) -> list[_Column]:
-    parts = ["mean", "sd", "low", "high", *(["stated_low", "stated_high"] if stated else [])]
-    unit = next((value.unit for value in values if value is not None and value.unit), None)
-    metadata = {"unit": unit} if unit else None
-    columns = [_Column(f"{name}.n", "int64", [None if value is None else value.n for value in values])]
-    for part in parts:
-        numbers = [getattr(value, part, None) for value in values]
-        columns.append(_Column(f"{name}.{part}", "float64", numbers, metadata))
-    return columns

@@ -183,6 +183,9 @@ def failure_lines(study: StudyResult) -> list[str]:
         for one in study.failures[:_FAILURES_SHOWN]
     ]
     more = study.counts.failed - len(lines)
+    if more > 0 and study.failures_by_class:
+        classes = ", ".join(f"{count:,} {name}" for name, count in study.failures_by_class.items())
+        lines.append(f"Failed by class: {plain(classes)}")
     cut = [line if len(line) <= _MESSAGE_WIDTH else f"{line[:_MESSAGE_WIDTH]}…" for line in lines]
     return [*cut, f"… and {counted(more, 'more failed task')}"] if lines and more > 0 else cut
 
@@ -190,4 +193,16 @@ def failure_lines(study: StudyResult) -> list[str]:
 def warnings(study: StudyResult) -> list[str]:
     """Return what a reader must know before trusting the numbers."""
     fence = "The store ignores conditional writes: this run is unfenced, best effort."
-    return [*([fence] if study.unfenced else []), *(plain(note) for note in study.notes)]
+    return [*([fence] if study.unfenced else []), *stratum_lines(study), *(plain(note) for note in study.notes)]
+
+
+def stratum_lines(study: StudyResult) -> list[str]:
+    """Say what each stratum of a run differs in from the first; nothing where there is one."""
+    if len(study.strata) < 2:
+        return []
+    first, *others = study.strata
+    lines = [f"Stratum {first.letter}: {counted(first.n_done, 'task')} on {', '.join(map(plain, first.nodes))}."]
+    for one in others:
+        where = f"{counted(one.n_done, 'task')} on {', '.join(map(plain, one.nodes))}"
+        lines.append(f"Stratum {one.letter}: {where}; unlike {first.letter} in {plain('; '.join(one.differences))}.")
+    return lines

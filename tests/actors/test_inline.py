@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from joulegrid.actors.attempt import marker_path
+from joulegrid.actors.commit import marker_path
 from joulegrid.actors.lane import Lane
 from tests.actors.lanes import open_lane, result_of, script_task
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from joulegrid.actors.attempt import marker_path
+from joulegrid.actors.commit import marker_path
 from joulegrid.actors.lane import Lane
 from tests.actors.lanes import open_lane, result_of, script_task
 

@@ -38,14 +38,14 @@ def environment(endpoint: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def moto_server(folder: Path) -> Iterator[str]:
+def moto_server(folder: Path, host: str = HOST) -> Iterator[str]:
     """Serve S3 from memory; honours `If-None-Match`. Yields the endpoint, with an empty bucket."""
-    with _serve(lambda port: [_beside_python("moto_server"), "-H", HOST, "-p", str(port)], folder) as port:
-        connection = http.client.HTTPConnection(HOST, port, timeout=30)
+    with serve(lambda port: [_beside_python("moto_server"), "-H", host, "-p", str(port)], folder, host) as port:
+        connection = http.client.HTTPConnection(host, port, timeout=30)
         connection.request("PUT", f"/{BUCKET}", headers={"Authorization": _unchecked_signature()})
         assert connection.getresponse().status == 200
         connection.close()
-        yield f"http://{HOST}:{port}"
+        yield f"http://{host}:{port}"
 
 
 @contextlib.contextmanager
@@ -69,14 +69,14 @@ def rclone_server(folder: Path) -> Iterator[str]:
             str(served),
         ]
 
-    with _serve(command, folder) as port:
+    with serve(command, folder) as port:
         yield f"http://{HOST}:{port}"
 
 
-def free_port() -> int:
+def free_port(host: str = HOST) -> int:
     """A port on which nothing listens now."""
     with socket.socket() as listener:
-        listener.bind((HOST, 0))
+        listener.bind((host, 0))
         return int(listener.getsockname()[1])
 
 
@@ -92,12 +92,13 @@ def _unchecked_signature() -> str:
 
 
 @contextlib.contextmanager
-def _serve(command: Callable[[int], list[str]], folder: Path) -> Iterator[int]:
+def serve(command: Callable[[int], list[str]], folder: Path, host: str = HOST) -> Iterator[int]:
+    """Run a server that the command starts on a port; yields the port when somebody listens there."""
     # Another process may take the free port first: then the server leaves at once and the next port is tried.
     for _ in range(3):
-        port = free_port()
+        port = free_port(host)
         with _process(command(port), folder / "server.log") as process:
-            if _listens(process, port):
+            if _listens(process, port, host):
                 yield port
                 return
     raise AssertionError(f"the server did not start: {(folder / 'server.log').read_text()[-2000:]}")
@@ -117,10 +118,10 @@ def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
         process.wait(timeout=10)
 
 
-def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+def _listens(process: subprocess.Popen[bytes], port: int, host: str) -> bool:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
             return True
         time.sleep(0.05)
     return False

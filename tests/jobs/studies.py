@@ -8,8 +8,8 @@ from typing import Any
 
 from joulegrid.jobs.driver import Options, drive
 from joulegrid.jobs.load import make_study
+from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.run import Choice
 from joulegrid.jobs.study_result import StudyResult
 
 ADD = "x = 0\ndef main():\n    return {'double': 2 * x}"

@@ -12,7 +12,8 @@ import pytest
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.errors import PreFlightError, RunHeldError, UsageError
 from joulegrid.jobs.lease import Lease
-from joulegrid.jobs.run import Choice
+from joulegrid.jobs.opening import Choice
+from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.study_result import StudyResult
 from tests.jobs.studies import run, study_of
 
@@ -99,13 +100,32 @@ def test_retry_failed_tries_only_the_failed_tasks_again(tmp_path: Path) -> None:
     assert {one.attempt for one in second.iter_results()} == {0, 1}
 
 
-def test_a_changed_script_is_another_study_and_never_continues_the_old_run(tmp_path: Path) -> None:
-    first = run(
-        study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [0, 1], execution={"fail_fast": True})
-    )
-    second = run(study_of(tmp_path, "x = 0\ndef main():\n    return {}", [0, 1]))
+def test_a_changed_script_is_refused_while_a_run_of_the_old_one_is_unfinished(tmp_path: Path) -> None:
+    failing = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [0, 1], resources={"cpus": 2})
+    first = run({**failing, "execution": {"fail_fast": True}})
+    changed = study_of(tmp_path, "x = 0\ndef main():\n    return {}", [0, 1], resources={"cpus": 2})
+    with pytest.raises(UsageError, match=r"(?s)1 of 2 tasks left.*other contents than before.*--fresh"):
+        run(changed)
+    second = run(changed, Choice(fresh=True))
     assert first.run != second.run
     assert second.counts.done == 2
+
+
+def test_a_changed_sweep_is_refused_with_the_difference_and_extend_runs_only_what_is_new(tmp_path: Path) -> None:
+    source = (
+        "import os\nx = 0\ndef main():\n    assert x != 1 or not os.environ.get('N')\n    return {'pid': os.getpid()}"
+    )
+    first = run(study_of(tmp_path, source, [2, 3]))
+    pids = {one.key: one.metrics["pid"] for one in first.iter_results() if one.metrics}
+    more = study_of(tmp_path, source, [5, 2, 4, 3])
+    second = run(more, Choice(extend=True))
+    assert second.run == first.run
+    assert {one.key: one.metrics["pid"] for one in second.iter_results() if one.metrics and one.key in pids} == pids
+    assert (second.counts.n_tasks, second.counts.done) == (4, 4)
+    third = run({**more, "execution": {"n_cycles": 2}})
+    assert (third.run, third.counts.done) == (first.run, 8)
+    with pytest.raises(UsageError, match=r"--extend adds experiments and takes none away.*'x=2'"):
+        run(study_of(tmp_path, source, [3, 4, 5, 6]), Choice(extend=True))
 
 
 def test_spawn_and_zygote_give_the_same_results_under_the_same_keys(tmp_path: Path) -> None:
@@ -187,24 +207,40 @@ def _metrics(result: StudyResult) -> dict[tuple[str, int], Any]:
     return {(one.key, one.cycle): one.metrics for one in result.iter_results()}
 
 
-def test_a_damaged_ledger_ends_in_a_message_that_names_line_and_remedy(tmp_path: Path) -> None:
-    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [0, 1], resources={"cpus": 2})
+def test_a_damaged_ledger_is_made_good_from_the_markers_and_the_run_says_so(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [1, 0, 2], resources={"cpus": 2})
     folder = Path(run({**study, "execution": {"fail_fast": True}}).run)
     (folder / "log" / "notes.jsonl").write_text("not ours")
+    next(folder.glob("snap/*")).unlink()
     segment = max(folder.glob("log/0*.jsonl"))
     segment.write_bytes(segment.read_bytes()[:-20])
-    with pytest.raises(PreFlightError, match=r"line \d+: no event of a ledger.*--fresh"):
-        run(study)
+    result = run(study)
+    assert (result.run, result.counts.done, result.counts.failed) == (str(folder), 2, 1)
+    assert any(segment.name in note for note in result.notes)
+    assert {one.attempt for one in result.iter_results() if one.status == "done"} == {0}
 
 
-def test_a_torn_marker_or_lease_is_no_reason_to_stop(tmp_path: Path) -> None:
+def test_a_torn_marker_or_lease_is_no_reason_to_stop_and_the_damaged_task_is_run_again(tmp_path: Path) -> None:
     study = study_of(tmp_path, xs=[1, 2])
     folder = Path(run(study).run)
-    for segment in folder.glob("log/*"):
-        segment.unlink()
+    for told in (*folder.glob("log/*"), *folder.glob("snap/*")):
+        told.unlink()
     next(folder.glob("commit/*/*")).write_text("")
     (folder / "lease").write_text('{"owner": "x", "host": "y", "pid": 1, "renewed_s": "then"}')
     (folder / "manifest.json").write_text("[]")
     result = run(study)
     assert result.run == str(folder)
-    assert (result.counts.done, result.counts.damaged) == (1, 1)
+    assert (result.counts.done, result.counts.damaged) == (2, 0)
+    assert len(list(folder.glob("commit/*/*.2"))) == 1
+
+
+def test_a_result_with_other_bytes_than_were_committed_is_told_and_run_again(tmp_path: Path) -> None:
+    study = study_of(tmp_path, xs=[1, 2])
+    folder = Path(run(study).run)
+    damaged = next(folder.glob("results/*/*/result.json"))
+    damaged.write_bytes(damaged.read_bytes().replace(b'"double"', b'"treble"'))
+    assert assemble(FolderStore(folder)).counts.damaged == 1
+    again = run(study, Choice(retry_failed=True))
+    assert (again.run, again.counts.done, again.counts.damaged) == (str(folder), 2, 0)
+    assert any("does not match its marker" in note for note in again.notes)
+    assert sorted(one.attempt for one in again.iter_results()) == [0, 1]

@@ -24,8 +24,8 @@ def test_the_documented_defaults_are_applied_and_described() -> None:
         "max_retries": {},
         "circuit_breaker": {
             "lane_failures": 3,
-            "family_failures": 5,
-            "study_failures": 10,
+            "family_failures": 10,
+            "study_failures": 20,
             "cooldown_seconds": 60.0,
         },
         "exclusive": "gpu",

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegrid.jobs.report.statistic import Running, student_t
-from joulegrid.jobs.report.summary import FailedTask, summarise, write_summary_parquet
+from joulegrid.jobs.report.summary import FailedTask, summarise
+from joulegrid.jobs.report.summary_file import write_summary_parquet
 from tests.jobs.report.results import Made, done, failed, inference_results, key_of, measured, modelled, no_energy
 
 

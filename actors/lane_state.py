@@ -1,0 +1,104 @@
+"""One lane as the driver sees it: its worker's handle, what it does, and the calls to it that are under way."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import ray
+from ray.exceptions import RayError
+
+from joulegrid.actors.placement import Place
+from joulegrid.actors.result import Task
+from joulegrid.jsontypes import Json
+
+PROGRESS_S = 1.0
+"""A running task is asked how far it is at most once in so many seconds; shorter tasks are never asked."""
+
+
+class Rests(Protocol):
+    """What a schedule answers where a lane has to wait."""
+
+    until_s: float
+    why: str
+
+
+@dataclass(eq=False)
+class LaneState:
+    """What the driver knows of one lane. Seconds are of this process's monotonic clock."""
+
+    place: Place
+    sampler: Any
+    actor: Any = None
+    coming: Any = None
+    """The call that brings the worker up, while it has not been answered."""
+    came_s: float = 0.0
+    """Since when it has been coming."""
+    again_s: float = 0.0
+    """When a worker is started next, while there is none."""
+    failures: int = 0
+    """How often in a row its worker did not come up."""
+    lost_s: float | None = None
+    """When a worker of this lane was lost; `None` on a lane that was never up."""
+    facts: dict[str, Json] = field(default_factory=dict)
+    task: Task | None = None
+    order: int = 0
+    """Number of the order that the task was given with."""
+    running: Any = None
+    """The call that runs the task; `None` while it is unknown whether the worker still has it."""
+    started_s: float = 0.0
+    rest: Rests | None = None
+    progress: dict[str, Json] | None = None
+    question: Any = None
+    """The call for progress that is under way."""
+    asked_s: float = 0.0
+    silent_s: float = 0.0
+    """How long the worker has owed an answer; time in which the driver itself stood still does not count."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the lane can take tasks."""
+        return self.coming is None and self.actor is not None
+
+    def calls(self) -> list[Any]:
+        """Return the calls that have not been answered."""
+        return [call for call in (self.coming, self.running, self.question) if call is not None]
+
+    @property
+    def limit_s(self) -> float:
+        """When the running task must have been killed."""
+        timeout_s = self.task.timeout_s if self.task is not None else None
+        return float("inf") if timeout_s is None else self.started_s + timeout_s
+
+    def start(self, task: Task) -> None:
+        """Give the worker its next task."""
+        self.task, self.started_s, self.progress, self.rest = task, time.monotonic(), None, None
+        self.question, self.asked_s, self.silent_s = None, self.started_s, 0.0
+        self.order += 1
+        self.running = self.actor.run.remote(task, self.order)
+
+    def end(self) -> Task:
+        """Take the task back."""
+        task, self.task, self.running, self.question, self.silent_s = self.task, None, None, None, 0.0
+        assert task is not None
+        return task
+
+    def ask(self, now_s: float, passed_s: float) -> None:
+        """Ask a busy worker how far it is, and count how long it has owed an answer."""
+        if self.question is not None or self.running is None:
+            self.silent_s += passed_s
+        if now_s - self.asked_s < PROGRESS_S:
+            return
+        if self.question is None:
+            self.question, self.asked_s = self.actor.progress.remote(), now_s
+        if self.running is None:  # a worker that has this order already does not begin anew
+            self.running = self.actor.run.remote(self.task, self.order)
+
+    def take_answer(self) -> None:
+        """Take the answer to the question: who answers lives."""
+        call, self.question = self.question, None
+        with contextlib.suppress(RayError):
+            self.progress = ray.get(call) or self.progress
+            self.silent_s = 0.0

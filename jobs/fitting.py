@@ -1,0 +1,28 @@
+"""A source of visits without those that no lane can serve: they end as `unschedulable`, and the others go on. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from joulegrid.jobs.schedule import Rest, Source
+from joulegrid.jobs.states import At
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """Hands on what fits; everything else is refused with its reason."""
+
+    source: Source
+    misfit: Callable[[int], str | None]
+    """Why an experiment fits no lane."""
+    refuse: Callable[[At, str], object]
+
+    def take(self, lane: str) -> At | Rest | None:
+        """Return the lane's next visit that fits."""
+        while isinstance(found := self.source.take(lane), tuple):
+            why = self.misfit(found[0])
+            if why is None:
+                return found
+            self.refuse(found, why)
+        return found

@@ -1,0 +1,196 @@
+"""Finding the run that a study continues, or beginning one; what was committed and not yet logged is taken over."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from joulegrid.actors.commit import committed, task_of
+from joulegrid.actors.result import Outcome, Task
+from joulegrid.cluster.secrets import mask
+from joulegrid.cluster.session import in_ray_job
+from joulegrid.cluster.storage import Store, open_store
+from joulegrid.errors import PreFlightError, UsageError
+from joulegrid.jobs.asked import AskedPlan
+from joulegrid.jobs.asking import fill, is_over, n_experiments
+from joulegrid.jobs.design import design_differences, design_of, is_same, read_designs, write_design
+from joulegrid.jobs.extension import extended
+from joulegrid.jobs.lease import Lease
+from joulegrid.jobs.ledger import Ledger, read_states
+from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.resolved import resolved_yaml
+from joulegrid.jobs.run import Run, now
+from joulegrid.jobs.states import At, States
+from joulegrid.jobs.study import StudyConfig
+
+DEFAULT_OUTPUT = "results"
+LOOKS_AT_ONCE = 16
+"""Results looked at side by side."""
+VERIFIED_UNASKED = 500
+"""So many results are hashed again before a run goes on (a second on disk); `--retry-failed` hashes all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How a start relates to earlier runs."""
+
+    fresh: bool = False
+    retry_failed: bool = False
+    extend: bool = False
+    """Add the study's new experiments to its newest run."""
+    allow_env_drift: bool = False
+    """Go on although hardware or software is not what the run began with."""
+
+
+def open_output(study: StudyConfig) -> Store:
+    """Open the store of a study's runs; a relative folder is refused where machines would read it differently."""
+    output = study.output or DEFAULT_OUTPUT
+    if in_ray_job() and not output.startswith("s3://") and not Path(output).is_absolute():
+        raise PreFlightError(
+            f"output: {output!r} is relative, but in a Ray job the working folder is a copy that vanishes; "
+            "give --output s3://bucket/prefix or an absolute folder that every node sees"
+        )
+    return open_store(output)
+
+
+def open_run(study: StudyConfig, plan: Plan | AskedPlan, root: Store, choice: Choice, *, conditional: bool) -> Run:
+    """Continue the study's newest unfinished run of the same design, else begin one.
+
+    Raises:
+        UsageError: when its newest unfinished run has another design, and neither `extend` nor `fresh` was chosen.
+        RunHeldError: when somebody drives the run.
+    """
+    design = design_of(study, plan)
+    if choice.extend and isinstance(plan, AskedPlan):
+        raise UsageError("--extend adds points to a grid; a search goes on when its budget is raised")
+    name = None if choice.fresh else _to_continue(study, root, design, choice, plan)
+    continued = name is not None
+    name = name or _begin(study, root, design)
+    store = root.child(name)
+    lease = Lease.take(store)
+    designs = read_designs(store)
+    if not is_same(designs[-1], design):
+        write_design(store, design, len(designs) + 1)
+    if isinstance(plan, Plan) and (len(designs) > 1 or not is_same(designs[-1], design)):
+        plan = extended(plan, designs)
+    ledger = Ledger.open(store)
+    if isinstance(plan, AskedPlan):
+        fill(plan, ledger.states.asked)
+    if study.searcher is None:
+        store.put("resolved.yaml", mask(resolved_yaml(study, plan.workload.input_fields)).encode())
+    begun = designs[0].get("created_at") or now()
+    run = Run(study, plan, name, store, ledger, lease, begun, not conditional, continued)
+    run.before_s = _seconds_spent(store) if continued else 0.0
+    _recover(run, verify=choice.retry_failed)
+    if choice.retry_failed:
+        for at in list(ledger.states.with_status("failed")):
+            ledger.retried(at, ledger.states.state(at).attempt + 1)
+    run.write_manifest(force=True)
+    return run
+
+
+def _to_continue(
+    study: StudyConfig, root: Store, design: dict[str, Any], choice: Choice, plan: Plan | AskedPlan
+) -> str | None:
+    """The newest run of this design, if something of it is left to do."""
+    for name in sorted(root.folders(f"{study.study_name}_"), reverse=True):
+        store = root.child(name)
+        designs = read_designs(store)
+        if not designs or designs[-1].get("study_name") != study.study_name:
+            continue
+        if not is_same(designs[-1], design):
+            if choice.extend:
+                return name
+            _refuse_changed(study, store, designs[-1], design)
+            continue
+        states = read_states(store)
+        counts = states.counts(_n_experiments(design, states), study.execution.n_cycles)
+        unfinished = counts["done"] + counts["failed"] < counts["n_tasks"]
+        unfinished = unfinished or (isinstance(plan, AskedPlan) and not is_over(plan, states.asked))
+        return name if unfinished or choice.retry_failed else None
+    return None
+
+
+def _refuse_changed(study: StudyConfig, store: Store, known: dict[str, Any], design: dict[str, Any]) -> None:
+    """An unfinished run of a design that has changed since is not passed over in silence."""
+    states = read_states(store)
+    counts = states.counts(_n_experiments(known, states), study.execution.n_cycles)
+    left = counts["n_tasks"] - counts["done"] - counts["failed"]
+    if not left or not counts["done"] + counts["failed"]:
+        return
+    changes = "".join(f"\n  {line}" for line in design_differences(known, design))
+    raise UsageError(
+        f"{store.url} has {left} of {counts['n_tasks']} tasks left, but the study was changed since:{changes}\n"
+        "put it back to go on, add --extend where experiments were only added, or --fresh for a run of its own"
+    )
+
+
+def _n_experiments(design: dict[str, Any], states: States) -> int:
+    """How many experiments a run has; of a search that is told by the log of asks."""
+    planned = design.get("n_experiments")
+    return int(planned) if planned is not None else n_experiments(states.asked)
+
+
+def _begin(study: StudyConfig, root: Store, design: dict[str, Any]) -> str:
+    """Make a run's folder; the nonce keeps two that start in the same second apart."""
+    name = f"{study.study_name}_{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    store = root.child(name)
+    store.put(study.source_name, mask(study.source or "").encode())
+    write_design(store, design)
+    return name
+
+
+def _seconds_spent(store: Store) -> float:
+    try:
+        return float(json.loads(store.get("manifest.json"))["duration_s"])
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return 0.0
+
+
+def _recover(run: Run, *, verify: bool) -> None:
+    """Take over what was committed but not yet logged when the last driver died: the markers decide.
+
+    Where all of the log could be trusted only the tasks that had been reserved can have a marker. What is damaged is
+    to be run again; it is looked for where that is quick, or asked for.
+    """
+    for path in run.ledger.damaged:
+        run.ledger.note(f"{path} is damaged; what it told was taken from the commit markers, failures are tried again")
+    blind = run.ledger.damaged or (run.continued and run.ledger.epoch == 1)  # the whole log may be gone
+    for task, found in _looked_up(run, _marked(run) if blind else sorted(run.states.open)):
+        if found is not None and found.status == "done":
+            run.record_ended(found)
+        elif found is not None:
+            run.ledger.note(f"{task.id}: {found.message}; it is run again")
+    if verify or 0 < run.counts()["done"] <= VERIFIED_UNASKED:
+        put_back_damaged(run)
+
+
+def put_back_damaged(run: Run) -> None:
+    """Hash all results that the ledger counts, and make every task pending again whose result is not sound."""
+    for task, found in _looked_up(run, list(run.states.with_status("done"))):
+        if found is None or found.status != "done":
+            reason = "its marker is gone" if found is None else found.message
+            run.ledger.note(f"{task.id}: {reason}; it is run again")
+            known = run.states.state((task.index, task.cycle)).attempt
+            run.record_open((task.index, task.cycle), max(known, found.attempt if found else 0) + 1)
+
+
+def _looked_up(run: Run, ats: Sequence[At]) -> Iterator[tuple[Task, Outcome | None]]:
+    """Read what is committed of planned tasks, some side by side."""
+    n_cycles = run.study.execution.n_cycles
+    tasks = [run.task(*at, run.states.next_attempt(at)) for at in ats if at[0] < len(run.plan) and at[1] < n_cycles]
+    with ThreadPoolExecutor(LOOKS_AT_ONCE) as looks:
+        yield from zip(tasks, looks.map(lambda task: committed(run.store, task), tasks), strict=True)
+
+
+def _marked(run: Run) -> list[At]:
+    """Every planned task that is not known to have ended, but has a marker."""
+    marked = {task_of(path) for path in run.store.list("commit/")}
+    missing = (at for at in run.order if not run.states.is_final(at)) if marked else iter(())
+    return [at for at in missing if f"{run.plan[at[0]].key}-c{at[1]}" in marked]
