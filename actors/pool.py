@@ -49,6 +49,7 @@ class Pool:
         self._places = places
         self._terms = terms or Terms()
         self._roster = Roster(setup, power, self._terms)
+        self._grace_s = GRACE_S + setup.run_facts.patience_s
         self._looked_s = self._surveyed_s = self._ticked_s = 0.0
         self.skip_rest = False
         """Set by a person who does not want to wait for the present gaps."""
@@ -159,7 +160,9 @@ class Pool:
             if lane.silent_s > SILENCE_S:
                 yield self._roster.replace(lane, f"the worker has not answered for {SILENCE_S:.0f} s")
             elif (
-                lane.task is not None and lane.task.timeout_s and now_s > lane.started_s + lane.task.timeout_s + GRACE_S
+                lane.task is not None
+                and lane.task.timeout_s
+                and now_s > lane.started_s + lane.task.timeout_s + self._grace_s
             ):
                 yield self._roster.replace(lane, "the worker did not answer after its task's limit")
         self._roster.care(now_s)
