@@ -50,8 +50,7 @@ class Pool:
         self._places = places
         self._terms = terms or Terms()
         self._roster = Roster(setup, power, self._terms)
-        gate = setup.run_facts.temperature_gate
-        self._grace_s = GRACE_S + (gate.max_wait_s if gate is not None else 0.0)
+        self._grace_s = GRACE_S + setup.run_facts.patience_s
         self._looked_s = self._surveyed_s = self._ticked_s = 0.0
         self.skip_rest = False
         """Set by a person who does not want to wait for the present gaps."""
@@ -162,7 +161,9 @@ class Pool:
             if lane.silent_s > SILENCE_S:
                 yield self._roster.replace(lane, f"the worker has not answered for {SILENCE_S:.0f} s", silent=True)
             elif (
-                lane.task is not None and lane.task.timeout_s and now_s > lane.started_s + lane.task.timeout_s + GRACE_S
+                lane.task is not None
+                and lane.task.timeout_s
+                and now_s > lane.started_s + lane.task.timeout_s + self._grace_s
             ):
                 yield self._roster.replace(lane, "the worker did not answer after its task's limit", silent=True)
         self._roster.care(now_s)
