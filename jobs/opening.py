@@ -21,7 +21,7 @@ from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asking import fill, has_ended, is_over, n_experiments
 from joulegrid.jobs.design import design_differences, design_of, is_same, read_designs, write_design
 from joulegrid.jobs.extension import extended
-from joulegrid.jobs.lease import Lease
+from joulegrid.jobs.lease import Lease, was_released
 from joulegrid.jobs.ledger import Ledger, read_states
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.resolved import resolved_yaml
@@ -110,7 +110,7 @@ def _to_continue(
             continue
         states = read_states(store)
         counts = states.counts(_n_experiments(design, states), study.execution.n_cycles)
-        unfinished = counts["done"] + counts["failed"] < counts["n_tasks"]
+        unfinished = counts["done"] + counts["failed"] < counts["n_tasks"] or not was_released(store)
         unfinished = unfinished or (isinstance(plan, AskedPlan) and not is_over(plan, states.asked))
         return name if unfinished or choice.retry_failed else None
     return None
