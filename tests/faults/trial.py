@@ -78,7 +78,9 @@ class Trial:
         """Write the study file."""
         sweep = {"sweep": {"script.globals.x": self.xs}, "resources": {"cpus": 2}, "power": "none"}
         place = {"script": {"path": str(self.folder / "script.py")}, "output": self.output}
-        self.study.write_text(yaml.safe_dump({"study_name": "t", "workload": "script", **sweep, **place, **self.fields}))
+        self.study.write_text(
+            yaml.safe_dump({"study_name": "t", "workload": "script", **sweep, **place, **self.fields})
+        )
 
     def start(self, *flags: str, prefix: tuple[str, ...] = (), **env: str) -> subprocess.Popen[str]:
         """Start the study by the plain command."""
