@@ -96,8 +96,9 @@ def _drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options, metrics
 
 def _left(run: Run) -> str:
     left = run.counts()
+    more = "" if run.asked_plan is None else " of those asked for"
     return (
-        f"{counted(left['pending'] + left['skipped'], 'task')} left in {run.store.url}; "
+        f"{counted(left['pending'] + left['skipped'], 'task')}{more} left in {run.store.url}; "
         "start the same study again to go on"
     )
 

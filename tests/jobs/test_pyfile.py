@@ -146,6 +146,27 @@ def test_a_generator_goes_on_where_it_was(tmp_path: Path, killed_after: int) -> 
     assert [one.values[BATCH] for one in log] == [1, 2, 4, 8, 16]
 
 
+def test_what_is_run_again_was_told_before_a_generator_went_on(tmp_path: Path) -> None:
+    """With more cycles, or failures tried again, experiments are open again that later yields depend on."""
+    text = DOUBLING.replace('told.value("cost")', '(told.value("cost") or 0.5)')
+    log: list[Asked] = []
+    first = planned(tmp_path, text)
+    search = Search(first, first.source.make(), log.append)
+    for cost in ((1.0,), (), (2.0,)):
+        index = search.next_index()
+        assert isinstance(index, int)
+        search.told(index, Ending(tuple(CycleResult(0, {"cost": one}) for one in cost)))
+    search.next_index()
+    again = planned(tmp_path, text)
+    events = [one.event() for one in log]
+    fill(again, events)
+    resumed = Search(again, again.source.make(), log.append)
+    so_far = {index: Ending((CycleResult(0, {"cost": cost}),), is_whole=False) for index, cost in ((0, 1.0), (2, 2.0))}
+    resumed.restore(events, so_far)
+    assert resumed.next_index() is WAIT
+    assert [(one.values[BATCH], one.index) for one in log] == [(1, 0), (2, 1), (2, 1), (3, 2), (5, 3)]
+
+
 def test_a_generator_that_yields_otherwise_at_resume_is_told_so(tmp_path: Path) -> None:
     text = """
     STUDY = {"model": "tiny-lm", "execution": {"max_experiments": 5}}
