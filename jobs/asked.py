@@ -127,6 +127,10 @@ class AskedPlan:
         self._entries.append(_Entry(canonical(patch), key, len(self._varied)))
         return Admission(len(self) - 1, is_new=True)
 
+    def patches(self) -> list[dict[str, Json]]:
+        """Return what was asked for, as a study's `experiments:` would say it."""
+        return [json.loads(entry.patch) for entry in self._entries]
+
     def key(self, index: int) -> str:
         """Return the key of an experiment, without the rest of it."""
         return self._entries[index].key

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from joulegrid.errors import UsageError
-from joulegrid.jobs.asking import Search, asks_of, ended_event
+from joulegrid.jobs.asking import Search, asks_of, ended_event, has_ended
 from joulegrid.jobs.run import Run
 from joulegrid.jobs.schedule import Rest
 from joulegrid.jobs.search import Searcher, Wait
@@ -99,8 +99,5 @@ class AskedVisits:
             self._queue.extend(found)
         if self.search.is_deaf:
             self._block = min(LARGEST_BLOCK, max(FIRST_BLOCK, self._block * 2))
-        if self.search.ended is not None and not self._noted():
+        if self.search.ended is not None and not has_ended(self.run.states.asked):
             self.run.ledger.asked(ended_event(self.search.ended, self.search.plan.limit))
-
-    def _noted(self) -> bool:
-        return bool(self.run.states.asked) and "ended" in self.run.states.asked[-1]

@@ -105,11 +105,16 @@ def ended_event(why: str, limit: int | None) -> dict[str, Json]:
 
 def is_over(plan: AskedPlan, log: Sequence[Mapping[str, Any]]) -> bool:
     """Whether nothing more will be asked: the search ended, and not because of a limit that is higher now."""
-    if not log or "ended" not in log[-1]:
+    if not has_ended(log):
         return False
     was: int | None = log[-1].get("limit")
     n_asked = n_experiments(log)
     return not (was is not None and n_asked >= was and (plan.limit is None or plan.limit > n_asked))
+
+
+def has_ended(log: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the last thing that a log tells is that its search ended."""
+    return bool(log) and "ended" in log[-1]
 
 
 def n_experiments(log: Iterable[Mapping[str, Any]]) -> int:

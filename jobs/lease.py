@@ -78,6 +78,12 @@ class Lease:
         store.put("lease", json.dumps(asdict(self)).encode())
 
 
+def was_released(store: Store) -> bool:
+    """Whether the last driver of a run gave it back; a lease that nobody can read holds nothing."""
+    held = read_lease(store)
+    return held is None or held.released
+
+
 def read_lease(store: Store) -> Lease | None:
     """Return the lease as it lies there, whoever holds it; `None` where there is none that can be read."""
     try:

@@ -161,6 +161,10 @@ class States:
         elif kind == "note":
             self.notes.append(str(event["text"]))
 
+    def force(self, at: At, state: TaskState) -> None:
+        """Set a task's state without an event, as a snapshot does."""
+        self._set(at, state)
+
     def interrupt(self) -> None:
         """Take what ran when its driver ended for pending: its attempt's number is used, its tries are not."""
         self.gave_up = None

@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 COMMON = {"errors", "jsontypes", "version"}
 HEAVY = {"torch", "transformers", "ray", "pyarrow", "boto3", "botocore", "matplotlib", "prometheus_client"}
+HEAVY |= {"optuna", "scipy"}
 
 
 def sources(*folders: str) -> Iterator[Path]:
