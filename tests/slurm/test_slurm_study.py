@@ -112,7 +112,7 @@ def test_a_study_over_two_nodes_is_drained_requeued_and_finished_without_repeati
     assert sorted(one.axes["script.globals.x"] for one in results) == list(range(N_TASKS))
     assert {one.attempt for one in results} == {0}  # the drain burned no attempt: what ran was let finish
     told = [one.metrics for one in results if one.metrics]
-    assert len({one["host"] for one in told}) == 2
+    assert len({one["host"] for one in told}) >= 2  # three where the second pass got another pair of nodes
     assert sum(one["passes"] == 0 for one in told) == len(before)
     study = json.loads((run / "study_result.json").read_text())
     assert (study["state"], study["counts"]["done"], study["counts"]["failed"]) == ("done", N_TASKS, 0)
