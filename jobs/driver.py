@@ -16,7 +16,7 @@ from joulegrid.actors.record import RunFacts
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import ray_session
 from joulegrid.cluster.storage import Store, probe
-from joulegrid.errors import StudyDrained, StudyInterrupted, UsageError
+from joulegrid.errors import RunHeldError, StudyDrained, StudyInterrupted, UsageError
 from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
@@ -83,6 +83,8 @@ def _drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options, metrics
     except (KeyboardInterrupt, SystemExit):  # while `ray.init` runs, its own handler turns SIGTERM into an exit
         _close_undisturbed(run, "interrupted")
         raise StudyInterrupted(f"interrupted: {_left(run)}") from None
+    except RunHeldError:
+        raise  # the run is another's: nothing more is written
     except BaseException:
         run.close("stopped")
         raise

@@ -153,6 +153,7 @@ class Run:
     def write_manifest(self, *, force: bool = False) -> None:
         """Write `manifest.json`, unless it was just written and is dear."""
         if self._manifest.is_due() or force:
+            self.lease.renew(self.store)  # a driver that was stopped does not write over its successor's
             if not self._entered:
                 self._entered = True
                 self._enter_all()

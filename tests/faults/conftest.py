@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster.s3_servers import environment
 from tests.faults.trial import PLAIN, Trial
 from tests.jobs.ray_head import RayHead, ray_head
 
@@ -16,9 +18,15 @@ Trials = Callable[..., Trial]
 
 @pytest.fixture(scope="session")
 def head() -> Iterator[RayHead]:
-    """Hold a Ray head node with two CPUs."""
-    with ray_head() as found:
-        yield found
+    """Hold a Ray head node with two CPUs; its workers know the credentials of the test's S3 servers."""
+    before = dict(os.environ)
+    os.environ.update({name: value for name, value in environment("").items() if value})
+    try:
+        with ray_head() as found:
+            yield found
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ import yaml
 from joulegrid.cluster.storage import Store, open_store
 from joulegrid.jobs.ledger import read_states
 from joulegrid.jobs.report.run_results import RunResults, read_json
+from joulegrid.jobs.status import read_status
 from tests.checkout import ROOT
 from tests.faults.processes import wait_until_gone
 from tests.jobs.ray_head import RayHead
@@ -34,7 +35,18 @@ x = 0
 def ran():
     with open({log!r}, "a") as file:
         file.write(f"{{x}}\\n")
+def wait():
+    while not os.path.exists({go!r}):
+        time.sleep(0.02)
 """
+HELD = """
+def main():
+    ran()
+    wait()
+    return {'double': 2 * x}
+"""
+"""Every task waits until the test lets it go."""
+HELD_AT_3 = HELD.replace("    wait()", "    if x == 3:\n        wait()")
 PLAIN = "def main():\n    ran()\n    return {'double': 2 * x}"
 
 
@@ -69,7 +81,7 @@ class Trial:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = self.folder / "executions"
         self.output = self.output or str(self.folder / "out")
-        source = PRELUDE.format(log=str(self.log)) + textwrap.dedent(self.body)
+        source = PRELUDE.format(log=str(self.log), go=str(self.folder / "go")) + textwrap.dedent(self.body)
         (self.folder / "script.py").write_text(source)
         self.study = self.folder / "study.yaml"
         self.write()
@@ -86,6 +98,11 @@ class Trial:
         """Start the study by the plain command."""
         command = [sys.executable, "-m", "joulegrid", "run", str(self.study), "--address", self.head.gcs_address]
         return self._popen([*prefix, *command, "--json", *flags], env)
+
+    def start_alone(self, *flags: str, **env: str) -> subprocess.Popen[str]:
+        """Start the study by the plain command on a Ray of its own."""
+        command = [sys.executable, "-m", "joulegrid", "run", str(self.study), "--json", *flags]
+        return self._popen(command, env)
 
     def start_faulty(self, fault: dict[str, Any], *flags: str, **env: str) -> subprocess.Popen[str]:
         """Start the study with a store that strikes."""
@@ -118,6 +135,10 @@ class Trial:
         root = open_store(self.output)
         return [name for name in root.folders("t_") if root.exists(f"{name}/plan.json")]
 
+    def let_go(self) -> None:
+        """Let the tasks end that wait for it."""
+        (self.folder / "go").touch()
+
     def executions(self) -> Counter[str]:
         """How often each `x` was executed."""
         return Counter(self.log.read_text().split()) if self.log.exists() else Counter()
@@ -138,10 +159,15 @@ class Trial:
             return set()
         return {str(one.result.axes["script.globals.x"]) for one in RunResults(self.store).done()}
 
+    def is_over(self) -> bool:
+        """Whether a run has ended in good order: the next start would begin another one."""
+        return any(not lease_is_held(open_store(self.output).child(name)) for name in self.runs())
+
     def check(self, ended: Ended | None = None, *, failed: int = 0, n_cycles: int = 1) -> None:
         """Assert the invariant on a run that has ended."""
         wait_until_gone(self.head)
         store, n_tasks = self.store, len(self.xs) * n_cycles
+        self._check_status(store, n_tasks, failed)
         counts = {"n_tasks": n_tasks, "done": n_tasks - failed, "failed": failed}
         counts |= {"running": 0, "skipped": 0, "pending": 0}
         said = ended.err if ended else ""
@@ -154,6 +180,13 @@ class Trial:
         told = read_json(store, "study_result.json")
         assert (told["state"], told["counts"]["done"], told["counts"]["failed"]) == ("done", n_tasks - failed, failed)
 
+    def _check_status(self, store: Store, n_tasks: int, failed: int) -> None:
+        """Assert that `joulegrid status` would answer, and how."""
+        status = read_status(store, verify=True)
+        found = (status.state, status.n_tasks, status.done, status.failed, status.running, status.pending)
+        assert found == ("done", n_tasks, n_tasks - failed, failed, 0, 0), status
+        assert not status.damaged, status
+
     def _popen(self, command: list[str], env: dict[str, str]) -> subprocess.Popen[str]:
         surroundings = self.head.environment | {"PYTHONPATH": str(ROOT)} | _endpoint() | env
         pipe = subprocess.PIPE
@@ -162,6 +195,11 @@ class Trial:
         )
         self._started.append(process)
         return process
+
+
+def lease_is_held(store: Store) -> bool:
+    """Whether a run was not given back."""
+    return not read_json(store, "lease").get("released")
 
 
 def _endpoint() -> dict[str, str]:
