@@ -158,6 +158,8 @@ class States:
             self.asked.append({name: value for name, value in event.items() if name not in ("event", "at")})
         elif kind == "gave_up":
             self.gave_up = str(event["why"])
+        elif kind == "epoch":
+            self.interrupt()
         elif kind == "note":
             self.notes.append(str(event["text"]))
 
@@ -166,7 +168,7 @@ class States:
         self._set(at, state)
 
     def interrupt(self) -> None:
-        """Take what ran when its driver ended for pending: its attempt's number is used, its tries are not."""
+        """Take what ran when its driver ended for pending, as the next one begins: a number is used, no try is."""
         self.gave_up = None
         for at in [*self.with_status("running"), *self.with_status("skipped")]:
             state = self.state(at)
