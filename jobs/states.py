@@ -6,7 +6,6 @@ import base64
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any, get_args
 
 from joulegrid.actors.result import FailureClass
@@ -114,10 +113,7 @@ class States:
         return {
             "codes": [base64.b64encode(bytes(row)).decode() for row in self._codes],
             "classes": list(_CLASSES),
-            "details": [
-                [*at, *(getattr(state, name) for name in _FIELDS)]
-                for at, state in sorted(self.details.items(), key=itemgetter(0))
-            ],
+            "details": [[*at, *(getattr(self.details[at], name) for name in _FIELDS)] for at in sorted(self.details)],
             "fields": list(_FIELDS),
             "attempts": [[*at, attempt] for at, attempt in sorted(self.attempts.items())],
             "open": [list(at) for at in sorted(self.open)],

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from joulegrid.cluster.storage import Store
+from joulegrid.jobs.lease import read_lease
 from tests.faults.conftest import Trials
 from tests.faults.manifest_watch import ManifestWatch
 from tests.faults.processes import children, of_runs, wait_until
@@ -29,19 +32,18 @@ def main():
 
 @pytest.mark.skipif(not LIBRARIES, reason="needs libfaketime (apt-get install libfaketime)")
 def test_a_clock_that_is_set_mid_run_moves_no_limit_no_gap_and_no_lease(trial: Trials, tmp_path: Path) -> None:
-    body = HELD_AT_3 + "\n"
     limits = {"config_gap_seconds": 0.3, "experiment_timeout_seconds": 120.0, "wall_clock_timeout_hours": 0.5}
-    one = trial(body, [1, 2, 3, 4], execution=limits)
+    one = trial(HELD_AT_3, [1, 2, 3, 4], execution=limits)
     clock = tmp_path / "clock"
     clock.write_text("+0")
     faked = {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
     faked |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "JOULEGRID_LEASE_STALE_S": "3"}
     with ManifestWatch(Path(one.output)):
         process = one.start(**faked)
-        wait_until(lambda: "3" in one.executions(), why=lambda: str(process.poll()))
+        one.until(process, lambda: "3" in one.executions())
         for step_s in (HOUR_S, -HOUR_S):
             clock.write_text(f"{step_s:+d}")
-            _wait_for_renewal(one.store.get, step_s)
+            _wait_for_renewal(one.store, step_s)
             refused = one.run("--quiet", JOULEGRID_LEASE_STALE_S="3")  # by the right clock
             assert (refused.code, "is driven by process" in refused.err) == (1, True), refused.err
         one.let_go()
@@ -52,23 +54,21 @@ def test_a_clock_that_is_set_mid_run_moves_no_limit_no_gap_and_no_lease(trial: T
     one.check(ended)
 
 
-def _wait_for_renewal(get: object, step_s: int) -> None:
+def _wait_for_renewal(store: Store, step_s: int) -> None:
     """Wait until the driver has renewed its lease by the clock that was set."""
-    import json
-    import time
 
-    def renewed() -> bool:
-        seen_s = json.loads(get("lease"))["renewed_s"]  # type: ignore[operator]
-        return abs(seen_s - time.time() - step_s) < HOUR_S / 2
+    def is_renewed() -> bool:
+        lease = read_lease(store)
+        return lease is not None and abs(lease.renewed_s - time.time() - step_s) < HOUR_S / 2
 
-    wait_until(renewed)
+    wait_until(is_renewed)
 
 
 def test_a_task_that_the_kernel_kills_for_its_memory_is_oom_host_and_the_study_goes_on(trial: Trials) -> None:
     one = trial(OVERSIZED, ["first", "big", "last"], execution={"max_retries": {"oom_host": 1}})
     with memory_cgroup(300 * 2**20) as group, ManifestWatch(Path(one.output)):
         process = one.start()
-        wait_until(one.executions, why=lambda: str(process.poll()))
+        one.until(process, one.executions)
         (zygote,) = (pid for worker in of_runs(one.head, b"ray::Worker") for pid in children(worker))
         (group / "cgroup.procs").write_text(str(zygote))  # what it forks from now on is limited
         one.let_go()

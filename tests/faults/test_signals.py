@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.conftest import Trials
 from tests.faults.manifest_watch import ManifestWatch
-from tests.faults.processes import wait_until, wait_until_gone
+from tests.faults.processes import wait_until_gone
 from tests.faults.trial import HELD_AT_3
 
 
@@ -20,7 +20,7 @@ def test_an_interrupted_run_is_whole_and_the_next_start_does_the_rest(trial: Tri
     one = trial(HELD_AT_3, [1, 2, 3, 4])
     with ManifestWatch(Path(one.output)):
         process = one.start()
-        wait_until(lambda: "3" in one.executions(), why=lambda: str(process.poll()))
+        one.until(process, lambda: "3" in one.executions())
         for _ in range(n_signals):
             process.send_signal(signal.SIGINT)
             time.sleep(0.2)

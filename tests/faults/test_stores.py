@@ -14,7 +14,7 @@ import pytest
 from tests.cluster.s3_servers import BUCKET, environment
 from tests.faults.conftest import Trials
 from tests.faults.manifest_watch import ManifestWatch
-from tests.faults.processes import wait_until, wait_until_gone
+from tests.faults.processes import wait_until_gone
 from tests.faults.s3_server import RestartableS3
 from tests.faults.trial import HELD
 
@@ -59,7 +59,7 @@ def test_an_s3_server_that_is_killed_and_started_again_is_waited_for(trial: Tria
         os.environ.update(environment(server.endpoint))
         one = trial(HELD, [1, 2, 3], output=f"s3://{BUCKET}/demo")
         process = one.start()
-        wait_until(one.executions, why=lambda: str(process.poll()))
+        one.until(process, one.executions)
         server.kill()
         one.let_go()  # the first task ends and has nowhere to put its result
         with pytest.raises(subprocess.TimeoutExpired):
@@ -76,7 +76,7 @@ def test_an_s3_server_that_stays_away_ends_the_start_and_the_next_one_completes(
         os.environ.update(environment(server.endpoint) | {"AWS_MAX_ATTEMPTS": "2"})
         one = trial(HELD, [1, 2, 3], output=f"s3://{BUCKET}/demo")
         process = one.start()
-        wait_until(one.executions, why=lambda: str(process.poll()))
+        one.until(process, one.executions)
         server.kill()
         one.let_go()
         ended = one.end(process)

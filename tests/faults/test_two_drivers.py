@@ -27,7 +27,7 @@ def _unfinished(trial: Trials, body: str = HELD) -> Trial:
     """A run whose driver was killed while its first task ran."""
     one = trial(body, [1, 2, 3])
     process = one.start()
-    wait_until(one.executions, why=lambda: str(process.poll()))
+    one.until(process, one.executions)
     process.kill()
     one.end(process)
     wait_until_gone(one.head)
@@ -69,7 +69,7 @@ def test_a_driver_that_stalls_while_it_takes_the_run_does_not_take_it_from_anoth
     slow = one.start_faulty({"kind": "stop", "path": path, "after": after})
     wait_until(lambda: _is_stopped(slow.pid))
     quick = one.start()
-    wait_until(lambda: sum(one.executions().values()) == 2, why=lambda: str(quick.poll()))
+    one.until(quick, lambda: sum(one.executions().values()) == 2)
     kill(slow.pid, signal.SIGCONT)
     refused = one.end(slow)
     one.let_go()
@@ -83,7 +83,7 @@ def _reads_of_the_log(one: Trial) -> int:
     """Operations on the log before a driver creates its first segment."""
     copy = one.folder / "trace"
     process = one.start_faulty({"kind": "kill", "path": "log/", "after": 10**6, "trace": str(copy)})
-    wait_until(lambda: copy.exists() and "create" in copy.read_text(), why=lambda: str(process.poll()))
+    one.until(process, lambda: copy.exists() and "create" in copy.read_text())
     process.kill()
     one.end(process)
     wait_until_gone(one.head)
@@ -99,7 +99,7 @@ def test_a_stopped_driver_loses_the_run_after_a_while_and_stops_when_it_comes_ba
     patience = {"JOULEGRID_LEASE_STALE_S": "3"}
     with ManifestWatch(Path(one.output)):
         first = one.start(**patience)
-        wait_until(one.executions, why=lambda: str(first.poll()))
+        one.until(first, one.executions)
         kill(first.pid, signal.SIGSTOP)
         refused = one.run("--quiet", **patience)
         assert refused.code == 1
@@ -107,7 +107,7 @@ def test_a_stopped_driver_loses_the_run_after_a_while_and_stops_when_it_comes_ba
         time.sleep(3.5)
         # The stopped driver's worker keeps its cores on the standing cluster: the second starts a Ray of its own.
         second = one.start_alone(**patience)
-        wait_until(lambda: sum(one.executions().values()) == 2, why=lambda: str(second.poll()))
+        one.until(second, lambda: sum(one.executions().values()) == 2)
         one.let_go()
         ended = one.end(second)
         before = (one.store.get("manifest.json"), one.store.get("study_result.json"), one.committed())

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from joulegrid.jobs.ledger import read_states
 from joulegrid.jobs.report.run_results import RunResults, read_json
 from joulegrid.jobs.status import read_status
 from tests.checkout import ROOT
-from tests.faults.processes import wait_until_gone
+from tests.faults.processes import wait_until, wait_until_gone
 from tests.jobs.ray_head import RayHead
 
 LIMIT_S = 150
@@ -94,10 +95,10 @@ class Trial:
             yaml.safe_dump({"study_name": "t", "workload": "script", **sweep, **place, **self.fields})
         )
 
-    def start(self, *flags: str, prefix: tuple[str, ...] = (), **env: str) -> subprocess.Popen[str]:
+    def start(self, *flags: str, **env: str) -> subprocess.Popen[str]:
         """Start the study by the plain command."""
         command = [sys.executable, "-m", "joulegrid", "run", str(self.study), "--address", self.head.gcs_address]
-        return self._popen([*prefix, *command, "--json", *flags], env)
+        return self._popen([*command, "--json", *flags], env)
 
     def start_alone(self, *flags: str, **env: str) -> subprocess.Popen[str]:
         """Start the study by the plain command on a Ray of its own."""
@@ -117,6 +118,16 @@ class Trial:
         """Wait for the end of a start."""
         out, err = process.communicate(timeout=limit_s)
         return Ended(process.returncode, out, err)
+
+    def until(self, process: subprocess.Popen[str], true: Callable[[], object]) -> None:
+        """Wait until a condition holds while a start of the study goes on."""
+
+        def holds() -> object:
+            if process.poll() is not None and not true():
+                raise AssertionError(f"it ended before: {self.end(process)}")
+            return true()
+
+        wait_until(holds)
 
     def close(self) -> None:
         """End what still runs."""
@@ -147,7 +158,7 @@ class Trial:
         """Path → sha256 of every marker and of the result that it names; empty before there is a run."""
         if not self.runs():
             return {}
-        store, found = self.store, {}
+        store, found = self.store, dict[str, str]()
         for path in store.list("commit/"):
             result = f"{json.loads(store.get(path))['path']}/result.json"
             found |= {one: hashlib.sha256(store.get(one)).hexdigest() for one in (path, result)}
