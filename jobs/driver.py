@@ -15,13 +15,12 @@ from joulegrid.actors.placement import Pair, largest_need, place_lanes, split_ne
 from joulegrid.actors.record import RunFacts
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import ray_session
-from joulegrid.cluster.storage import probe
-from joulegrid.errors import StudyDrained, StudyInterrupted, UsageError
+from joulegrid.cluster.storage import Store, probe
+from joulegrid.errors import RunHeldError, StudyDrained, StudyInterrupted, UsageError
 from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
-from joulegrid.jobs.lease import Lease
 from joulegrid.jobs.metrics import Endpoint, Metrics, metrics_endpoint
 from joulegrid.jobs.opening import Choice, as_asked, open_output, open_run, put_back_damaged
 from joulegrid.jobs.plan import Plan
@@ -52,6 +51,8 @@ class Options:
     """Write report and figures into the run's folder at the end."""
     metrics: Endpoint = Endpoint()
     """Where metrics for Prometheus are served while the driver lives."""
+    store: Store | None = None
+    """Where the runs lie, already open; `None` opens the study's output."""
 
 
 def drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options) -> StudyResult:
@@ -70,7 +71,7 @@ def drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options) -> Study
 
 def _drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options, metrics: Metrics) -> StudyResult:
     drain = Drain.of(study.execution.wall_clock_timeout_hours)
-    root = open_output(study)
+    root = options.store or open_output(study)
     check = probe(root)
     searcher = plan.source.make() if isinstance(plan, AskedPlan) else None  # what it lacks is said before a run begins
     run = open_run(study, plan, root, options.choice, conditional=check.conditional)
@@ -82,13 +83,17 @@ def _drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options, metrics
     except (KeyboardInterrupt, SystemExit):  # while `ray.init` runs, its own handler turns SIGTERM into an exit
         _close_undisturbed(run, "interrupted")
         raise StudyInterrupted(f"interrupted: {_left(run)}") from None
+    except RunHeldError:
+        raise  # the run is another's: nothing more is written
     except BaseException:
         run.close("stopped")
         raise
-    run.close(state)
+    run.close(state, release=state == "drained")
     if state == "drained":
         raise StudyDrained(f"drained: {_left(run)}")
-    return _finish(run, options)
+    result = _finish(run, options)
+    run.lease.release(run.store)  # only now: a run whose driver died in the summary is gone on with, not begun anew
+    return result
 
 
 def _left(run: Run) -> str:
@@ -141,7 +146,7 @@ def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
         _pool(run, options.display) as (pool, misfits),
     ):
         _announce_lanes(run, pool, options.display)
-        environments = [lane.facts["environment"] for lane in pool.lanes]
+        environments = [lane.facts["environment"] for lane in pool.lanes if lane.is_up]
         admit(run, environments, allow_drift=options.choice.allow_env_drift)
         turn = Turn(run, pool, drain, options.display, asked)
         turn.metrics, turn.misfits = metrics, misfits
@@ -195,20 +200,20 @@ def _setup(run: Run) -> Setup:
 
 def _finish(run: Run, options: Options) -> StudyResult:
     """Write the summary, the study's result and the report."""
-    from joulegrid.jobs.report.run_report import write_report
+    from joulegrid.jobs.report.run_report import RunReport, write_report
 
     result = assemble(run.store, write_summary=True)
     if result.counts.damaged:  # told now, run again by the next start
-        run.lease = Lease.take(run.store)
         put_back_damaged(run)
-        run.close("stopped")
+        run.close("stopped", release=False)
         result = assemble(run.store, write_summary=True)
     if run.study.searcher is not None:
         resolved = resolved_yaml(as_asked(run.study, run.plan), run.plan.workload.input_fields)
         run.store.put("resolved.yaml", mask(resolved).encode())
     run.store.put("study_result.json", result.model_dump_json(indent=1).encode())
     if options.report:
-        options.display.say(f"report: {write_report(run.store)}")
+        whole = RunReport(run.name, result, run.store, is_finished=True)
+        options.display.say(f"report: {write_report(whole)}")
     return result
 
 

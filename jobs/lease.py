@@ -1,8 +1,13 @@
-"""Who drives a run: one object that is renewed while its owner lives."""
+"""Who drives a run: one object that is renewed while its owner lives.
+
+The newest epoch of the log decides who may write; the lease says who that is, and whether it lives. Of two leases the
+one of the higher epoch counts, so that a driver which was slow to write its own cannot take the run from another.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import socket
@@ -11,11 +16,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from joulegrid.cluster.storage import Store
-from joulegrid.errors import RunHeldError
+from joulegrid.errors import RunHeldError, UsageError
+from joulegrid.jsontypes import Json
 
-RENEW_S = 5.0
 STALE_S = 30.0
-"""An owner on another host that has not renewed for so long is taken for dead."""
+"""An owner that has not renewed for so long may be dead; `JOULEGRID_LEASE_STALE_S` sets another limit."""
+RENEWALS = 6
+"""In the time after which a lease is stale."""
+WATCHED = 1.5
+"""Periods of renewal for which a lease that looks stale is watched: the clocks of two hosts may differ by hours."""
 
 
 @dataclass
@@ -27,20 +36,36 @@ class Lease:
     pid: int
     renewed_s: float
     released: bool = False
+    epoch: int = 0
+
+    @classmethod
+    def of_this_process(cls, epoch: int) -> Lease:
+        """Return this driver's lease under an epoch of the log; it says nothing to others before it is written."""
+        return cls(secrets.token_hex(8), socket.gethostname(), os.getpid(), time.time(), epoch=epoch)
 
     @classmethod
     def take(cls, store: Store) -> Lease:
-        """Take the lease, or raise `RunHeldError` naming its living owner."""
+        """Take the lease under the epoch that it has, or raise `RunHeldError` naming its living owner."""
         held = read_lease(store)
-        if held is not None and held.is_alive():
-            ago = time.time() - held.renewed_s
-            raise RunHeldError(
-                f"{store.url} is driven by process {held.pid} on {held.host}, seen {ago:.0f} s ago; wait for it, "
-                f"stop it, or start a run of its own with --fresh"
-            )
-        lease = cls(secrets.token_hex(8), socket.gethostname(), os.getpid(), time.time())
-        lease._write(store)
+        refuse_alive(store, held)
+        lease = cls.of_this_process(held.epoch if held is not None else 0)
+        store.put("lease", lease.text())
         return lease
+
+    def write(self, store: Store) -> None:
+        """Say that this driver holds the run. Raises `RunHeldError` where another one does by now."""
+        held = read_lease(store)
+        if held is not None and self._is_older(held):
+            raise RunHeldError(
+                f"{store.url} was taken over by process {held.pid} on {held.host} while this one did not answer; "
+                "it stops, and what it has not committed runs again there"
+            )
+        self.renewed_s = time.time()
+        store.put("lease", self.text())
+
+    def text(self) -> bytes:
+        """Return the bytes that `read_lease` reads."""
+        return json.dumps(asdict(self)).encode()
 
     def renew(self, store: Store) -> None:
         """Say that this driver lives; at most once in five seconds.
@@ -48,41 +73,92 @@ class Lease:
         Raises:
             RunHeldError: when somebody else has taken the run, as while this process was stopped.
         """
-        if abs(time.time() - self.renewed_s) < RENEW_S:  # the clock may step back
-            return
-        held = read_lease(store)
-        if held is not None and held.owner != self.owner:
-            raise RunHeldError(
-                f"{store.url} was taken over by process {held.pid} on {held.host} while this one did not answer; "
-                "it stops, and what it has not committed runs again there"
-            )
-        self.renewed_s = time.time()
-        self._write(store)
+        if abs(time.time() - self.renewed_s) >= renewed_every_s():  # the clock may step back
+            self.write(store)
 
     def release(self, store: Store) -> None:
         """Give the run back, unless somebody else has it by now."""
         held = read_lease(store)
-        if held is None or held.owner == self.owner:
+        if held is None or not self._is_older(held):
             self.released, self.renewed_s = True, time.time()
-            self._write(store)
+            store.put("lease", self.text())
 
     def is_alive(self) -> bool:
-        """Whether the owner may still be at work."""
-        if self.released:
+        """Whether the owner may still be at work, by this host's clock."""
+        if self.released or self.is_gone():
             return False
-        if self.host == socket.gethostname() and not Path(f"/proc/{self.pid}").exists():
-            return False
-        return abs(time.time() - self.renewed_s) < STALE_S  # another host's clock may run ahead
+        return abs(time.time() - self.renewed_s) < stale_s()  # another host's clock may run ahead
 
-    def _write(self, store: Store) -> None:
-        store.put("lease", json.dumps(asdict(self)).encode())
+    def is_gone(self) -> bool:
+        """Whether it was a process of this host that has ended; a zombie, which nobody has waited for, has ended."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+
+    def _is_older(self, held: Lease) -> bool:
+        """Of one epoch there are two owners only in a store that ignores conditional writes: the later one has it."""
+        return held.epoch > self.epoch or (held.epoch == self.epoch and held.owner != self.owner)
+
+
+def refuse_alive(store: Store, held: Lease | None) -> None:
+    """Raise `RunHeldError` where the owner of a run lives.
+
+    A lease that looks stale is watched for a while: an owner whose clock is wrong, or ours, still renews it.
+    """
+    if held is None or held.released or held.is_gone():
+        return
+    if not held.is_alive():
+        time.sleep(WATCHED * renewed_every_s())
+        seen = read_lease(store)
+        if seen is None or seen.released or seen.epoch < held.epoch or seen.text() == held.text():
+            return
+        held = seen
+    ago = max(0.0, time.time() - held.renewed_s)
+    raise RunHeldError(
+        f"{store.url} is driven by process {held.pid} on {held.host}, seen {ago:.0f} s ago; wait for it, "
+        f"stop it, or start a run of its own with --fresh"
+    )
+
+
+def was_released(store: Store) -> bool:
+    """Whether the last driver of a run gave it back; a lease that nobody can read holds nothing."""
+    held = read_lease(store)
+    return held is None or held.released
 
 
 def read_lease(store: Store) -> Lease | None:
     """Return the lease as it lies there, whoever holds it; `None` where there is none that can be read."""
     try:
-        lease = Lease(**json.loads(store.get("lease")))
-        lease.renewed_s = float(lease.renewed_s)
-        return lease
-    except (FileNotFoundError, ValueError, TypeError):
+        return lease_of(json.loads(store.get("lease")))
+    except (FileNotFoundError, ValueError):
         return None  # absent, or torn by hand: nobody can be named
+
+
+def lease_of(told: Json) -> Lease | None:
+    """Return a lease from its fields; `None` where they are none."""
+    try:
+        lease = Lease(**told)  # what is no mapping is a TypeError
+        lease.renewed_s, lease.epoch, lease.pid = float(lease.renewed_s), int(lease.epoch), int(lease.pid)
+        return lease
+    except (ValueError, TypeError):
+        return None
+
+
+def stale_s() -> float:
+    """Return after how many seconds without a renewal an owner is taken for dead; `UsageError` for no such number."""
+    given = os.environ.get("JOULEGRID_LEASE_STALE_S")
+    try:
+        seconds = float(given) if given else STALE_S
+    except ValueError:
+        seconds = math.nan
+    if not 1.0 <= seconds < math.inf:
+        raise UsageError(f"JOULEGRID_LEASE_STALE_S={given!r}: give seconds, 1 or more; all drivers of a run the same")
+    return seconds
+
+
+def renewed_every_s() -> float:
+    """Return how often an owner renews."""
+    return stale_s() / RENEWALS

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.cluster.storage import Store
 from joulegrid.errors import RunHeldError
-from joulegrid.jobs.segments import replay, segment, segment_path
+from joulegrid.jobs.lease import Lease
+from joulegrid.jobs.segments import Replay, replay, segment, segment_path
 from joulegrid.jobs.snapshot import Snapshot
 from joulegrid.jobs.states import At, States, TaskState
 from joulegrid.jsontypes import Json
@@ -48,10 +49,18 @@ class Ledger:
 
     @classmethod
     def open(cls, store: Store) -> Ledger:
-        """Replay the log and take the next epoch. Raises `RunHeldError` when another driver takes it first."""
-        found = replay(store)
+        """Replay the log and take the next epoch, without a look at the lease."""
+        return cls.begin(store, replay(store))
+
+    @classmethod
+    def begin(cls, store: Store, found: Replay, lease: Lease | None = None) -> Ledger:
+        """Take the epoch after those that were found. Raises `RunHeldError` when another driver has it by now.
+
+        `lease` is what the owner of the new epoch will write; the log has it first.
+        """
         ledger = cls(store, found.last_epoch + 1, found.states, found.damaged, found.accepted)
-        ledger._record({"event": "epoch", "accepted": {str(epoch): seq for epoch, seq in found.accepted.items()}})
+        accepted: dict[str, Json] = {str(epoch): seq for epoch, seq in found.accepted.items()}
+        ledger._record({"event": "epoch", "accepted": accepted} | ({"lease": asdict(lease)} if lease else {}))
         ledger.flush()
         found.states.interrupt()
         return ledger

@@ -21,11 +21,12 @@ from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asking import fill, has_ended, is_over, n_experiments
 from joulegrid.jobs.design import design_differences, design_of, is_same, read_designs, write_design
 from joulegrid.jobs.extension import extended
-from joulegrid.jobs.lease import Lease
+from joulegrid.jobs.lease import Lease, lease_of, read_lease, refuse_alive, was_released
 from joulegrid.jobs.ledger import Ledger, read_states
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.resolved import resolved_yaml
 from joulegrid.jobs.run import Run, now
+from joulegrid.jobs.segments import first_event, replay
 from joulegrid.jobs.states import At, States
 from joulegrid.jobs.study import StudyConfig
 
@@ -73,13 +74,12 @@ def open_run(study: StudyConfig, plan: Plan | AskedPlan, root: Store, choice: Ch
     continued = name is not None
     name = name or _begin(study, root, design)
     store = root.child(name)
-    lease = Lease.take(store)
+    ledger, lease = _take(store)
     designs = read_designs(store)
     if not is_same(designs[-1], design):
         write_design(store, design, len(designs) + 1)
     if isinstance(plan, Plan) and (len(designs) > 1 or not is_same(designs[-1], design)):
         plan = extended(plan, designs)
-    ledger = Ledger.open(store)
     if isinstance(plan, AskedPlan):
         fill(plan, ledger.states.asked)
     store.put("resolved.yaml", mask(resolved_yaml(as_asked(study, plan), plan.workload.input_fields)).encode())
@@ -94,6 +94,22 @@ def open_run(study: StudyConfig, plan: Plan | AskedPlan, root: Store, choice: Ch
     return run
 
 
+def _take(store: Store) -> tuple[Ledger, Lease]:
+    """Become the one driver of a run. Raises `RunHeldError` where there is another.
+
+    The log is read first: an epoch that somebody takes after that refuses ours, however slow the steps between are.
+    """
+    found = replay(store)
+    held = read_lease(store)
+    if held is None or held.epoch < found.last_epoch:  # who took the last epoch may not have written a lease yet
+        held = lease_of(first_event(store, found.last_epoch).get("lease")) or held
+    refuse_alive(store, held)
+    lease = Lease.of_this_process(found.last_epoch + 1)
+    ledger = Ledger.begin(store, found, lease)
+    lease.write(store)
+    return ledger, lease
+
+
 def _to_continue(
     study: StudyConfig, root: Store, design: dict[str, Any], choice: Choice, plan: Plan | AskedPlan
 ) -> str | None:
@@ -101,6 +117,11 @@ def _to_continue(
     for name in sorted(root.folders(f"{study.study_name}_"), reverse=True):
         store = root.child(name)
         designs = read_designs(store)
+        if not designs and store.exists("plan.json"):
+            raise PreFlightError(
+                f"{store.url}/plan.json is damaged: what that run was planned as cannot be told, nor what is left of "
+                "it. Put the file back, or move that folder away, or begin a run of its own with --fresh"
+            )
         if not designs or designs[-1].get("study_name") != study.study_name:
             continue
         if not is_same(designs[-1], design):
@@ -110,7 +131,7 @@ def _to_continue(
             continue
         states = read_states(store)
         counts = states.counts(_n_experiments(design, states), study.execution.n_cycles)
-        unfinished = counts["done"] + counts["failed"] < counts["n_tasks"]
+        unfinished = counts["done"] + counts["failed"] < counts["n_tasks"] or not was_released(store)
         unfinished = unfinished or (isinstance(plan, AskedPlan) and not is_over(plan, states.asked))
         return name if unfinished or choice.retry_failed else None
     return None

@@ -138,20 +138,22 @@ class Run:
         if self._manifest.is_owed:
             self.write_manifest()
 
-    def close(self, state: str) -> None:
-        """Write the final state and give the run back."""
+    def close(self, state: str, *, release: bool = True) -> None:
+        """Write the final state and give the run back; without `release` it is held until its summary is written."""
         self.state = state
         for at in list(self.states.with_status("running")):
             self.ledger.retried(at, self.states.state(at).attempt + 1)
             self._enter(at)
         with ExitStack() as last:  # each is tried even where another fails, as on a full disk
-            last.callback(self.lease.release, self.store)
+            if release:
+                last.callback(self.lease.release, self.store)
             last.callback(self.write_manifest, force=True)
             self.ledger.snapshot()
 
     def write_manifest(self, *, force: bool = False) -> None:
         """Write `manifest.json`, unless it was just written and is dear."""
         if self._manifest.is_due() or force:
+            self.lease.renew(self.store)  # a driver that was stopped does not write over its successor's
             if not self._entered:
                 self._entered = True
                 self._enter_all()

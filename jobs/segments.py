@@ -69,6 +69,15 @@ def replay(store: Store) -> Replay:
     return result
 
 
+def first_event(store: Store, epoch: int) -> dict[str, Any]:
+    """Return what a driver logged when it took an epoch; empty where that cannot be read."""
+    try:
+        events = _events(store.get(segment_path(epoch, 0)))
+    except FileNotFoundError:
+        return {}
+    return events[0] if events else {}
+
+
 def _missing(counted: Sequence[tuple[int, int]], limits: dict[int, int], after: tuple[int, int]) -> list[str]:
     """Segments that must have been there: each driver numbers its own without a gap."""
     last = limits | {epoch: seq for epoch, seq in counted if seq >= limits.get(epoch, 0)}
