@@ -32,7 +32,7 @@ from joulegrid.jobs.study import StudyConfig, unknown_in_experiments
 from joulegrid.jsontypes import Json
 
 _REGIONS_KEPT = 64
-"""Experiments whose typed values stay in memory; the others are typed again (0.5 ms) when they are needed."""
+"""Experiments whose typed values stay in memory; the others are typed again (1.5 ms) when they are needed."""
 _ONE = (0,)
 """The digits of the only point of an asked segment."""
 
