@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError, RayTaskError
 
 from joulegrid.actors.lane_state import LaneState
 from joulegrid.actors.nodes import cluster_nodes
@@ -146,6 +147,9 @@ class Pool:
             raise as_ours(error) from error
         except ActorUnavailableError:
             lane.running = None  # the worker may live and be at it: it is asked again until it owes too much
+        except OutOfMemoryError as error:  # Ray's own monitor ended the worker, because the node was nearly full
+            lost = self._roster.replace(lane, first_line(error))
+            yield replace(lost, failure_class="oom_host")
         except RayError as error:
             yield self._roster.replace(lane, f"the worker was lost: {first_line(error)}")
         else:
