@@ -60,6 +60,6 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@echo "Installing into .venv: one to two minutes, 2.1 GB with a CPU build of torch" >&2
 	@$(PIP) pip setuptools
-	@$(PIP) --no-build-isolation -e '.[pytorch,figures,dev]'
+	@$(PIP) --no-build-isolation -e '.[pytorch,figures,search,dev]'
 	@rm -f .venv/begun
 	@pwd -P > $(STAMP)

@@ -38,11 +38,20 @@ INITIAL_NAMESPACE = 0xEFFFFFFC
 Moment = Literal["before", "during", "after"]
 
 
+def _is_initial_namespace() -> bool:
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino == INITIAL_NAMESPACE
+    except OSError:
+        return False
+
+
 @dataclass
 class Idle:
     """The least memory that a lane's GPUs were seen to use between tasks: what idleness costs."""
 
     memory: dict[tuple[str, ...], int] = field(default_factory=dict)
+    lists_us: bool = field(default_factory=_is_initial_namespace)
+    """Whether NVML's process ids are known to be ours: on the machine itself, or once it has listed a task of ours."""
 
     def learn(self, uuids: tuple[str, ...], used: int, hidden: bool) -> int:
         """Take a new reading and return the baseline; one that nobody can explain is believed up to a limit."""
@@ -74,7 +83,11 @@ class GpuWatch:
     @property
     def foreign(self) -> list[ForeignProcess] | None:
         """Whoever else computed on the GPUs; `None` where that cannot be known."""
-        return None if self._hidden or not self.uuids else list(self._found.values())
+        return list(self._found.values()) if self.uuids and self._sees else None
+
+    @property
+    def _sees(self) -> bool:
+        return self.idle.lists_us and not self._hidden
 
     def before(self) -> None:
         """Look before the task: nobody should be there."""
@@ -84,9 +97,9 @@ class GpuWatch:
         self.memory_before, self.utilisation_before = memory_bytes(uses), busiest(uses)
         used = self.memory_before
         if used is not None and not _listed(uses):
-            baseline = self.idle.learn(self.uuids, used, hidden=not _is_initial_namespace())
+            baseline = self.idle.learn(self.uuids, used, hidden=not self.idle.lists_us)
             self._hidden = self._hidden or (used > baseline + IDLE_SLACK_BYTES and not self.keeps_memory)
-        if self._hidden and self.lost is None:
+        if not self._sees and self.lost is None:
             self._compare(uses)
         self._judge()
 
@@ -139,6 +152,7 @@ class GpuWatch:
         if any(use.processes is None for use in uses):
             self._hidden = True
             return
+        self.idle.lists_us |= any(one.pid in self._own for use in uses for one in use.processes or ())
         others = {(use.uuid, one.pid): one for use in uses for one in use.processes or () if one.pid not in self._own}
         if any(not _exists(pid) for _, pid in others):
             time.sleep(AGAIN_S)  # it may just have ended; what is listed still is nobody that we could know
@@ -171,7 +185,7 @@ class GpuWatch:
             self.contaminated += "; whose work it is cannot be seen from here (another PID namespace)"
 
     def _judge(self) -> None:
-        if self._found and not self._hidden and self.contaminated is None:
+        if self._found and self._sees and self.contaminated is None:
             named = [f"PID {one.pid} ({one.name or 'unknown'}) on {one.gpu_uuid}" for one in self._found.values()]
             self.contaminated = f"foreign work on the lane's GPUs: {', '.join(named)}"
         self.fault = self.fault or self.lost or self.contaminated
@@ -195,10 +209,3 @@ def _name(pid: int) -> str | None:
         return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     except OSError:
         return None
-
-
-def _is_initial_namespace() -> bool:
-    try:
-        return Path("/proc/self/ns/pid").stat().st_ino == INITIAL_NAMESPACE
-    except OSError:
-        return False

@@ -42,6 +42,8 @@ class LaneState:
     """How often in a row its worker did not come up."""
     lost_s: float | None = None
     """When a worker of this lane was lost; `None` on a lane that was never up."""
+    expected_s: float = 0.0
+    """Until when the end of the run waits for its new worker."""
     facts: dict[str, Json] = field(default_factory=dict)
     task: Task | None = None
     order: int = 0

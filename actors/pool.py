@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError, RayTaskError
 
 from joulegrid.actors.lane_state import LaneState
 from joulegrid.actors.nodes import cluster_nodes
@@ -31,7 +32,8 @@ SILENCE_S = 15.0
 """How long a busy worker may owe an answer. A lost task must be with another lane within 30 s, and Ray takes about 15 s
 itself to call a node dead; a worker that merely waits for a core answers within one or two."""
 GRACE_S = 240.0
-"""Beyond a task's own limit, after which its worker is taken for lost; a new zygote may take 180 s of it."""
+"""Beyond a task's own limit, after which its worker is taken for lost; a new zygote may take 180 s of it. What a
+temperature gate may wait comes on top."""
 
 
 class Agenda(Protocol):
@@ -49,6 +51,7 @@ class Pool:
         self._places = places
         self._terms = terms or Terms()
         self._roster = Roster(setup, power, self._terms)
+        self._grace_s = GRACE_S + setup.run_facts.patience_s
         self._looked_s = self._surveyed_s = self._ticked_s = 0.0
         self.skip_rest = False
         """Set by a person who does not want to wait for the present gaps."""
@@ -144,6 +147,9 @@ class Pool:
             raise as_ours(error) from error
         except ActorUnavailableError:
             lane.running = None  # the worker may live and be at it: it is asked again until it owes too much
+        except OutOfMemoryError as error:  # Ray's own monitor ended the worker, because the node was nearly full
+            lost = self._roster.replace(lane, first_line(error))
+            yield replace(lost, failure_class="oom_host")
         except RayError as error:
             yield self._roster.replace(lane, f"the worker was lost: {first_line(error)}")
         else:
@@ -157,11 +163,13 @@ class Pool:
         for lane in [lane for lane in self.lanes if lane.task is not None]:
             lane.ask(now_s, passed_s)
             if lane.silent_s > SILENCE_S:
-                yield self._roster.replace(lane, f"the worker has not answered for {SILENCE_S:.0f} s")
+                yield self._roster.replace(lane, f"the worker has not answered for {SILENCE_S:.0f} s", silent=True)
             elif (
-                lane.task is not None and lane.task.timeout_s and now_s > lane.started_s + lane.task.timeout_s + GRACE_S
+                lane.task is not None
+                and lane.task.timeout_s
+                and now_s > lane.started_s + lane.task.timeout_s + self._grace_s
             ):
-                yield self._roster.replace(lane, "the worker did not answer after its task's limit")
+                yield self._roster.replace(lane, "the worker did not answer after its task's limit", silent=True)
         self._roster.care(now_s)
         if now_s - self._surveyed_s >= SURVEY_S:
             self._surveyed_s = now_s

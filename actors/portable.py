@@ -6,6 +6,7 @@ Other paths are sent as they are: they have to lie on a shared file system.
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from pathlib import Path
 
 from joulegrid.cases import contract
@@ -14,6 +15,7 @@ from joulegrid.cluster.session import in_ray_job
 PACKAGED = "packaged:"
 
 
+@lru_cache(1_024)
 def portable(location: str) -> str:
     """Return a location as it can be sent to a worker on another node."""
     path = Path(location)
@@ -35,5 +37,6 @@ def local(location: str) -> str:
     return str(Path.cwd() / location)
 
 
+@cache
 def _cases() -> Path:
     return Path(contract.__file__).resolve().parent

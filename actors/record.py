@@ -55,6 +55,11 @@ class RunFacts:
     watts_per_core: CoreWatts | None = None
     """What the sampler models CPUs with; known here, a lane with no other source need not ask it."""
 
+    @property
+    def patience_s(self) -> float:
+        """How long a lane may wait before a task's limit begins to run."""
+        return self.temperature_gate.max_wait_s if self.temperature_gate else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class LaneFacts:

@@ -61,10 +61,12 @@ class WindowResult(Record):
     t1_ns: int
     seconds: float
     cpu_s: float
-    """CPU seconds of the task's process and of everything below it, inside the window."""
+    """CPU seconds of the task's process and of everything below it, inside the window; with isolation `inline` of the
+    whole worker, the threads of Ray in it included."""
     repeats: int
     other_cpu_s: float | None = None
-    """CPU seconds of everybody else on the lane's cores inside the window: Ray, the sampler, foreign work."""
+    """CPU seconds of everybody else on the lane's cores inside the window: Ray, the sampler, foreign work; null where
+    it was not looked at (isolation `inline`)."""
     energy: Energy
     """The lane's main devices: GPU boards on a GPU lane, else the CPU."""
     beside: list[Energy] = Field(default_factory=list)
@@ -174,7 +176,7 @@ class ExperimentResult(Record):
     """Unit → count produced in the headline window."""
     energy_per: list[EnergyPer] | None = None
     max_rss_bytes: int | None = None
-    """Largest resident memory of the task's process."""
+    """Largest resident memory of the task's process; null where it had none of its own (isolation `inline`)."""
     escaped_processes: int = 0
     """Processes that the task left behind and that were killed."""
     teardown: Literal["killed"] | None = None

@@ -23,6 +23,13 @@ from joulegrid.cluster.storage import StoreError
 from joulegrid.errors import JoulegridError, PreFlightError
 
 START_LIMIT_S = 240.0
+TARRY_S = 30.0
+"""How long a run whose first lanes are up waits for each further one before it begins."""
+NOBODY_CAME = (
+    f"none came up within {START_LIMIT_S:.0f} s: the cluster's CPUs or GPUs are taken by other work (`ray status` "
+    "shows by whom); wait for it, or ask for fewer resources"
+)
+GONE = "its node is gone"
 FAILURES = 3
 """So often in a row a worker may die before it is up; then its lane is given up."""
 HELD_S = 60.0
@@ -31,8 +38,9 @@ AGAIN_S = 2.0
 """Pause before the next try."""
 NO_LANE_S = 60.0
 """How long a run waits for a node when no lane is left."""
-LAST_LANE_S = 30.0
-"""How long a run whose other lanes have nothing to do waits for a worker that is being replaced."""
+LAST_LANE_S = 10.0
+"""How long a run whose other lanes have nothing to do waits for a worker that died and is being replaced; for one that
+went silent it does not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +69,21 @@ class Roster:
         """Since when there is no lane at all."""
 
     def open(self, places: list[Place]) -> None:
-        """Bring lanes up and wait for them; the first reason why one cannot is raised as `PreFlightError`."""
+        """Bring lanes up and wait for them; the first reason why one cannot is raised as `PreFlightError`.
+
+        Where some are up and others tarry for `TARRY_S`, the run begins without these.
+        """
         self._known = {node.node_id for node in cluster_nodes()}
         for place in places:
             self._add(place)
-        limit_s = time.monotonic() + START_LIMIT_S
         while coming := {lane.coming: lane for lane in self.lanes if lane.coming is not None}:
-            ready, _ = ray.wait(list(coming), timeout=max(0.0, limit_s - time.monotonic()))
+            wait_s = TARRY_S if any(lane.is_up for lane in self.lanes) else START_LIMIT_S
+            ready, _ = ray.wait(list(coming), timeout=wait_s)
             if not ready:
-                raise PreFlightError(
-                    f"no worker came up within {START_LIMIT_S:.0f} s: the cluster's CPUs or GPUs are taken by other "
-                    "work (`ray status` shows by whom); wait for it, or ask for fewer resources"
-                )
+                break
             self.arrived(coming[ready[0]], opening=True)
-        if places and not self.lanes:
-            raise PreFlightError(f"no worker could be started: {'; '.join(self._losses)}")
+        if not any(lane.is_up for lane in self.lanes):
+            raise PreFlightError(f"no worker could be started: {'; '.join(self._losses) or NOBODY_CAME}")
 
     def close(self) -> None:
         """End lanes and samplers; three seconds at most for those that answer."""
@@ -102,11 +110,15 @@ class Roster:
             lane.failures += 1
             self._try_again(lane, first_line(error), worth_it=lane.failures < FAILURES)
 
-    def replace(self, lane: LaneState, why: str) -> Outcome:
-        """Start another worker in place of a lost one, without waiting for it; return what became of its task."""
-        outcome = Outcome.lost(lane.end(), lane.place.lane, why)
+    def replace(self, lane: LaneState, why: str, *, silent: bool = False) -> Outcome:
+        """Start another worker in place of a lost one, without waiting for it; return what became of its task.
+
+        A silent worker is its lane's fault. One that died may have been killed by its task, and comes back soon.
+        """
+        outcome = Outcome.lost(lane.end(), lane.place.lane, why, lane_fault=why if silent else None)
         self._terms.note(f"{lane.place.lane}: {why}; a new worker is started there")
         lane.lost_s = time.monotonic()
+        lane.expected_s = lane.lost_s + (0.0 if silent else LAST_LANE_S)
         self._bring_up(lane)
         return outcome
 
@@ -125,8 +137,8 @@ class Roster:
         lost = []
         for lane in [lane for lane in self.lanes if lane.place.node.node_id not in living]:
             if lane.task is not None:
-                lost.append(Outcome.lost(lane.end(), lane.place.lane, "its node was lost"))
-            self._drop(lane, "its node is gone")
+                lost.append(Outcome.lost(lane.end(), lane.place.lane, GONE, lane_fault=GONE))
+            self._drop(lane, GONE)
         for node_id in self._samplers.keys() - living:
             ray.kill(self._samplers.pop(node_id), no_restart=True)
         for node in [node for node in nodes if node.node_id not in self._known]:
@@ -141,8 +153,7 @@ class Roster:
             PreFlightError: when there has been no lane at all for a minute.
         """
         if self.lanes:
-            replaced = [lane for lane in self.lanes if lane.lost_s is not None and not lane.is_up]
-            soon = any(now_s - (lane.lost_s or 0.0) < LAST_LANE_S for lane in replaced)
+            soon = any(not lane.is_up and now_s < lane.expected_s for lane in self.lanes)
             return soon or not any(lane.is_up for lane in self.lanes)
         self._bare_s = self._bare_s or now_s
         if now_s - self._bare_s > NO_LANE_S:

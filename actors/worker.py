@@ -152,7 +152,7 @@ class Worker:
             outcome = self._prepared().run(task)
         except SamplerLostError as error:  # nothing was kept: its joules are unknown through no fault of the task
             self._meter.await_sampler()
-            outcome = Outcome.lost(task, self._place.lane, f"the node's sampler was lost: {error}")
+            return Outcome.lost(task, self._place.lane, f"the node's sampler was lost: {error}")
         if outcome.failure_class == "infra":
             kill_descendants(os.getpid())  # what outlived its zygote has come to this process
         return outcome

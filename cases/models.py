@@ -25,6 +25,8 @@ SMALL_FILE_BYTES = 16 * 2**20
 _HEADER_LIMIT_BYTES = 100 * 2**20  # the safetensors format's own limit
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 _HUB_TIMEOUT_S = 10.0
+_FETCHED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.py")
+"""What transformers reads of a repository whose weights are safetensors; not the same weights in other formats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,34 @@ def hub_cache(name: str) -> Path | None:
     repository, _, revision = name.partition("@")
     found = try_to_load_from_cache(repository, "config.json", revision=revision or "main")
     return Path(found).parent if isinstance(found, str) else None
+
+
+def hub_folder() -> Path:
+    """Return the folder of the local cache of hub models (`HF_HUB_CACHE`, `HF_HOME`)."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE).absolute()
+
+
+def fetch_from_hub(name: str) -> Path:
+    """Download what a task needs of a hub model into the local cache, so that a node without network finds it there.
+
+    Takes `owner/name` or `owner/name@revision`. `PreFlightError` where it cannot be had, or is not complete.
+    """
+    from huggingface_hub import snapshot_download
+
+    errors: Any = import_module("huggingface_hub.errors")
+    repository, _, revision = name.partition("@")
+    try:
+        # By name, not by commit: the cache then knows which commit the name meant.
+        snapshot_download(repository, revision=revision or None, allow_patterns=list(_FETCHED))
+    except (errors.HFValidationError, errors.HTTPError, OSError, ValueError) as error:
+        raise PreFlightError(f"model: {name!r} cannot be fetched from the hub: {_line(error)}") from error
+    folder = hub_cache(name)
+    if folder is None:
+        raise PreFlightError(f"model: {name!r} is not in the local cache ({hub_folder()}) after it was fetched")
+    weight_files(folder)
+    return folder
 
 
 def _header_bytes(path: Path) -> bytes:

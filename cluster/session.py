@@ -32,7 +32,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     """
     address = address or os.environ.get("RAY_ADDRESS") or ("auto" if in_ray_job() else None)
     if address and "ray" not in sys.modules:
-        _use_token()  # Ray reads its settings when it is imported; set later, they would only half hold
+        use_token()  # Ray reads its settings when it is imported; set later, they would only half hold
     import ray
 
     if ray.is_initialized():
@@ -74,8 +74,11 @@ def _start(ray: Any, address: str | None) -> None:
         raise PreFlightError(f"Ray: {_advice(address, _first_line(error))}") from error
 
 
-def _use_token() -> None:
-    """Ray 2.60's `ray start` switches token authentication on; a client that has the token uses it unasked."""
+def use_token() -> None:
+    """Use the token where there is one: Ray 2.60's `ray start` switches token authentication on, its clients do not.
+
+    Has no effect once Ray is imported.
+    """
     has_token = (
         "RAY_AUTH_TOKEN" in os.environ or Path(os.environ.get("RAY_AUTH_TOKEN_PATH", TOKEN_FILE)).expanduser().is_file()
     )

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from joulegrid.errors import UsageError
-from joulegrid.jobs.asking import Search, asks_of, ended_event
+from joulegrid.jobs.asking import Ending, Search, asks_of, ended_event, has_ended
 from joulegrid.jobs.run import Run
 from joulegrid.jobs.schedule import Rest
 from joulegrid.jobs.search import Searcher, Wait
@@ -67,7 +67,8 @@ class AskedVisits:
         """Take note that a task of an experiment has ended; after its last cycle the searcher is told."""
         if index not in self._open:
             return
-        ending = ending_of(self.run, index, with_numbers=not self.search.is_deaf)
+        left = any(self.run.states.status(at) in ("pending", "running") for at in self._cycles(index))
+        ending = None if left else ending_of(self.run, index, with_numbers=not self.search.is_deaf)
         if ending is not None:
             self._open.discard(index)
             self.search.told(index, ending)
@@ -75,13 +76,15 @@ class AskedVisits:
 
     def _resume(self) -> None:
         """Take up what earlier starts asked for and did not finish."""
-        n_cycles, states = self.run.study.execution.n_cycles, self.run.states
-        visits = ((index, cycle) for index in range(len(self.run.plan)) for cycle in range(n_cycles))
-        left = [at for at in visits if not states.is_final(at)]
+        visits = (at for index in range(len(self.run.plan)) for at in self._cycles(index))
+        left = [at for at in visits if not self.run.states.is_final(at)]
         if left:
             self.run.ledger.reserve(left)
             self._queue.extend(left)
             self._open.update(index for index, _ in left)
+        for index in range(len(self.run.plan)) if self.search.is_deaf else ():
+            if index not in self._open:
+                self.search.told(index, Ending())
 
     def _ask(self) -> None:
         """Ask for the next experiments and reserve their visits; what was asked is committed by the same write."""
@@ -92,15 +95,15 @@ class AskedVisits:
                 self._waits = True
             elif index is not None:
                 self._open.add(index)
-                found += [(index, cycle) for cycle in range(self.run.study.execution.n_cycles)]
+                found += self._cycles(index)
         if found:
             self.run.ledger.reserve(found)
             self.run.record_asked(found)
             self._queue.extend(found)
         if self.search.is_deaf:
             self._block = min(LARGEST_BLOCK, max(FIRST_BLOCK, self._block * 2))
-        if self.search.ended is not None and not self._noted():
+        if self.search.ended is not None and not has_ended(self.run.states.asked):
             self.run.ledger.asked(ended_event(self.search.ended, self.search.plan.limit))
 
-    def _noted(self) -> bool:
-        return bool(self.run.states.asked) and "ended" in self.run.states.asked[-1]
+    def _cycles(self, index: int) -> list[At]:
+        return [(index, cycle) for cycle in range(self.run.study.execution.n_cycles)]

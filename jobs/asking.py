@@ -7,7 +7,7 @@ from the searcher, which is told of each.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from joulegrid.actors.result import FailureClass
@@ -64,6 +64,8 @@ class Ending:
     failure_class: FailureClass | None = None
     """Of the last one that failed."""
     message: str | None = None
+    is_whole: bool = True
+    """Whether no cycle is left to be run."""
 
     @property
     def status(self) -> Status:
@@ -105,11 +107,16 @@ def ended_event(why: str, limit: int | None) -> dict[str, Json]:
 
 def is_over(plan: AskedPlan, log: Sequence[Mapping[str, Any]]) -> bool:
     """Whether nothing more will be asked: the search ended, and not because of a limit that is higher now."""
-    if not log or "ended" not in log[-1]:
+    if not has_ended(log):
         return False
     was: int | None = log[-1].get("limit")
     n_asked = n_experiments(log)
     return not (was is not None and n_asked >= was and (plan.limit is None or plan.limit > n_asked))
+
+
+def has_ended(log: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the last thing that a log tells is that its search ended."""
+    return bool(log) and "ended" in log[-1]
 
 
 def n_experiments(log: Iterable[Mapping[str, Any]]) -> int:
@@ -177,7 +184,7 @@ class Search:
             index = self._take(values)
             if index is not None:
                 return index
-        return self._wait() if self._waiting else self.next_index()
+        return self._wait() if self._waiting and not self.is_deaf else self.next_index()
 
     def told(self, index: int, ending: Ending) -> None:
         """Tell the searcher that an experiment has ended, once for each ask that wanted it."""
@@ -193,20 +200,21 @@ class Search:
 
         Args:
             log: the events of the ledger.
-            endings: experiment → what it came to, for those of which every cycle has ended.
+            endings: experiment → what its cycles came to, as far as they have ended.
         """
+        whole = {index: ending for index, ending in endings.items() if ending.is_whole}
         for asked in asks_of(log):
             is_new = asked.index is not None and asked.index not in self._endings and asked.index not in self._waiting
             self.n_asked += 1
             self._fruitless = 0 if is_new else self._fruitless + 1
-            self._settle(asked, Admission(asked.index, is_new, asked.refused), endings)
+            self._settle(asked, Admission(asked.index, is_new, asked.refused), whole)
             if asked.index is None:
                 continue
-            if asked.index in endings:
-                self._endings[asked.index] = endings[asked.index]
+            if asked.index in whole:
+                self._endings[asked.index] = whole[asked.index]
             else:
-                pending = Told(asked.number, asked.values, "pending", asked.index, asked.key, state=asked.state)
-                self.searcher.tell(pending)
+                so_far = self._told(asked, endings.get(asked.index, Ending()), repeated=not is_new)
+                self.searcher.tell(replace(so_far, status="pending"))
 
     def _take(self, values: Mapping[str, Json]) -> int | None:
         """Admit and note what was asked for; return it where it is to be run."""

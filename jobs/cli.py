@@ -34,6 +34,12 @@ CycleOrder = Annotated[
 ]
 NoGaps = Annotated[bool, typer.Option("--no-gaps", help="No idle time between experiments and cycles.")]
 Power = Annotated[str | None, typer.Option("--power", help="auto, nvml, rapl, model or none.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Begin a new run instead of continuing one.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try the failed tasks of the newest run again.")]
+Extend = Annotated[bool, typer.Option("--extend", help="Add new experiments to the newest run.")]
+AllowDrift = Annotated[bool, typer.Option("--allow-env-drift", help="Go on although hardware or software has changed.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a large study.")]
+Quietly = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join, e.g. auto [starts its own].")]
 MetricsPort = Annotated[
@@ -87,17 +93,13 @@ def run(
     no_gaps: NoGaps = False,
     power: Power = None,
     address: Address = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin a new run instead of continuing one.")] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try the failed tasks of the newest run again.")
-    ] = False,
-    extend: Annotated[bool, typer.Option("--extend", help="Add new experiments to the newest run.")] = False,
-    allow_env_drift: Annotated[
-        bool, typer.Option("--allow-env-drift", help="Go on although hardware or software has changed.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a large study.")] = False,
+    fresh: Fresh = False,
+    retry_failed: RetryFailed = False,
+    extend: Extend = False,
+    allow_env_drift: AllowDrift = False,
+    yes: Yes = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Quietly = False,
     as_json: AsJson = False,
     metrics_port: MetricsPort = 0,
     metrics_host: MetricsHost = "127.0.0.1",
@@ -133,6 +135,63 @@ def status(
     from joulegrid.jobs.status_view import status_command
 
     raise typer.Exit(status_command(runs, follow=follow, verify=verify, as_json=as_json))
+
+
+@app.command(short_help="Run a study on a Ray cluster as a job, or in SLURM.")
+def submit(
+    study: StudyFile,
+    output: Output = None,
+    sets: Sets = [],  # noqa: B006
+    sweeps: Sweeps = [],  # noqa: B006
+    cycles: Cycles = None,
+    order: CycleOrder = None,
+    no_gaps: NoGaps = False,
+    power: Power = None,
+    fresh: Fresh = False,
+    retry_failed: RetryFailed = False,
+    extend: Extend = False,
+    allow_env_drift: AllowDrift = False,
+    yes: Yes = False,
+    quiet: Quietly = False,
+    as_json: AsJson = False,
+    address: Annotated[str | None, typer.Option("--address", help="Ray: the dashboard, http://HEAD:8265.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Ray: show the log, leave with its exit code.")] = False,
+    working_dir: Annotated[
+        Path | None, typer.Option("--working-dir", help="Ray: folder to upload [the study's project].")
+    ] = None,
+    env: Annotated[list[str], typer.Option("--env", help="Ray: NAME=VALUE for the job. Repeatable.")] = [],  # noqa: B006
+    slurm: Annotated[bool, typer.Option("--slurm", help="Submit by sbatch.")] = False,
+    nodes: Annotated[int, typer.Option("--nodes", help="SLURM: how many nodes.")] = 1,
+    gpus_per_node: Annotated[int | None, typer.Option("--gpus-per-node", help="SLURM: GPUs of each node.")] = None,
+    cpus_per_task: Annotated[int | None, typer.Option("--cpus-per-task", help="SLURM: CPUs of each node.")] = None,
+    time: Annotated[str | None, typer.Option("--time", help="SLURM: walltime, e.g. 4:00:00 or 2-00.")] = None,
+    partition: Annotated[str | None, typer.Option("--partition", help="SLURM: partition.")] = None,
+    account: Annotated[str | None, typer.Option("--account", help="SLURM: account.")] = None,
+    sbatch: Annotated[list[str], typer.Option("--sbatch", help="SLURM: KEY=VALUE, any option of sbatch.")] = [],  # noqa: B006
+    setup: Annotated[list[str], typer.Option("--setup", help="SLURM: a shell line before anything else.")] = [],  # noqa: B006
+    python: Annotated[str | None, typer.Option("--python", help="SLURM: interpreter on the nodes [this one].")] = None,
+    only_print: Annotated[bool, typer.Option("--print", help="SLURM: show the batch file; submit nothing.")] = False,
+) -> None:
+    """Run a study elsewhere: as a job of a standing Ray cluster (--address), or in a SLURM allocation (--slurm).
+
+    Takes the flags of `run`, and asks before anything is sent. With --follow the exit code is the job's.
+    """
+    from joulegrid.cluster.slurm import Allocation
+    from joulegrid.jobs.commands import RunFlags, StudyFlags
+    from joulegrid.jobs.opening import Choice
+    from joulegrid.jobs.submit.batch_job import SlurmTarget
+    from joulegrid.jobs.submit.ray_job import RayTarget
+    from joulegrid.jobs.submit.submit import Targets, submit_command
+
+    flags = StudyFlags(tuple(sets), tuple(sweeps), cycles, order, no_gaps, output, power)
+    started = RunFlags(None, Choice(fresh, retry_failed, extend, allow_env_drift), yes, quiet, as_json)
+    asked = Allocation(nodes, gpus_per_node, cpus_per_task, time, partition, account, tuple(sbatch))
+    targets = Targets(
+        RayTarget(address or "", working_dir, tuple(env), follow, as_json),
+        SlurmTarget(asked, tuple(setup), python, only_print, as_json),
+        slurm,
+    )
+    raise typer.Exit(submit_command(study, flags, started, targets))
 
 
 @app.command(short_help="Show the table of runs; write their pages.")

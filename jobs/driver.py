@@ -22,11 +22,12 @@ from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
 from joulegrid.jobs.metrics import Endpoint, Metrics, metrics_endpoint
-from joulegrid.jobs.opening import Choice, open_output, open_run, put_back_damaged
+from joulegrid.jobs.opening import Choice, as_asked, open_output, open_run, put_back_damaged
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.progress import Display, Quiet
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.quantity import counted
+from joulegrid.jobs.resolved import resolved_yaml
 from joulegrid.jobs.run import Run
 from joulegrid.jobs.streams import balance_note
 from joulegrid.jobs.study import StudyConfig
@@ -97,8 +98,9 @@ def _drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options, metrics
 
 def _left(run: Run) -> str:
     left = run.counts()
+    more = "" if run.asked_plan is None else " of those asked for"
     return (
-        f"{counted(left['pending'] + left['skipped'], 'task')} left in {run.store.url}; "
+        f"{counted(left['pending'] + left['skipped'], 'task')}{more} left in {run.store.url}; "
         "start the same study again to go on"
     )
 
@@ -144,7 +146,7 @@ def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
         _pool(run, options.display) as (pool, misfits),
     ):
         _announce_lanes(run, pool, options.display)
-        environments = [lane.facts["environment"] for lane in pool.lanes]
+        environments = [lane.facts["environment"] for lane in pool.lanes if lane.is_up]
         admit(run, environments, allow_drift=options.choice.allow_env_drift)
         turn = Turn(run, pool, drain, options.display, asked)
         turn.metrics, turn.misfits = metrics, misfits
@@ -205,6 +207,9 @@ def _finish(run: Run, options: Options) -> StudyResult:
         put_back_damaged(run)
         run.close("stopped", release=False)
         result = assemble(run.store, write_summary=True)
+    if run.study.searcher is not None:
+        resolved = resolved_yaml(as_asked(run.study, run.plan), run.plan.workload.input_fields)
+        run.store.put("resolved.yaml", mask(resolved).encode())
     run.store.put("study_result.json", result.model_dump_json(indent=1).encode())
     if options.report:
         whole = RunReport(run.name, result, run.store, is_finished=True)

@@ -46,7 +46,7 @@ def _fibres(region: Region, accepted: bytearray) -> Iterator[tuple[int, Fibre]]:
         position = divided.first(accepted, start)
         if position is not None:
             common, marks = region.marks(region.lattice.digits(position))
-            own = (marks.of[axis][digit] for axis, digit in zip(region.deciding, picked, strict=True))
+            own = (marks.of(axis)[digit] for axis, digit in zip(region.deciding, picked, strict=True))
             yield reduce(xor, own, common), Fibre(start, marks)
 
 
@@ -100,7 +100,7 @@ class _Points:
         """Yield each position with that of the first point alike, in the fibre that begins at `start`."""
         strides, first = self.region.lattice.strides, fibre.marks.first
         position = self._walk(lambda axis, digit: digit * strides[axis])
-        alike = self._walk(lambda axis, digit: first[axis][digit] * strides[axis])
+        alike = self._walk(lambda axis, digit: first(axis)[digit] * strides[axis])
         for (outer, inner), (outer_alike, inner_alike) in zip(position, alike, strict=True):
             yield from zip(
                 (fibre.start + outer + one for one in inner),
@@ -111,7 +111,7 @@ class _Points:
     def marked(self, fibre: Fibre) -> Iterator[tuple[int, int]]:
         """Yield each position with the mark of what its free axes say."""
         strides, axes = self.region.lattice.strides, self.region.free
-        of = [fibre.marks.of[axis] for axis in axes]
+        of = [fibre.marks.of(axis) for axis in axes]
         for digits in product(*(range(len(marks)) for marks in of)):
             position = fibre.start + sum(digit * strides[axis] for axis, digit in zip(axes, digits, strict=True))
             yield position, reduce(xor, (marks[digit] for marks, digit in zip(of, digits, strict=True)), 0)
@@ -168,7 +168,7 @@ def _alike(one: _Sought, fibre: Fibre, earlier: Region) -> Iterator[int]:
     """Yield the positions of a fibre whose identity is the sought one's."""
     strides = earlier.lattice.strides
     steps = [
-        [digit * strides[axis] for digit, its in enumerate(fibre.marks.of[axis]) if its == sought]
+        [digit * strides[axis] for digit, its in enumerate(fibre.marks.of(axis)) if its == sought]
         for axis, sought in one.free.items()
     ]
     return (fibre.start + sum(offsets) for offsets in product(*steps))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from joulegrid.cases.contract import ExperimentConfig
@@ -36,6 +37,7 @@ class GeneratorSearcher:
         self._n_yields = 0
         self._untold: int | None = None
         self._told: Told | None = None
+        self._so_far: Told | None = None
 
     def ask(self) -> Mapping[str, Json] | Wait | None:
         """Return what the generator yields next; `WAIT` while it wants to be told first."""
@@ -50,11 +52,13 @@ class GeneratorSearcher:
         """Keep what the generator is sent next; for an ask of an earlier start advance it and compare."""
         if told.number >= self._n_yields:
             self._follow(told)
-        if told.status == "pending" or self.deaf:
-            return
-        self._told, self._untold = told, None
+        self._told, self._untold = (told, None) if told.status != "pending" else (None, told.number)
+        self._so_far = told
 
     def _follow(self, told: Told) -> None:
+        if self._told is None and self._so_far is not None:
+            # It was told before it went on: of fewer cycles, or of a failure that is being tried again.
+            self._told = replace(self._so_far, status="done" if self._so_far.cycles else "failed")
         values = self._next()
         if values is None or canonical(values) != canonical(dict(told.values)):
             raise UsageError(
@@ -68,7 +72,7 @@ class GeneratorSearcher:
         if self._generator is None:
             self._generator = self._make()
         try:
-            if self._told is not None and isinstance(self._generator, Generator):
+            if not self.deaf and self._told is not None and isinstance(self._generator, Generator):
                 given, self._told = self._generator.send(self._told), None
             else:
                 given = next(self._generator)
@@ -97,9 +101,12 @@ def listens(tree: ast.AST) -> bool:
 def endless_line(function: ast.AST) -> int | None:
     """Return the line of a loop that visibly never ends, or `None` where that cannot be seen.
 
-    Seen are `while True:` and `for … in count(…)` or `cycle(…)` without a way out: `break`, `return` or `raise`.
+    Seen are `while True:` and `for … in count(…)` or `cycle(…)` without a way out: `break`, `return` or `raise`; and
+    `yield from` such a call.
     """
     for node in ast.walk(function):
+        if isinstance(node, ast.YieldFrom) and _is_endless(node.value):
+            return node.lineno
         if isinstance(node, ast.While | ast.For) and _never_stops(node) and not _has_a_way_out(node):
             return node.lineno
     return None
@@ -108,7 +115,11 @@ def endless_line(function: ast.AST) -> int | None:
 def _never_stops(loop: ast.While | ast.For) -> bool:
     if isinstance(loop, ast.While):
         return isinstance(loop.test, ast.Constant) and bool(loop.test.value)
-    called = loop.iter.func if isinstance(loop.iter, ast.Call) else None
+    return _is_endless(loop.iter)
+
+
+def _is_endless(iterable: ast.expr) -> bool:
+    called = iterable.func if isinstance(iterable, ast.Call) else None
     name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else None
     return name in _ENDLESS_CALLS
 

@@ -62,7 +62,6 @@ class Ledger:
         accepted: dict[str, Json] = {str(epoch): seq for epoch, seq in found.accepted.items()}
         ledger._record({"event": "epoch", "accepted": accepted} | ({"lease": asdict(lease)} if lease else {}))
         ledger.flush()
-        found.states.interrupt()
         return ledger
 
     def reserve(self, visits: Sequence[At]) -> None:

@@ -18,7 +18,7 @@ from joulegrid.cluster.session import in_ray_job
 from joulegrid.cluster.storage import Store, open_store
 from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.jobs.asked import AskedPlan
-from joulegrid.jobs.asking import fill, is_over, n_experiments
+from joulegrid.jobs.asking import fill, has_ended, is_over, n_experiments
 from joulegrid.jobs.design import design_differences, design_of, is_same, read_designs, write_design
 from joulegrid.jobs.extension import extended
 from joulegrid.jobs.lease import Lease, lease_of, read_lease, refuse_alive, stale_s, was_released
@@ -83,8 +83,7 @@ def open_run(study: StudyConfig, plan: Plan | AskedPlan, root: Store, choice: Ch
         plan = extended(plan, designs)
     if isinstance(plan, AskedPlan):
         fill(plan, ledger.states.asked)
-    if study.searcher is None:
-        store.put("resolved.yaml", mask(resolved_yaml(study, plan.workload.input_fields)).encode())
+    store.put("resolved.yaml", mask(resolved_yaml(as_asked(study, plan), plan.workload.input_fields)).encode())
     begun = designs[0].get("created_at") or now()
     run = Run(study, plan, name, store, ledger, lease, begun, not conditional, continued)
     run.before_s = _seconds_spent(store) if continued else 0.0
@@ -144,11 +143,13 @@ def _refuse_changed(study: StudyConfig, store: Store, known: dict[str, Any], des
     states = read_states(store)
     counts = states.counts(_n_experiments(known, states), study.execution.n_cycles)
     left = counts["n_tasks"] - counts["done"] - counts["failed"]
-    if not left or not counts["done"] + counts["failed"]:
+    goes_on = known.get("n_experiments") is None and not has_ended(states.asked)
+    if not (left or goes_on) or not counts["done"] + counts["failed"]:
         return
     changes = "".join(f"\n  {line}" for line in design_differences(known, design))
+    more = ", and more to ask for" if goes_on else ""
     raise UsageError(
-        f"{store.url} has {left} of {counts['n_tasks']} tasks left, but the study was changed since:{changes}\n"
+        f"{store.url} has {left} of {counts['n_tasks']} tasks left{more}, but the study was changed since:{changes}\n"
         "put it back to go on, add --extend where experiments were only added, or --fresh for a run of its own"
     )
 
@@ -157,6 +158,13 @@ def _n_experiments(design: dict[str, Any], states: States) -> int:
     """How many experiments a run has; of a search that is told by the log of asks."""
     planned = design.get("n_experiments")
     return int(planned) if planned is not None else n_experiments(states.asked)
+
+
+def as_asked(study: StudyConfig, plan: Plan | AskedPlan) -> StudyConfig:
+    """Return a study whose Python proposes its experiments as the list of those that it has proposed."""
+    if study.searcher is None or not isinstance(plan, AskedPlan):
+        return study
+    return study.model_copy(update={"experiments": plan.patches() or None})
 
 
 def _begin(study: StudyConfig, root: Store, design: dict[str, Any]) -> str:

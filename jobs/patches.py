@@ -16,9 +16,12 @@ from pydantic import ValidationError
 from joulegrid.cases.contract import ExperimentConfig
 from joulegrid.jobs.grid import Axis, Segment, shown
 from joulegrid.jobs.merge import deep_merge, leaves, lookup, nested, overlap, within
+from joulegrid.jobs.plain_axis import PlainAxis
 from joulegrid.jobs.schema import coerced, defaults, expanded, explained, fits
 from joulegrid.jsontypes import Json
 
+MANY_PATCHES = 100
+"""From here on plain values are typed the short way."""
 Fault = tuple[str, str]
 """Dotted path → what is wrong there."""
 
@@ -95,7 +98,18 @@ class Typing:
 
     def _axis(self, number: int) -> tuple[Patch, ...]:
         context = self._merged(self._fill, without=number)
-        return tuple(self._patch(number, context, patch) for patch in self._axes[number].patches)
+        axis, paths = self._axes[number], self._paths[number]
+        if len(axis.patches) < MANY_PATCHES or len(paths) > 1 or any(tuple(patch) != paths for patch in axis.patches):
+            return tuple(self._patch(number, context, patch) for patch in axis.patches)
+        (path,), short = paths, PlainAxis(self._model, context, paths[0])
+        found = ((patch, short.typed(patch[path])) for patch in axis.patches)
+        return tuple(
+            self._patch(number, context, patch) if typed is None else self._plain(path, *typed)
+            for patch, typed in found
+        )
+
+    def _plain(self, path: str, value: Json) -> Patch:
+        return Patch({path: value} if self._is_said(path, value) else {})
 
     def _patch(self, number: int, context: Mapping[str, Any], patch: Mapping[str, Json]) -> Patch:
         merged = deep_merge(context, expanded(self._model, nested(patch)))

@@ -197,7 +197,8 @@ def lane_words(lane: ShownLane) -> str:
     name = lane.place.lane
     if lane.task is not None:
         done = lane.progress or {}
-        share = f" {done['done']:.0f}/{done['total']:.0f} {done.get('note', '')}".rstrip() if done else ""
+        count = f" {done['done']:.0f}/{done['total']:.0f}" if done.get("total") else ""
+        share = f"{count} {done.get('note', '')}".rstrip()
         return (
             f"{name}  {lane.task.label}  cycle {lane.task.cycle + 1}  {time.monotonic() - lane.started_s:.0f} s{share}"
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from joulegrid.jobs.identity import canonical
 from joulegrid.jobs.lattice import Digits
 from joulegrid.jobs.merge import overlap, within
 from joulegrid.jsontypes import Json
@@ -24,9 +23,9 @@ class Projection(Generic[Found]):
     """
 
     def __init__(self, classes: Mapping[int, Sequence[int]], evaluate: Callable[[Digits], Found]) -> None:
-        self._classes = {axis: of for axis, of in classes.items() if any(of)}
-        self.axes = tuple(self._classes)
-        self._tables = list(self._classes.values())
+        self.classes = {axis: of for axis, of in classes.items() if any(of)}
+        self.axes = tuple(self.classes)
+        self._tables = list(self.classes.values())
         self._known: dict[Digits, Found] = {}
         self._evaluate = evaluate
 
@@ -56,25 +55,28 @@ def touching(paths_of_axes: Iterable[Iterable[str]], reads: Iterable[str]) -> li
 
 
 def classes(patches: Sequence[Mapping[str, Json]], reads: Sequence[str]) -> list[int]:
-    """Return a number for each patch of an axis, equal where `reads` finds the same in them; the first has 0."""
+    """Return a number for each patch of an axis, equal only where `reads` finds the same in them; the first has 0."""
+    fields = [path for path in reads if not path.endswith(NAMES)]
+    sections = [path.removesuffix(NAMES) for path in reads if path.endswith(NAMES)]
+    paths = dict.fromkeys(path for values in patches for path in values)
+    whole = {path for path in paths if any(overlap(path, one) for one in fields)}
+    named = {path: [_below(path, section) for section in sections if overlap(path, section)] for path in paths}
     known: dict[str, int] = {}
-    return [known.setdefault(canonical(_seen(values, reads)), len(known)) for values in patches]
+    return [known.setdefault(_seen(values, whole, named), len(known)) for values in patches]
 
 
-def _seen(values: Mapping[str, Json], reads: Sequence[str]) -> dict[str, Json]:
+def _seen(values: Mapping[str, Json], whole: set[str], named: Mapping[str, list[str | None]]) -> str:
     seen: dict[str, Json] = {}
     for path, value in values.items():
-        if any(overlap(path, read) for read in reads if not read.endswith(NAMES)):
+        if path in whole or None in named[path]:
             seen[path] = value
         else:
-            for section in (read.removesuffix(NAMES) for read in reads if read.endswith(NAMES)):
-                seen |= _name_below(path, value, section)
-    return seen
+            seen |= dict.fromkeys(filter(None, named[path]))
+    return repr(seen)
 
 
-def _name_below(path: str, value: Json, section: str) -> dict[str, Json]:
-    """What a reader of names sees of one leaf: the first name below the section, or the section's own value."""
+def _below(path: str, section: str) -> str | None:
+    """Return the path of the first name below a section; `None` where a leaf is the section itself or above it."""
     if path == section or not within(path, section):
-        return {path: value} if overlap(path, section) else {}
-    name = path[len(section) + 1 :].partition(".")[0]
-    return {f"{section}.{name}": None}
+        return None
+    return f"{section}.{path[len(section) + 1 :].partition('.')[0]}"

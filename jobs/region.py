@@ -5,8 +5,7 @@ Nothing is validated or hashed per point: rules and inputs are projections, iden
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -16,7 +15,7 @@ from joulegrid.cases.contract import Input
 from joulegrid.errors import UsageError
 from joulegrid.jobs.fields import Fields
 from joulegrid.jobs.grid import Segment
-from joulegrid.jobs.identity import mark
+from joulegrid.jobs.identity import canonical, mark
 from joulegrid.jobs.lattice import Digits, Lattice
 from joulegrid.jobs.merge import nested, within
 from joulegrid.jobs.patches import TypedSegment
@@ -28,18 +27,32 @@ Gate = Projection[str | None]
 """Says why a point is refused."""
 
 
-@dataclass(frozen=True, slots=True)
 class Marks:
-    """The marks of every axis' patches, some fields left out."""
+    """The marks of every axis' patches, some fields left out; an axis is hashed when it is asked for."""
 
-    of: tuple[tuple[int, ...], ...]
-    """Axis → patch → mark."""
-    first: tuple[tuple[int, ...], ...]
-    """Axis → patch → the first patch of the axis that has the same mark."""
+    def __init__(self, axes: Sequence[Sequence[Mapping[str, Json]]], without: frozenset[str]) -> None:
+        self._axes = axes
+        self._without = without
+        self._of: dict[int, list[int]] = {}
+        self._first: dict[int, list[int]] = {}
+
+    def of(self, axis: int) -> list[int]:
+        """Return the mark of each patch of an axis."""
+        if axis not in self._of:
+            self._of[axis] = [_mark_without(values, self._without) for values in self._axes[axis]]
+        return self._of[axis]
+
+    def first(self, axis: int) -> list[int]:
+        """Return for each patch of an axis the first one that is alike."""
+        if axis not in self._first:
+            known: dict[str, int] = {}
+            texts = (_text_without(values, self._without) for values in self._axes[axis])
+            self._first[axis] = [known.setdefault(text, number) for number, text in enumerate(texts)]
+        return self._first[axis]
 
     def all_differ(self, axes: Iterable[int]) -> bool:
         """Whether no two patches of one of the axes are alike."""
-        return all(self.first[axis] == tuple(range(len(self.first[axis]))) for axis in axes)
+        return all(number == one for axis in axes for number, one in enumerate(self.first(axis)))
 
 
 class Region:
@@ -95,7 +108,7 @@ class Region:
         for section in dict.fromkeys(checked_together(self._fields.workload.Config)):
             touched = touching(self.typed.paths, [section])
             gates += [self.project((section,), self._section(section))] if touched else []
-        return [*gates, self.project(self._fields.workload.input_fields, self._unresolved)]
+        return [*gates, Projection(self._inputs.classes, self._unresolved)]
 
     def marks(self, digits: Digits) -> tuple[int, Marks]:
         """Return the 64-bit mark of what no axis says of an accepted point, and those of all patches.
@@ -105,8 +118,7 @@ class Region:
         """
         without = self._without(digits)
         if without not in self._marks:
-            of = tuple(tuple(_mark_without(values, without) for values in axis) for axis in self._values_of)
-            self._marks[without] = Marks(of, tuple(map(_first_alike, of)))
+            self._marks[without] = Marks(self._values_of, without)
         return self.read_mark(digits) ^ _mark_without(self.typed.base, without), self._marks[without]
 
     def read_mark(self, digits: Digits) -> int:
@@ -174,9 +186,10 @@ def _mark_without(values: Mapping[str, Json], dropped: frozenset[str]) -> int:
     return mark((path, value) for path, value in values.items() if path not in dropped)
 
 
-def _first_alike(marks: tuple[int, ...]) -> tuple[int, ...]:
-    first: dict[int, int] = {}
-    return tuple(first.setdefault(one, number) for number, one in enumerate(marks))
+def _text_without(values: Mapping[str, Json], dropped: frozenset[str]) -> str:
+    kept = {path: value for path, value in values.items() if path not in dropped}
+    plain = len(kept) < 2 and not any(isinstance(value, dict | list) for value in kept.values())
+    return repr(kept) if plain else canonical(kept)  # canonical JSON takes four times as long
 
 
 def _patch_gate(number: int, refusals: list[str | None]) -> Gate:

@@ -55,6 +55,8 @@ class Run:
         self.point = lru_cache(POINTS_KEPT)(self._point)
         """Return a point of the plan; task, display and manifest ask for the same one in a row."""
         self._entered = False
+        self._altered: set[At] = set()
+        """Tasks whose entry in the manifest is not what it should be."""
 
     @property
     def order(self) -> Order:
@@ -107,8 +109,7 @@ class Run:
 
     def record_asked(self, visits: Iterable[At]) -> None:
         """Enter what a searcher asked for into the manifest."""
-        for at in visits if self._entered else ():
-            self._enter(at)
+        self._altered.update(visits)
         self.write_manifest()
 
     def record_started(self, task: Task) -> None:
@@ -143,7 +144,7 @@ class Run:
         self.state = state
         for at in list(self.states.with_status("running")):
             self.ledger.retried(at, self.states.state(at).attempt + 1)
-            self._enter(at)
+            self._altered.add(at)
         with ExitStack() as last:  # each is tried even where another fails, as on a full disk
             if release:
                 last.callback(self.lease.release, self.store)
@@ -157,6 +158,9 @@ class Run:
             if not self._entered:
                 self._entered = True
                 self._enter_all()
+            for at in self._altered:
+                self._enter(at)
+            self._altered.clear()
             self._manifest.write(self.manifest_head())
 
     def manifest_head(self) -> dict[str, Json]:
@@ -188,8 +192,7 @@ class Run:
         return self.plan[index]
 
     def _changed(self, at: At) -> None:
-        if self._entered:
-            self._enter(at)
+        self._altered.add(at)
         self.write_manifest()
 
     def _enter_all(self) -> None:

@@ -76,7 +76,7 @@ class Told:
     """What was asked for, as it was asked for."""
     status: Status
     """`done`: at least one cycle has numbers; `failed`: none has; `refused`: no valid experiment, nothing was run;
-    `pending`: an earlier start asked for it, its result is still to come (told at resume only)."""
+    `pending`: an earlier start asked for it, and it is told again when its last cycle has ended (at resume only)."""
     index: int | None = None
     """Number of the experiment; `None` where it was refused."""
     key: str | None = None

@@ -37,6 +37,8 @@ class Objective(Section):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Allow the short text beside the mapping."""
+        if handler.mode == "serialization":
+            return handler(core)
         text = {"type": "string", "pattern": r"^\s*(minimize|maximize)\s+\S+\s*$"}
         return {"anyOf": [handler(core), text]}
 

@@ -113,10 +113,10 @@ class States:
         return {
             "codes": [base64.b64encode(bytes(row)).decode() for row in self._codes],
             "classes": list(_CLASSES),
-            "details": [[*at, *(getattr(state, name) for name in _FIELDS)] for at, state in self.details.items()],
+            "details": [[*at, *(getattr(self.details[at], name) for name in _FIELDS)] for at in sorted(self.details)],
             "fields": list(_FIELDS),
-            "attempts": [[*at, attempt] for at, attempt in self.attempts.items()],
-            "open": [list(at) for at in self.open],
+            "attempts": [[*at, attempt] for at, attempt in sorted(self.attempts.items())],
+            "open": [list(at) for at in sorted(self.open)],
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
@@ -158,11 +158,17 @@ class States:
             self.asked.append({name: value for name, value in event.items() if name not in ("event", "at")})
         elif kind == "gave_up":
             self.gave_up = str(event["why"])
+        elif kind == "epoch":
+            self.interrupt()
         elif kind == "note":
             self.notes.append(str(event["text"]))
 
+    def force(self, at: At, state: TaskState) -> None:
+        """Set a task's state without an event, as a snapshot does."""
+        self._set(at, state)
+
     def interrupt(self) -> None:
-        """Take what ran when its driver ended for pending: its attempt's number is used, its tries are not."""
+        """Take what ran when its driver ended for pending, as the next one begins: a number is used, no try is."""
         self.gave_up = None
         for at in [*self.with_status("running"), *self.with_status("skipped")]:
             state = self.state(at)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from joulegrid.actors.commit import DAMAGED
 from joulegrid.jobs.asking import n_experiments
 from joulegrid.jobs.design import read_designs
 from joulegrid.jobs.lease import Lease, read_lease
-from joulegrid.jobs.report.run_results import Damaged, read_json
+from joulegrid.jobs.report.run_results import read_json
 from joulegrid.jobs.segments import replay
+from joulegrid.jobs.verify import verified
 
 if TYPE_CHECKING:
     from joulegrid.cluster.storage import Store
@@ -91,10 +91,9 @@ class RunStatus(Part):
     """Seconds that all drivers have spent, as the manifest knows them."""
     unfenced: bool | None
     notes: list[str]
-    damaged: list[DamagedResult]
-    """Damaged results that the log knows of, or with `verified` all that there are."""
-    verified: bool
-    """Whether every committed result was read and hashed again."""
+    """What drivers noted: breakers, damaged results that were run again."""
+    damaged: list[DamagedResult] | None
+    """What was found when every committed result was read and hashed again; null where nobody asked for that."""
     damaged_segments: list[str] = Field(default_factory=list)
     """Parts of the log that were changed after they were written; what they told is missing above."""
 
@@ -123,7 +122,6 @@ def read_status(store: Store, *, verify: bool = False) -> RunStatus:
     if state == "abandoned":
         _settle(store, states, counts)
     mean_task_s = states.seconds / states.n_timed if states.n_timed else None
-    damaged = _damaged(store, states, verify=verify)
     design = designs[-1] if designs else {}
     return RunStatus(
         run=store.url,
@@ -141,8 +139,7 @@ def read_status(store: Store, *, verify: bool = False) -> RunStatus:
         duration_s=_number(manifest, "duration_s"),
         unfenced=unfenced if isinstance(unfenced := manifest.get("unfenced"), bool) else None,
         notes=list(states.notes),
-        damaged=[DamagedResult(task=one.task, reason=one.reason) for one in damaged],
-        verified=verify,
+        damaged=_damaged(store, counts["done"]) if verify else None,
         damaged_segments=found.damaged,
     )
 
@@ -226,11 +223,11 @@ def _driver(lease: Lease) -> Driver:
     )
 
 
-def _damaged(store: Store, states: States, *, verify: bool) -> list[Damaged]:
-    if verify:
-        from joulegrid.jobs.verify import damaged_results
-
-        return damaged_results(store)
-    failed = [state for state in states.details.values() if state.failure_class == "infra"]
-    told = [(state.task_id or "unknown", state.message or "") for state in failed]
-    return [Damaged(task, message) for task, message in told if message.startswith(DAMAGED)]
+def _damaged(store: Store, done: int) -> list[DamagedResult]:
+    """Hash everything again; a task that the log calls done must have a marker too."""
+    found = verified(store)
+    damaged = [DamagedResult(task=one.task, reason=one.reason) for one in found.damaged]
+    missing = done - found.n_tasks
+    if missing > 0:
+        damaged.append(DamagedResult(task="unknown", reason=f"{missing} of the tasks that are done have no marker"))
+    return damaged

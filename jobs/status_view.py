@@ -121,10 +121,10 @@ def status_lines(statuses: Sequence[RunStatus]) -> list[str]:
         ("driver", _driver(status)),
         ("written", status.written_at or "never"),
         *(("note", plain(note)) for note in status.notes[-_NOTES_SHOWN:]),
-        *(("damaged", f"{one.task}: {plain(one.reason)}") for one in status.damaged),
+        *(("damaged", f"{one.task}: {plain(one.reason)}") for one in status.damaged or ()),
         *(("damaged", f"{path}: what it told is missing here") for path in status.damaged_segments),
     ]
-    if status.verified and not status.damaged:
+    if status.damaged == []:
         parts.append(("verified", "every committed result has the bytes that were committed"))
     return [f"{_name(status)}: {status.state}", *(f"  {name:<10} {said}" for name, said in parts if said)]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from joulegrid.actors.result import FailureClass
 from joulegrid.cases.contract import ExperimentConfig, Section
@@ -128,7 +129,7 @@ class StudyConfig(BaseModel):
     """The study's text as it was given."""
     source_name: str = Field(default="study.yaml", exclude=True, repr=False)
     """Under which name a run keeps that text."""
-    searcher: SkipValidation[SearcherSource] | None = Field(default=None, exclude=True, repr=False)
+    searcher: SkipJsonSchema[SkipValidation[SearcherSource | None]] = Field(default=None, exclude=True, repr=False)
     """What proposes the experiments where a Python file or a caller gives it; no part of a study file."""
 
     if TYPE_CHECKING:

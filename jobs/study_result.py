@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from joulegrid.cluster.power.energy import Provenance, Scope, Source
 from joulegrid.jobs.report.summary import SummaryRow
+from joulegrid.jobs.search_result import SearchResult
 from joulegrid.jsontypes import Json
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ class StudyResult(Part):
     """The store ignores conditional writes: two drivers at once would not have been noticed."""
     hardware: list[str] = Field(default_factory=list)
     """Every different device, driver, main versions and commit of the done tasks, in a line each."""
+    search: SearchResult | None = None
+    """What proposed the experiments and what it found; null for a grid."""
     notes: list[str] = Field(default_factory=list)
 
     @property

@@ -17,24 +17,28 @@ if TYPE_CHECKING:
 
 
 def ending_of(run: Run, index: int, *, with_numbers: bool = True) -> Ending | None:
-    """Return what an experiment came to, or `None` while a cycle of it is still to be run.
+    """Return what an experiment came to, or `None` where none of its cycles has ended.
 
     A task that was skipped (its family was given up) counts as failed here: the searcher must not wait for it.
     """
     visits = [(index, cycle) for cycle in range(run.study.execution.n_cycles)]
     statuses = [run.states.status(at) for at in visits]
-    if any(status in ("pending", "running") for status in statuses):
+    left = [status in ("pending", "running") for status in statuses]
+    if all(left):
         return None
-    lost = [run.states.state(at) for at, status in zip(visits, statuses, strict=True) if status != "done"]
+    lost = [
+        run.states.state(at) for at, status in zip(visits, statuses, strict=True) if status in ("failed", "skipped")
+    ]
     return Ending(
         cycles=tuple(map(cycle_result, _results(run, index))) if with_numbers else (),
         failure_class=cast("FailureClass | None", lost[-1].failure_class if lost else None),
+        is_whole=not any(left),
         message=(lost[-1].message or "it was skipped") if lost else None,
     )
 
 
 def endings_of(run: Run) -> dict[int, Ending]:
-    """Return what every experiment came to of which no cycle is left."""
+    """Return what every experiment came to of which a cycle has ended."""
     found = ((index, ending_of(run, index)) for index in range(len(run.plan)))
     return {index: ending for index, ending in found if ending is not None}
 

@@ -34,7 +34,7 @@ class Turn:
         self.misfits: dict[tuple[int | None, int | None], str] = {}
         """(gpus, cpus) that no lane has, and why; experiments that ask for it are `unschedulable`."""
         lanes = [lane.place.lane for lane in pool.lanes]
-        self._admitted, self._asked = set(lanes), asked
+        self._admitted, self._asked = {lane.place.lane for lane in pool.lanes if lane.is_up}, asked
         visits = asked or Streams(run.order, lanes, run.states.is_final, run.ledger.reserve)
         self.schedule = Schedule(
             Fitting(visits, self._misfit, self._refuse),

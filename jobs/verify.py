@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from dataclasses import dataclass, field
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from joulegrid.actors.commit import task_of
@@ -19,38 +20,45 @@ READ_AT_ONCE = 16
 """Results read side by side: on S3 the answers take longer than the bytes."""
 
 
-def damaged_results(store: Store) -> list[Damaged]:
-    """Return the committed results that are not there, or whose bytes are not those that their markers name.
+@dataclass(slots=True)
+class Verified:
+    """What was found."""
 
-    A task that has been run again, and has a sound result under a later marker, is not damaged any more.
-    """
-    found: dict[str, Damaged] = {}
-    for marker, damaged in _looked_at(store):
-        if damaged is not None:
-            found.setdefault(task_of(marker), damaged)
-        else:
-            found.pop(task_of(marker), None)
-    return list(found.values())
+    n_tasks: int = 0
+    """Tasks that have a marker."""
+    damaged: list[Damaged] = field(default_factory=list)
+    """Tasks none of whose results is what was committed."""
 
 
-def _looked_at(store: Store) -> Iterator[tuple[str, Damaged | None]]:
+def verified(store: Store) -> Verified:
+    """Read every marker and its result, and compare the bytes. A task is sound if one of its markers holds."""
+    found = Verified()
+    for task, looks in groupby(_looks(store), key=lambda look: look[0]):
+        reasons = [reason for _, reason in looks]
+        found.n_tasks += 1
+        if None not in reasons:
+            found.damaged.append(Damaged(task, str(reasons[-1])))
+    return found
+
+
+def _looks(store: Store) -> Iterator[tuple[str, str | None]]:
+    """Yield each marker's task, and what is wrong with its result."""
     markers = iter(store.list("commit/"))
     with ThreadPoolExecutor(READ_AT_ONCE) as readers:
         while some := list(islice(markers, READ_AT_ONCE)):  # no more results in memory than are read at once
-            yield from zip(some, readers.map(lambda marker: _look(store, marker), some), strict=True)
+            yield from zip(map(task_of, some), readers.map(lambda marker: _fault(store, marker), some), strict=True)
 
 
-def _look(store: Store, marker: str) -> Damaged | None:
-    task = task_of(marker)
+def _fault(store: Store, marker: str) -> str | None:
     try:
         told = json.loads(store.get(marker))
-        path, sha256 = told["path"], told["sha256"]
-    except (ValueError, KeyError, TypeError):
-        return Damaged(task, f"its marker {marker} cannot be read")
+        path, sha256 = str(told["path"]), told["sha256"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return f"its marker {marker} cannot be read"
     try:
         data = store.get(f"{path}/result.json")
-    except FileNotFoundError:
-        return Damaged(task, f"{path}/result.json is not there")
+    except (FileNotFoundError, ValueError):
+        return f"{path}/result.json is not there"
     if hashlib.sha256(data).hexdigest() != sha256:
-        return Damaged(task, f"{path}/result.json has other bytes than were committed")
+        return f"{path}/result.json has other bytes than were committed"
     return None

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from joulegrid.jobs.api import expand_grid as expand_grid
     from joulegrid.jobs.api import run_experiment as run_experiment
     from joulegrid.jobs.api import run_study as run_study
+    from joulegrid.jobs.search import WAIT as WAIT
+    from joulegrid.jobs.search import Searcher as Searcher
+    from joulegrid.jobs.search import Told as Told
     from joulegrid.jobs.study import ExecutionConfig as ExecutionConfig
     from joulegrid.jobs.study import StudyConfig as StudyConfig
     from joulegrid.jobs.study_result import StudyResult as StudyResult
@@ -26,19 +29,25 @@ _HOMES = {
     "ExecutionConfig": "joulegrid.jobs.study",
     "ExperimentConfig": "joulegrid.cases.contract",
     "ExperimentResult": "joulegrid.actors.result",
+    "Searcher": "joulegrid.jobs.search",
     "StudyConfig": "joulegrid.jobs.study",
     "StudyResult": "joulegrid.jobs.study_result",
+    "Told": "joulegrid.jobs.search",
+    "WAIT": "joulegrid.jobs.search",
     "expand_grid": "joulegrid.jobs.api",
     "run_experiment": "joulegrid.jobs.api",
     "run_study": "joulegrid.jobs.api",
 }
 
 __all__ = [
+    "WAIT",
     "ExecutionConfig",
     "ExperimentConfig",
     "ExperimentResult",
+    "Searcher",
     "StudyConfig",
     "StudyResult",
+    "Told",
     "__version__",
     "expand_grid",
     "run_experiment",

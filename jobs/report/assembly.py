@@ -18,6 +18,7 @@ from joulegrid.jobs.report.quantity import counted
 from joulegrid.jobs.report.rows import SummaryRows
 from joulegrid.jobs.report.run_results import RunResults, read_json
 from joulegrid.jobs.report.summary_file import SummaryFile
+from joulegrid.jobs.search_result import search_notes, search_result
 from joulegrid.jobs.study_result import SUMMARY_ROWS, Counts, SkippedPoints, State, StudyResult
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def assemble(store: Store, *, write_summary: bool = False) -> StudyResult:
 def _study_result(store: Store, manifest: Mapping[str, Any], plan: Mapping[str, Any], seen: Gathering) -> StudyResult:
     tasks: list[dict[str, Any]] = [task for task in manifest.get("tasks") or [] if isinstance(task, dict)]
     strata, letters = seen.strata.told()
+    found = search_result(plan, seen.rows.rows(letters))
     return StudyResult(
         study_name=_either("study_name", manifest, plan) or store.url.rstrip("/").rpartition("/")[2],
         run=store.url,
@@ -71,7 +73,8 @@ def _study_result(store: Store, manifest: Mapping[str, Any], plan: Mapping[str, 
         failures_by_class=seen.failed.by_class,
         unfenced=bool(manifest.get("unfenced")),
         hardware=list(seen.hardware),
-        notes=[*map(str, manifest.get("notes") or []), *_own_notes(seen)],
+        search=found,
+        notes=[*map(str, manifest.get("notes") or []), *_own_notes(seen), *search_notes(found)],
     )
 
 

@@ -27,7 +27,7 @@ from joulegrid.cluster.visible import visible_uuids
 from tests.actors.lanes import script_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,12 +76,12 @@ class GpuLane:
 
 @contextmanager
 def open_gpu_lane(
-    folder: Path, env: Mapping[str, str], visible: str, gate: Gate | None = None, isolation: str = "zygote"
+    folder: Path, env: Mapping[str, str], visible: str, gate: Gate | None = None, within: Sequence[str] = ()
 ) -> Iterator[GpuLane]:
-    """Open a lane on the GPUs that `visible` names, as CUDA_VISIBLE_DEVICES does."""
-    arguments = [str(folder), visible, json.dumps(asdict(gate) if gate else None), isolation]
+    """Open a lane on the GPUs that `visible` names, as CUDA_VISIBLE_DEVICES does; `within` is a command around it."""
+    arguments = [str(folder), visible, json.dumps(asdict(gate) if gate else None)]
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__)), *arguments],
+        [*within, sys.executable, str(Path(__file__)), *arguments],
         env={**env, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -122,10 +122,10 @@ class _Server:
         return self.lane.progress() if what == "progress" else None
 
 
-def _serve(folder: Path, visible: str, gate: dict[str, float] | None, isolation: Any) -> None:
+def _serve(folder: Path, visible: str, gate: dict[str, float] | None) -> None:
     recorder = Recorder(PowerConfig())
     recorder.start()
-    run = RunFacts("tests", "gpu_run", (), isolation, None, temperature_gate=Gate(**gate) if gate else None)
+    run = RunFacts("tests", "gpu_run", (), "zygote", None, temperature_gate=Gate(**gate) if gate else None)
     uuids, sources = visible_uuids(visible), tuple(recorder.sources)
     facts = LaneFacts("here/gpu0", "here", capture(), gpu_uuids=uuids, cpus=(0,), power_sources=sources)
     lane = Lane(facts, run, FolderStore(folder / "store"), recorder)
@@ -142,4 +142,4 @@ def _serve(folder: Path, visible: str, gate: dict[str, float] | None, isolation:
 
 if __name__ == "__main__":
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    _serve(Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), sys.argv[4])
+    _serve(Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]))

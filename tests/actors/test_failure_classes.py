@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,22 @@ def test_a_sigkill_from_the_kernel_for_lack_of_memory_is_oom_host(lane: Lane, tm
         assert "ran out of memory" in failure.message
         assert lane.run(script_task(tmp_path, "def main():\n    return {}", name="after")).status == "done"
         runner.stop()  # so that the group is empty
+
+
+def test_a_zygote_that_cannot_start_is_the_lanes_fault(tmp_path: Path) -> None:
+    with open_lane(tmp_path / "store") as lane:
+        (tmp_path / "fatal_module.py").write_text("import os; os._exit(4)")
+        sys.path.insert(0, str(tmp_path))
+        try:
+            lane._runner.preload = ("fatal_module",)
+            lane._runner.stop()
+            outcome = lane.run(script_task(tmp_path, "def main():\n    return {}"))
+        finally:
+            sys.path.remove(str(tmp_path))
+        assert outcome.failure_class == "infra"
+        assert "zygote died" in (outcome.lane_fault or "")
+        lane._runner.preload = ()
+        assert lane.run(script_task(tmp_path, "def main():\n    return {}")).lane_fault is None
 
 
 def test_the_kernels_counter_is_found_in_either_version_of_cgroups(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -144,6 +145,20 @@ def test_a_task_that_nvml_does_not_list_shows_that_it_lists_nobody(lane: GpuLane
     outcome, result = lane.run(source)
     assert outcome["status"] == "done"
     assert result["lane"]["foreign"] is None
+
+
+def test_in_a_container_nobody_is_unknown_until_nvml_has_listed_a_task_of_ours(
+    folder: Path, env: dict[str, str], control: Control
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs a PID namespace of its own")
+    within = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    with open_gpu_lane(folder, env, "1", within=within) as lane:
+        assert lane.run(QUIET)[1]["lane"]["foreign"] is None
+        assert lane.run(OWN.replace("occupy(0", "occupy(1"))[1]["lane"]["foreign"] == []
+        assert lane.run(QUIET)[1]["lane"]["foreign"] == []
+        control.gpu(1).utilisation = 90  # of the lane's own last task, perhaps: those who can be named decide
+        assert lane.run(QUIET)[0]["status"] == "done"
 
 
 @pytest.mark.parametrize("sign", ["memory", "utilisation"])

@@ -58,6 +58,8 @@ def test_a_limit_shorter_than_the_start_of_a_process_is_a_timeout(lane: Lane, tm
 
 @pytest.mark.parametrize("end", ["return {'x': 1}", "raise ValueError('no such layer')"], ids=["done", "failed"])
 def test_a_report_written_before_a_hung_end_counts(lane: Lane, tmp_path: Path, end: str) -> None:
+    if "raise" in end and lane.run_facts.isolation == "spawn":
+        pytest.skip("the zygote's children show it")
     began_s = time.monotonic()
     task = script_task(tmp_path, HANGING_STREAM.format(end=end), timeout_s=2.0)
     outcome = lane.run(task)

@@ -1,9 +1,10 @@
 """The part of KubeRay's and Kubernetes' types that the manifest uses, written down as strict models.
 
-Not the schema of the custom resource: that comes with the operator, and is on no package index. Written by hand after
-`RayJobSpec` and `RayClusterSpec` of KubeRay 1.5 and `PodSpec` of Kubernetes, so it is as right as its author:
+Not the schema of the custom resource itself: that comes with the operator, and is on no package index. Its fields were
+read in KubeRay's sources and reference, `authOptions` (1.5.1 and later) included:
 https://github.com/ray-project/kuberay/blob/master/ray-operator/apis/ray/v1/rayjob_types.go
 https://github.com/ray-project/kuberay/blob/master/ray-operator/apis/ray/v1/raycluster_types.go
+https://docs.ray.io/en/master/cluster/kubernetes/references/api.html
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 A field that is not listed here is refused, so that a typing error does not pass.
 """

@@ -136,7 +136,7 @@ def test_each_host_runs_its_share_and_its_own_sampler_answers_for_it(
         time.sleep(1.5)
         return {"host": socket.gethostname()}
     """
-    study = study_of(both, "share", source, 6)
+    study = study_of(both, "share", source, 4)
     done = subprocess.run(both.command(study), env=both.head.environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     results = results_in(both.store(monkeypatch, study["output"]))

@@ -1,10 +1,12 @@
-"""One Ray session for all tests of this folder that need one."""
+"""One Ray session, and one standing cluster, for all tests of this folder that need one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+
+from tests.jobs.ray_head import RayHead, ray_head
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +19,10 @@ def ray_here() -> Iterator[None]:
     with ray_session():
         assert ray.is_initialized()
         yield
+
+
+@pytest.fixture(scope="session")
+def head() -> Iterator[RayHead]:
+    """Hold a head node with token authentication, to which jobs are submitted."""
+    with ray_head() as head:
+        yield head

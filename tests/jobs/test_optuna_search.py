@@ -111,16 +111,18 @@ def test_a_model_finds_more_than_chance_does() -> None:
     def best(kind: str) -> float:
         found = []
         for seed in range(3):
-            plan, endings = searched(kind, search={"seed": seed, "budget": 30, "n_startup": 8}), {}
+            plan = searched(kind, search={"seed": seed, "budget": 30, "n_startup": 8})
+            endings: dict[int, Ending] = {}
             ask_all(Search(plan, plan.source.make()), endings)
-            found.append(min(one.cycles[0].metrics["cost"] for one in endings.values()))
+            found.append(min(float(one.cycles[0].metrics["cost"]) for one in endings.values()))
         return sum(found) / len(found)
 
     assert best("tpe") < best("random")
 
 
 def test_several_lanes_are_asked_for_while_others_run_and_nothing_is_run_twice() -> None:
-    plan, endings = searched("tpe"), {}
+    plan = searched("tpe")
+    endings: dict[int, Ending] = {}
     ask_all(Search(plan, plan.source.make()), endings, lanes=4)
     assert len(endings) == len({one.key for one in plan}) == 12
 
@@ -173,7 +175,8 @@ def test_a_later_result_without_the_number_is_a_failed_trial() -> None:
     plan = searched("random")
     searcher = plan.source.make()
     assert isinstance(searcher, OptunaSearcher)
-    for number, metrics in enumerate(({"cost": 1.0}, {"cost": None})):
+    results: list[dict[str, Any]] = [{"cost": 1.0}, {"cost": None}]
+    for number, metrics in enumerate(results):
         searcher.ask()
         searcher.tell(Told(number, {}, "done", cycles=(CycleResult(0, metrics),)))
     assert [one.state.name for one in searcher._trials] == ["COMPLETE", "FAIL"]
@@ -184,7 +187,7 @@ def test_a_missing_optuna_is_said_before_anything_runs_with_the_remedy() -> None
     sys.modules["optuna"] = None  # type: ignore[assignment]  # what Python takes for "not installed"
     try:
         with pytest.raises(PreFlightError, match=r"pip install 'joulegrid\[search\]'"):
-            OptunaSearcher(SearchConfig(objectives=["minimize cost"], budget=1), Space(()))  # type: ignore[list-item]
+            OptunaSearcher(SearchConfig(objectives=["minimize cost"], budget=1), Space(()))
     finally:
         del sys.modules["optuna"]
         sys.modules.update(hidden)

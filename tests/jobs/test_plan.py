@@ -288,4 +288,4 @@ def test_a_hundred_thousand_points_are_planned_in_seconds() -> None:
     )
     assert (one.n_points, len(one)) == (100_000, 1_000)
     assert cost_of(one).least_seconds > 0
-    assert time.monotonic() - started < 8  # 0.5 s on two quiet cores
+    assert time.monotonic() - started < 30  # 0.9 s on two quiet cores, most of it the estimate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from joulegrid.cluster.storage import Store, open_store
 from joulegrid.jobs.report.run_results import RunResults
 from tests.checkout import copy_checkout
 from tests.cluster.s3_servers import BUCKET, environment, moto_server
-from tests.jobs.ray_head import RayHead, ray_head
+from tests.jobs.ray_head import RayHead
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -27,12 +27,6 @@ SMALL = [
 ]
 
 Submit = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(scope="module")
-def head() -> Iterator[RayHead]:
-    with ray_head() as head:
-        yield head
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -16,7 +17,6 @@ from typing import Any
 import pytest
 import yaml
 
-from joulegrid.actors.commit import DAMAGED
 from joulegrid.actors.result import Task
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.cluster.storage import Store, open_store
@@ -146,13 +146,19 @@ def test_a_changed_part_of_the_log_is_told_and_the_rest_still_counts(tmp_path: P
     assert told.done == 1
 
 
-def test_damage_that_the_log_knows_of_is_told_without_looking_again(tmp_path: Path) -> None:
+def test_a_damaged_result_that_was_run_again_is_sound_and_a_missing_marker_is_not(tmp_path: Path) -> None:
     one = driven(tmp_path)
-    lost = {"status": "failed", "failure_class": "infra", "energy_j": None, "provenance": None}
-    one.end(0, **lost, message=f"{DAMAGED}does not match its marker")
-    one.end(1, **lost, message="the worker was lost")
-    one.close("done")
-    assert [found.task for found in read_status(one.store).damaged] == [f"{0:016x}-c0"]
+    for index in range(2):
+        one.end(index)
+    one.close("interrupted")
+    for name, data in (("", b"torn"), (".2", b"whole")):
+        told = {"path": f"results/00/x{name}", "sha256": hashlib.sha256(b"whole").hexdigest()}
+        one.store.create(f"commit/00/{0:016x}-c0{name}", json.dumps(told).encode())
+        one.store.create(f"results/00/x{name}/result.json", data)
+    assert read_status(one.store).damaged is None
+    damaged = read_status(one.store, verify=True).damaged
+    assert damaged
+    assert [found.reason for found in damaged] == ["1 of the tasks that are done have no marker"]
 
 
 SPOILT = [

@@ -8,6 +8,7 @@ simulation: only the test knows, so the test must say so.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import mmap
 import os
@@ -16,6 +17,8 @@ import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from joulegrid.cluster.gpu_lock import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,6 +99,7 @@ def simulated_nvml(
     """
     place = folder / "nvml_simulated"
     place.mkdir()
+    atexit.register(_remove_locks)
     _compile(place / "libnvidia-ml.so.1")
     layout = Layout(
         n_gpus=gpus,
@@ -166,6 +170,12 @@ class Control:
         ends = [t_ns for t_ns, _ in steps[1:]] + [t1_ns]
         spans = ((max(start, t0_ns), min(end, t1_ns), watts) for (start, watts), end in zip(steps, ends, strict=True))
         return float(sum(watts * (end - start) / 1e9 for start, end, watts in spans if end > start))
+
+
+def _remove_locks() -> None:
+    """Remove the locks of GPUs that no other session will ever have."""
+    for lock in FOLDER.glob(f"joulegrid-*-{SESSION}-*.lock"):
+        lock.unlink(missing_ok=True)
 
 
 def _compile(library: Path) -> None:

@@ -1,0 +1,75 @@
+"""How long it takes until a run whose driver was killed is held again, with all its tasks known."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engine.child import run_child
+from benchmarks.engine.ledger import run_through
+from benchmarks.engine.studies import study_of
+from benchmarks.measurement import Series
+from joulegrid.cluster.folder import FolderStore
+from joulegrid.cluster.storage import open_store
+from joulegrid.jobs.design import design_of, write_design
+from joulegrid.jobs.ledger import Ledger
+from joulegrid.jobs.load import make_study
+from joulegrid.jobs.plan import Plan
+
+CHILD = """
+import json, sys, time
+from joulegrid.jobs.load import make_study
+from joulegrid.jobs.opening import Choice, open_output, open_run
+from joulegrid.jobs.plan import Plan
+study = make_study(json.loads(sys.argv[1]))
+plan = Plan(study)
+root = open_output(study)
+began_s = time.perf_counter()
+run = open_run(study, plan, root, Choice(), conditional=True)
+print(json.dumps({"seconds": time.perf_counter() - began_s, **run.counts()}))
+"""
+
+
+def measure(rounds: int) -> list[Series]:
+    """Return seconds until 10⁵ done tasks are known on disk and on an S3 server, and 10⁶ on disk."""
+    from benchmarks.engine.s3 import rclone
+
+    rows = []
+    for n_done, name in ((100_000, "10⁵"), (1_000_000, "10⁶")):
+        with tempfile.TemporaryDirectory() as folder:
+            study = _killed_run(Path(folder) / "bucket", n_done)
+            repeats = rounds if n_done == 100_000 else 1
+            rows.append(Series(f"resume with {name} done, disk", "s", _opened(study, repeats)))
+            if n_done == 100_000:
+                with rclone(Path(folder)) as environment:
+                    there = {**study, "output": "s3://bucket"}
+                    rows.append(
+                        Series(f"resume with {name} done, S3 server", "s", _opened(there, repeats, environment))
+                    )
+    return rows
+
+
+def _killed_run(folder: Path, n_done: int) -> dict[str, Any]:
+    """Write a run as a driver leaves it that is killed with one task left."""
+    folder.mkdir(parents=True)
+    mapping = study_of(folder, 1, "inline")
+    mapping["sweep"] = {"script.globals.x": list(range(n_done + 1))}
+    study = make_study(mapping)
+    store = open_store(folder).child("engine_20260101-000000-abcdef")
+    write_design(store, design_of(study, Plan(study)))
+    ledger = Ledger.open(FolderStore(Path(str(store.url)), durable=False))
+    run_through(ledger, list(range(n_done)))
+    ledger.flush()
+    return mapping
+
+
+def _opened(study: dict[str, Any], repeats: int, environment: dict[str, str] | None = None) -> list[float]:
+    """Open the run again and again; each time the process leaves without a word, as a killed one does."""
+    seconds = []
+    for _ in range(repeats):
+        found = run_child(CHILD, json.dumps(study), environment=environment)
+        assert found["done"] == found["n_tasks"] - 1, found
+        seconds.append(float(found["seconds"]))
+    return seconds
