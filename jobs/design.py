@@ -13,6 +13,7 @@ from typing import Any
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.storage import Store
 from joulegrid.jobs.asked import AskedPlan
+from joulegrid.jobs.identity import digest
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jsontypes import Json
@@ -41,7 +42,8 @@ def design_of(study: StudyConfig, plan: Plan | AskedPlan) -> dict[str, Any]:
 
 def write_design(store: Store, design: Mapping[str, Any], generation: int = 1) -> bool:
     """Freeze a design as the run's n-th; `False` where another one is there already."""
-    return store.create(_path(generation), json.dumps(design, indent=1, ensure_ascii=False).encode())
+    signed = {**design, "digest": digest(dict(design))}
+    return store.create(_path(generation), json.dumps(signed, indent=1, ensure_ascii=False).encode())
 
 
 def read_designs(store: Store) -> list[dict[str, Any]]:
@@ -54,7 +56,7 @@ def read_designs(store: Store) -> list[dict[str, Any]]:
             return found
         except ValueError:
             return []
-        if not isinstance(known, dict):
+        if not isinstance(known, dict) or known.pop("digest", None) not in (None, digest(known)):
             return []
         found.append(known)
 
