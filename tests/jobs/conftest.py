@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.jobs.processes import SESSION
 from tests.jobs.ray_head import RayHead, ray_head
 
 
@@ -16,6 +18,7 @@ def ray_here() -> Iterator[None]:
 
     from joulegrid.cluster.session import ray_session
 
+    os.environ[SESSION] = str(os.getpid())  # what its workers start inherits it
     with ray_session():
         assert ray.is_initialized()
         yield

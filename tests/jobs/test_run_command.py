@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 
 from joulegrid.cluster.storage import open_store
 from joulegrid.jobs.report.run_results import RunResults
 from tests.cluster.s3_servers import BUCKET, environment, moto_server, rclone_server
+from tests.jobs.processes import task_processes
 from tests.jobs.studies import study_of
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -95,7 +95,7 @@ def test_ctrl_c_ends_the_tasks_leaves_a_valid_manifest_and_the_next_start_does_t
     assert "Traceback" not in err
     manifest = json.loads((run / "manifest.json").read_text())
     assert (manifest["state"], manifest["counts"]["pending"]) == ("interrupted", 2)
-    assert not _task_processes()
+    assert not task_processes()
     quick = yaml.safe_load(study.read_text()) | {"sweep": {"script.globals.x": [0, 0.01, 31, 32]}}
     Path(quick["script"]["path"]).write_text(SLOW)
     again = started(study, "--set", "execution.experiment_timeout_seconds=1", "--json")
@@ -123,7 +123,7 @@ def test_a_driver_killed_at_once_loses_nothing_and_repeats_nothing(started: Star
     run = _wait_for(tmp_path, lambda counts: counts["done"] >= 2)
     process.kill()
     process.communicate()
-    _wait_until(lambda: not _task_processes())
+    _wait_until(lambda: not task_processes())
     committed = {one.result.key: one.result.metrics for one in RunResults(open_store(run)).done()}
     assert committed
     out, err = started(study, "--json").communicate(timeout=60)
@@ -203,9 +203,3 @@ def _wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < limit, "waited for a minute in vain"
         time.sleep(0.1)
-
-
-def _task_processes() -> list[int]:
-    """Process ids of zygotes and tasks that belong to this session's Ray (found by their command line)."""
-    processes = psutil.process_iter(["pid", "cmdline"])
-    return [one.info["pid"] for one in processes if "joulegrid.actors.zygote" in (one.info["cmdline"] or [])]
