@@ -136,8 +136,9 @@ class Pool:
 
     def _patience_s(self) -> float:
         """Until the next look, or until a lane's rest ends."""
-        ends_s = min((lane.rest.until_s for lane in self.lanes if lane.rest is not None), default=float("inf"))
-        return min(POLL_S, max(0.001, ends_s - time.monotonic()))
+        now_s = time.monotonic()
+        ends_s = [lane.rest.until_s - now_s for lane in self.lanes if lane.rest is not None]
+        return min([POLL_S, *(max(0.001, one) for one in ends_s if one > 0.0)])  # one that is over waits for the others
 
     def _ended(self, lane: LaneState) -> Iterator[Outcome]:
         """Take the outcome of a lane's task."""

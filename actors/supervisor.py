@@ -265,7 +265,8 @@ class Supervisor:
         return value
 
     def _send(self, **message: Any) -> None:
-        assert self._channel is not None
+        if self._channel is None:
+            raise ZygoteError("the lane was closed")
         try:
             self._channel.send(json.dumps(message).encode())
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 
@@ -16,7 +17,8 @@ class Breaker:
     given_up: bool = False
     """Whether the probe failed too: nothing more is to be tried."""
     _opened_s: float | None = None
-    _probing: bool = False
+    _probe: Hashable = None
+    """What is out to decide; others that began before and end now decide nothing."""
 
     @property
     def is_open(self) -> bool:
@@ -28,21 +30,25 @@ class Breaker:
         if self._opened_s is None:
             return None
         cooled_s = self._opened_s + self.cooldown_s
-        if self._probing:
+        if self._probe is not None:
             return max(cooled_s, now_s + 1.0)  # the probe's outcome decides, whenever it comes
         return cooled_s if now_s < cooled_s else None
 
-    def begin(self) -> None:
+    def begin(self, what: Hashable) -> None:
         """Note that something is begun; while open, it is the probe."""
-        self._probing = self.is_open
+        if self.is_open:
+            self._probe = what
 
-    def forget_probe(self) -> None:
+    def forget_probe(self, what: Hashable) -> None:
         """Note that what was begun said nothing, as when it was cancelled."""
-        self._probing = False
+        if self._probe == what:
+            self._probe = None
 
-    def record(self, *, failed: bool, now_s: float) -> bool:
+    def record(self, what: Hashable, *, failed: bool, now_s: float) -> bool:
         """Take an outcome; return whether this one opened the breaker or made it give up."""
-        probed, self._probing = self._probing, False
+        probed = self._probe is not None and self._probe == what
+        if probed or not failed:
+            self._probe = None
         if not failed:
             self.in_a_row, self._opened_s = 0, None
             return False

@@ -8,6 +8,7 @@ from typing import Literal
 
 from joulegrid.actors.result import Outcome
 from joulegrid.jobs.breaker import Breaker
+from joulegrid.jobs.states import At
 from joulegrid.jobs.study import CircuitBreaker
 
 LANE_FAULTS = ("infra", "contaminated")
@@ -25,6 +26,8 @@ class Breakers:
     """What an experiment has in common with others that may break as one; `None` where all are one family."""
     notes: list[str] = field(default_factory=list)
     """What breakers did and nobody has taken note of yet."""
+    expected: set[str] = field(default_factory=set)
+    """Lanes that may still ask for work, whether they have or not."""
     over: str | None = None
     """Why the rest of the study is given up."""
     _lanes: dict[str, Breaker] = field(default_factory=dict)
@@ -79,40 +82,40 @@ class Breakers:
         family = self._families.get(self.family_of(index)) if self._families else None
         return family is not None and family.given_up
 
-    def begin(self, lane: str, index: int) -> None:
+    def begin(self, lane: str, at: At) -> None:
         """Note that a task begins; it is the probe of every breaker above it that is open."""
-        for breaker in self._of(lane, index):
-            breaker.begin()
+        for breaker in self._of(lane, at[0]):
+            breaker.begin(at)
 
     def forget(self, outcome: Outcome) -> None:
         """Note that a task ended without saying anything."""
         for breaker in self._of(outcome.lane, outcome.index):
-            breaker.forget_probe()
+            breaker.forget_probe((outcome.index, outcome.cycle))
 
     def record(self, outcome: Outcome, now_s: float, *, final: bool) -> None:
         """Take an outcome; family and study look at final ones only."""
         if outcome.failure_class in NO_FAULT:
             return
-        lane = self._lanes.get(outcome.lane)
-        if lane is not None and lane.record(failed=is_lane_fault(outcome), now_s=now_s):
+        lane, at = self._lanes.get(outcome.lane), (outcome.index, outcome.cycle)
+        if lane is not None and lane.record(at, failed=is_lane_fault(outcome), now_s=now_s):
             self._tell(f"lane {outcome.lane}", lane, outcome, "it is quarantined")
-        if self._lanes and not self.n_lanes:
+        if self._lanes and not self.n_lanes and not self.expected - set(self.quarantined()):
             self.over = "every lane is quarantined"
         if final:
             self._record_final(outcome, now_s)
         else:
-            self._study.forget_probe()
+            self._study.forget_probe(at)
             if self.family_of(outcome.index) in self._families:
-                self._families[self.family_of(outcome.index)].forget_probe()
+                self._families[self.family_of(outcome.index)].forget_probe(at)
 
     def _record_final(self, outcome: Outcome, now_s: float) -> None:
-        failed, key = outcome.status == "failed", self.family_of(outcome.index)
+        failed, key, at = outcome.status == "failed", self.family_of(outcome.index), (outcome.index, outcome.cycle)
         if failed and key is not None and key not in self._families:
             self._families[key] = self._new("family")
         family = self._families.get(key)
-        if family is not None and family.record(failed=failed, now_s=now_s):
+        if family is not None and family.record(at, failed=failed, now_s=now_s):
             self._tell(f"family {key}", family, outcome, "its rest is skipped")
-        if self._study.record(failed=failed, now_s=now_s):
+        if self._study.record(at, failed=failed, now_s=now_s):
             self._tell("the study", self._study, outcome, "its rest is skipped")
             self.over = self.notes[-1] if self._study.given_up else self.over
 

@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study in YAML.", show_default=False)]
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study: YAML or Python.", show_default=False)]
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Folder or s3://bucket/prefix for runs [results].")]
 Sets = Annotated[list[str], typer.Option("--set", help="Set a field: --set pytorch.batch_size=8. Repeatable.")]
 Sweeps = Annotated[list[str], typer.Option("--sweep", help="Add an axis: --sweep pytorch.batch_size=1,8. Repeatable.")]

@@ -83,7 +83,7 @@ def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:
     _print_result(result, as_json=run_flags.as_json)
     if result.counts.failed and not run_flags.quiet:
         sys.stderr.write(f"each failure lies in {result.run}/results; --retry-failed tries the failed tasks again\n")
-    unfinished = result.counts.failed or result.counts.pending or result.counts.damaged
+    unfinished = result.counts.failed or result.counts.pending or result.counts.damaged or result.counts.skipped
     return 1 if unfinished else 0
 
 

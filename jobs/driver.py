@@ -21,6 +21,7 @@ from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
+from joulegrid.jobs.lease import kept
 from joulegrid.jobs.metrics import Endpoint, Metrics, metrics_endpoint
 from joulegrid.jobs.opening import Choice, as_asked, open_output, open_run, put_back_damaged
 from joulegrid.jobs.plan import Plan
@@ -75,10 +76,16 @@ def _drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options, metrics
     check = probe(root)
     searcher = plan.source.make() if isinstance(plan, AskedPlan) else None  # what it lacks is said before a run begins
     run = open_run(study, plan, root, options.choice, conditional=check.conditional)
+    run.searcher = searcher
+    with kept(run.lease, run.store):
+        return _hold(run, options, drain, metrics)
+
+
+def _hold(run: Run, options: Options, drain: Drain, metrics: Metrics) -> StudyResult:
+    """Do what is missing of a run that this driver has taken, and give it back."""
     _announce(run, options.display)
     state = "interrupted"
     try:
-        run.searcher = searcher
         state = _work(run, options, drain, metrics)
     except (KeyboardInterrupt, SystemExit):  # while `ray.init` runs, its own handler turns SIGTERM into an exit
         _close_undisturbed(run, "interrupted")

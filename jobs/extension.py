@@ -53,8 +53,23 @@ def extended(plan: Plan, designs: Sequence[Mapping[str, Any]]) -> Plan:
         shared = grammar.pop("experiment", {})
         study = make_study({"study_name": plan.study.study_name, **shared, **grammar}, folder=plan.study.folder)
         older = Plan(study)
+        _refuse_other(older, design)
         before = ExtendedPlan(older, before) if before is not None else older
     return plan if before is None else ExtendedPlan(plan, before)
+
+
+def _refuse_other(older: Plan, design: Mapping[str, Any]) -> None:
+    """What a run was planned as must still mean the same, or its results belong to other experiments."""
+    if older.inputs_hash != design.get("inputs_hash"):
+        raise UsageError(
+            "--extend: what the experiments of the run read (models, scripts, prompts) has other contents than then, "
+            "so that their results would stand for something else; put it back, or begin a run of its own with --fresh"
+        )
+    if older.study_design_hash != design.get("study_design_hash"):
+        raise UsageError(
+            "--extend: the run's experiments cannot be told from its plan.json any more (a value in it was masked as a "
+            "secret, or another version of Joulegrid wrote it); begin a run of its own with --fresh"
+        )
 
 
 def _numbers(plan: Plan, before: Plan) -> array[int]:

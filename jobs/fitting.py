@@ -17,12 +17,14 @@ class Fitting:
     misfit: Callable[[int], str | None]
     """Why an experiment fits no lane."""
     refuse: Callable[[At, str], object]
+    is_over: Callable[[], bool] = lambda: False
+    """Whether nothing more is to be handed out."""
 
     def take(self, lane: str) -> At | Rest | None:
         """Return the lane's next visit that fits."""
-        while isinstance(found := self.source.take(lane), tuple):
+        while not self.is_over() and isinstance(found := self.source.take(lane), tuple):
             why = self.misfit(found[0])
             if why is None:
                 return found
             self.refuse(found, why)
-        return found
+        return None if self.is_over() else found

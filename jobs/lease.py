@@ -6,17 +6,21 @@ one of the higher epoch counts, so that a driver which was slow to write its own
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import secrets
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from joulegrid.cluster.storage import Store
-from joulegrid.errors import RunHeldError, UsageError
+from joulegrid.errors import JoulegridError, RunHeldError, UsageError
 from joulegrid.jsontypes import Json
 
 STALE_S = 30.0
@@ -101,6 +105,28 @@ class Lease:
     def _is_older(self, held: Lease) -> bool:
         """Of one epoch there are two owners only in a store that ignores conditional writes: the later one has it."""
         return held.epoch > self.epoch or (held.epoch == self.epoch and held.owner != self.owner)
+
+
+@contextmanager
+def kept(lease: Lease, store: Store) -> Iterator[None]:
+    """Renew a lease beside whatever else takes long: the start of Ray, a wait for workers, a report.
+
+    What the renewal finds wrong is met again, and raised, by the driver's own next look.
+    """
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(renewed_every_s()):
+            with contextlib.suppress(JoulegridError):
+                lease.renew(store)
+
+    beside = threading.Thread(target=renew, name="lease", daemon=True)
+    beside.start()
+    try:
+        yield
+    finally:
+        over.set()
+        beside.join()
 
 
 def refuse_alive(store: Store, held: Lease | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from joulegrid.actors.result import Outcome, Task
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import in_ray_job
 from joulegrid.cluster.storage import Store, open_store
-from joulegrid.errors import PreFlightError, UsageError
+from joulegrid.errors import PreFlightError, RunHeldError, UsageError
 from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asking import fill, has_ended, is_over, n_experiments
 from joulegrid.jobs.design import design_differences, design_of, is_same, read_designs, write_design
@@ -26,7 +27,7 @@ from joulegrid.jobs.ledger import Ledger, read_states
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.resolved import resolved_yaml
 from joulegrid.jobs.run import Run, now
-from joulegrid.jobs.segments import first_event, replay
+from joulegrid.jobs.segments import first_event, replay, segment_path
 from joulegrid.jobs.states import At, States
 from joulegrid.jobs.study import StudyConfig
 
@@ -69,24 +70,39 @@ def open_run(study: StudyConfig, plan: Plan | AskedPlan, root: Store, choice: Ch
     """
     stale_s()  # a malformed setting is refused before anything is written
     design = design_of(study, plan)
+    if choice.fresh and (choice.extend or choice.retry_failed):
+        raise UsageError(
+            "--fresh begins a new run; --extend and --retry-failed go on with an old one: give one of them"
+        )
     if choice.extend and isinstance(plan, AskedPlan):
         raise UsageError("--extend adds points to a grid; a search goes on when its budget is raised")
     name = None if choice.fresh else _to_continue(study, root, design, choice, plan)
     continued = name is not None
     name = name or _begin(study, root, design)
     store = root.child(name)
-    ledger, lease = _take(store)
     designs = read_designs(store)
-    if not is_same(designs[-1], design):
-        write_design(store, design, len(designs) + 1)
-    if isinstance(plan, Plan) and (len(designs) > 1 or not is_same(designs[-1], design)):
-        plan = extended(plan, designs)
+    is_new = not is_same(designs[-1], design)
+    if isinstance(plan, Plan) and (len(designs) > 1 or is_new):
+        plan = extended(plan, designs)  # it may refuse: nothing is held or written yet
+    ledger, lease = _take(store)
+    try:
+        if is_new and not write_design(store, design, len(designs) + 1):
+            raise RunHeldError(f"{store.url} was extended by somebody else in this moment; start again")
+        run = Run(study, plan, name, store, ledger, lease, "", not conditional, continued)
+        return _opened(study, plan, run, choice)
+    except BaseException:
+        lease.release(store)
+        raise
+
+
+def _opened(study: StudyConfig, plan: Plan | AskedPlan, run: Run, choice: Choice) -> Run:
+    """Bring a run that is held up to date with its store."""
+    store, ledger = run.store, run.ledger
     if isinstance(plan, AskedPlan):
         fill(plan, ledger.states.asked)
     store.put("resolved.yaml", mask(resolved_yaml(as_asked(study, plan), plan.workload.input_fields)).encode())
-    begun = designs[0].get("created_at") or now()
-    run = Run(study, plan, name, store, ledger, lease, begun, not conditional, continued)
-    run.before_s = _seconds_spent(store) if continued else 0.0
+    run.started_at = read_designs(store)[0].get("created_at") or now()
+    run.before_s = _seconds_spent(store) if run.continued else 0.0
     _recover(run, verify=choice.retry_failed)
     if choice.retry_failed:
         for at in list(ledger.states.with_status("failed")):
@@ -105,6 +121,9 @@ def _take(store: Store) -> tuple[Ledger, Lease]:
     if held is None or held.epoch < found.last_epoch:  # who took the last epoch may not have written a lease yet
         held = lease_of(first_event(store, found.last_epoch).get("lease")) or held
     refuse_alive(store, held)
+    for lost in range(found.last_epoch + 1, (held.epoch if held is not None else 0) + 1):
+        found.damaged.append(segment_path(lost, 0))  # who wrote the lease had begun a log
+        found.last_epoch = lost
     lease = Lease.of_this_process(found.last_epoch + 1)
     ledger = Ledger.begin(store, found, lease)
     lease.write(store)
@@ -115,13 +134,15 @@ def _to_continue(
     study: StudyConfig, root: Store, design: dict[str, Any], choice: Choice, plan: Plan | AskedPlan
 ) -> str | None:
     """The newest run of this design, if something of it is left to do."""
-    for name in sorted(root.folders(f"{study.study_name}_"), reverse=True):
+    of_study = re.compile(rf"{re.escape(study.study_name)}_\d{{8}}-")
+    for name in sorted(filter(of_study.match, root.folders(f"{study.study_name}_")), reverse=True):
         store = root.child(name)
         designs = read_designs(store)
-        if not designs and store.exists("plan.json"):
+        if not designs and (store.exists("plan.json") or next(iter(store.list("log/")), None) is not None):
             raise PreFlightError(
-                f"{store.url}/plan.json is damaged: what that run was planned as cannot be told, nor what is left of "
-                "it. Put the file back, or move that folder away, or begin a run of its own with --fresh"
+                f"{store.url}/plan.json (or a later plan-….json) is damaged or gone: what that run was planned as "
+                "cannot be told, nor what is left of it. Put the file back, or move that folder away, or begin a run "
+                "of its own with --fresh"
             )
         if not designs or designs[-1].get("study_name") != study.study_name:
             continue
@@ -133,6 +154,11 @@ def _to_continue(
         states = read_states(store)
         counts = states.counts(_n_experiments(design, states), study.execution.n_cycles)
         unfinished = counts["done"] + counts["failed"] < counts["n_tasks"] or not was_released(store)
+        if unfinished and states.n_cycles > study.execution.n_cycles:
+            raise UsageError(
+                f"{store.url} is unfinished and has {states.n_cycles} cycles, but execution.n_cycles is "
+                f"{study.execution.n_cycles}; give {states.n_cycles} or more, or begin a run of its own with --fresh"
+            )
         unfinished = unfinished or (isinstance(plan, AskedPlan) and not is_over(plan, states.asked))
         return name if unfinished or choice.retry_failed else None
     return None

@@ -60,7 +60,12 @@ class Typing:
         self._shared = shared = expanded(model, shared)
         self._axes = segment.axes
         self._defaults = defaults(model)
-        said = [path for path, _ in leaves(shared)]
+        below = [path for axis in self._axes for path in axis.paths]
+        said = [  # an empty mapping above an axis says nothing, and would belong to all axes below it
+            path
+            for path, value in leaves(shared)
+            if value != {} or not any(within(one, path) and one != path for one in below)
+        ]
         self._paths = [
             (*axis.paths, *(p for p in said if _touches(axis, p) and p not in axis.paths)) for axis in self._axes
         ]

@@ -200,14 +200,14 @@ class Schedule:
 
     def _hand_out(self, visit: Visit, lane: str) -> Visit:
         del self._upcoming[lane]
-        self.breakers.begin(lane, visit.index)
+        self.breakers.begin(lane, (visit.index, visit.cycle))
         return visit
 
     def _may_try_again(self, outcome: Outcome, now_s: float) -> bool:
         name, at = outcome.failure_class or "", (outcome.index, outcome.cycle)
         tried = self._tries.get((at, name), 0)
         limits = {str(one): most for one, most in {**RETRIES, **self.execution.max_retries}.items()}
-        if tried >= limits.get(name, 0):
+        if name == "unschedulable" or tried >= limits.get(name, 0):
             return False
         self._tries[at, name] = tried + 1
         avoid = outcome.lane if is_lane_fault(outcome) else None

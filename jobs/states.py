@@ -99,6 +99,11 @@ class States:
             known["skipped"], rest = known["skipped"] + rest, 0
         return {"n_tasks": n_tasks, **known, "pending": rest}
 
+    @property
+    def n_cycles(self) -> int:
+        """Number of cycles of which anything is known."""
+        return len(self._codes)
+
     def failures(self) -> dict[str, int]:
         """Count the failed tasks by class."""
         found: Counter[str] = Counter()
@@ -152,6 +157,7 @@ class States:
         elif kind == "reserved":
             self.open.update((index, cycle) for index, cycle in event["visits"])
         elif kind in ("retried", "skipped"):
+            self._take_back((event["index"], event["cycle"]))
             status = "pending" if kind == "retried" else "skipped"
             self._set((event["index"], event["cycle"]), TaskState(status, attempt=event["attempt"]))
         elif kind == "asked":
@@ -173,6 +179,12 @@ class States:
         for at in [*self.with_status("running"), *self.with_status("skipped")]:
             state = self.state(at)
             self._set(at, TaskState("pending", attempt=state.attempt + (state.status == "running")))
+
+    def _take_back(self, at: At) -> None:
+        """A result that is to be made again does not count; of a large run the joules of old ones are not known."""
+        state = self.details.get(at)
+        if state is not None and state.status == "done" and state.energy_j is not None and state.provenance:
+            self.joules[state.provenance] -= state.energy_j
 
     def _ended(self, event: Mapping[str, Any]) -> None:
         at = (event["index"], event["cycle"])

@@ -37,12 +37,13 @@ class Turn:
         self._admitted, self._asked = {lane.place.lane for lane in pool.lanes if lane.is_up}, asked
         visits = asked or Streams(run.order, lanes, run.states.is_final, run.ledger.reserve)
         self.schedule = Schedule(
-            Fitting(visits, self._misfit, self._refuse),
+            Fitting(visits, self._misfit, self._refuse, lambda: self.schedule.stopped is not None),
             run.study.execution,
             run.states.attempts,
             self._family,
             deadline_s=drain.over_s,
         )
+        self.schedule.breakers.expected = set(lanes)
         self.metrics: Metrics = NoMetrics()
         """Told of everything that the display is told of."""
         self._measured_s = 0.0
@@ -55,6 +56,7 @@ class Turn:
         with self._display.running(self._run):
             for outcome in self._pool.run(self.schedule, self._task_for, self._tick):
                 self._take(outcome)
+        self._heed_drain()  # the loop may have ended before another look
         self._take_notes()
         if self.schedule.gave_up and not self._run.is_finished():
             self._run.ledger.gave_up(self.schedule.stopped or "")
@@ -105,6 +107,7 @@ class Turn:
     def _follow_lanes(self) -> None:
         """Lanes that are gone leave their work to the others; the environment of new ones is taken note of."""
         lanes = {lane.place.lane: lane for lane in self._pool.lanes}
+        self.schedule.breakers.expected = set(lanes)
         for gone in self.schedule.breakers.lanes() - lanes.keys():
             self.schedule.drop(gone)
         for name in lanes.keys() - self._admitted:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _HARDWARE_KEPT = 20
 _DAMAGED_KEPT = 5
+SHARED_S = 0.1
+"""In shorter windows the ticks of the cores' clocks (10 ms) say nothing of who had them."""
 DISTURBED_SHARE = 0.15
 """Above this part of the cores' time, work of others is told of; driver, Ray and sampler need a few percent."""
 
@@ -110,7 +112,7 @@ class Gathering:
 def foreign_share(result: ExperimentResult) -> float:
     """Return which part of the lane's core time others took in the headline window; 0 where it is not known."""
     window = headline_window(result)
-    if window is None or window.other_cpu_s is None or not result.lane.cpus or window.seconds <= 0:
+    if window is None or window.other_cpu_s is None or not result.lane.cpus or window.seconds < SHARED_S:
         return 0.0
     return window.other_cpu_s / (window.seconds * len(result.lane.cpus))
 

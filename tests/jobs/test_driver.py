@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 
 from joulegrid.cluster.folder import FolderStore
-from joulegrid.errors import PreFlightError, RunHeldError, UsageError
+from joulegrid.errors import PreFlightError, RunHeldError, StudyDrained, UsageError
 from joulegrid.jobs.lease import Lease
+from joulegrid.jobs.load import make_study
 from joulegrid.jobs.opening import Choice
+from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.study_result import StudyResult
 from tests.jobs.studies import run, study_of
@@ -244,3 +247,62 @@ def test_a_result_with_other_bytes_than_were_committed_is_told_and_run_again(tmp
     assert (again.run, again.counts.done, again.counts.damaged) == (str(folder), 2, 0)
     assert any("does not match its marker" in note for note in again.notes)
     assert sorted(one.attempt for one in again.iter_results()) == [0, 1]
+
+
+def test_a_refused_extension_leaves_the_run_as_it_was(tmp_path: Path) -> None:
+    failing = "x = 0\ndef main():\n    assert x\n    return {}"
+    study = study_of(tmp_path, failing, [0, 1, 2], resources={"cpus": 2})
+    first = run({**study, "execution": {"fail_fast": True}})
+    with pytest.raises(UsageError, match="takes none away"):
+        run(study_of(tmp_path, failing, [1, 2, 3], resources={"cpus": 2}), Choice(extend=True))
+    changed = study_of(tmp_path, failing + "  # changed", [0, 1, 2, 3], resources={"cpus": 2})
+    with pytest.raises(UsageError, match="other contents than then"):
+        run(changed, Choice(extend=True))
+    again = run(study_of(tmp_path, failing, [0, 1, 2], resources={"cpus": 2}))
+    assert (again.run, again.counts.done, again.counts.failed) == (first.run, 2, 1)
+
+
+def test_fewer_cycles_than_an_unfinished_run_has_are_refused(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x < 2\n    return {}", [1, 2, 3], resources={"cpus": 2})
+    run({**study, "execution": {"n_cycles": 2, "fail_fast": True, "cycle_order": "sequential"}})
+    with pytest.raises(UsageError, match=r"has 2 cycles, but execution\.n_cycles is 1"):
+        run(study)
+
+
+def test_fresh_and_extend_together_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give one"):
+        run(study_of(tmp_path), Choice(fresh=True, extend=True))
+
+
+def test_a_run_without_enough_time_for_a_task_is_drained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOULEGRID_DEADLINE", str(time.time() + 5))
+    with pytest.raises(StudyDrained, match="3 tasks left"):
+        run(study_of(tmp_path))
+
+
+def test_what_fits_no_lane_is_not_tried_on_one(tmp_path: Path) -> None:
+    study = study_of(tmp_path, xs=[1])
+    del study["resources"]
+    study["sweep"]["resources.cpus"] = [1, 4096]
+    result = run({**study, "execution": {"max_retries": {"unschedulable": 2}}})
+    assert (result.counts.done, result.counts.failed) == (1, 1)
+
+
+def test_a_whole_log_that_is_gone_makes_nothing_run_again(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [1, 0, 2], resources={"cpus": 2})
+    folder = Path(run({**study, "execution": {"fail_fast": True}}).run)
+    for told in (*folder.glob("log/*"), *folder.glob("snap/*")):
+        told.unlink()
+    result = run(study)
+    assert (result.counts.done, result.counts.failed) == (2, 1)
+    assert len(list(folder.glob("results/*/x-1_*"))) == 1
+
+
+def test_an_empty_section_changes_no_plan(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "x = y = 0\ndef main():\n    return {}", [1, 2])
+    study["sweep"]["script.globals.y"] = [5, 6]
+    plain = Plan(make_study(study))
+    study["script"] = {**study["script"], "globals": {}}
+    empty = Plan(make_study(study))
+    assert [(point.key, point.label) for point in empty] == [(point.key, point.label) for point in plain]
+    assert len({point.key for point in empty}) == 4

@@ -148,7 +148,7 @@ def test_breakers_that_hold_something_back_or_gave_it_up_are_counted_by_kind() -
     assert breakers.unclosed() == {"lane": 1, "family": 0, "study": 0}
     breakers.record(outcome(status="failed", failure_class="app"), 0.0, final=True)
     assert breakers.unclosed() == {"lane": 0, "family": 1, "study": 0}  # the lane worked
-    breakers.begin("alpha/cpu0", 0)
+    breakers.begin("alpha/cpu0", (0, 0))
     breakers.record(outcome(status="failed", failure_class="app"), 1.0, final=True)
     assert breakers.is_given_up(0)
     assert breakers.unclosed() == {"lane": 0, "family": 1, "study": 0}
