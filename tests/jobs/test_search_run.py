@@ -97,7 +97,9 @@ class Copying:
     def tell(self, told: Told) -> None:
         self.n_told += 1
         if self.n_told == self.at:
-            shutil.copytree(self.folder, self.copy, ignore=shutil.ignore_patterns("lease"))
+            shutil.copytree(self.folder, self.copy)
+            for lease in self.copy.glob("*/lease"):  # the driver of the copy is not this living process
+                lease.write_text(json.dumps(json.loads(lease.read_text()) | {"released": True}))
         self.inner.tell(told)
 
 
