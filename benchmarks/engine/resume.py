@@ -23,7 +23,7 @@ import json, sys, time
 from joulegrid.jobs.load import make_study
 from joulegrid.jobs.opening import Choice, open_output, open_run
 from joulegrid.jobs.plan import Plan
-study = make_study(json.loads(sys.argv[1]))
+study = make_study(json.load(open(sys.argv[1])))
 plan = Plan(study)
 root = open_output(study)
 began_s = time.perf_counter()
@@ -37,12 +37,12 @@ def measure(rounds: int) -> list[Series]:
     from benchmarks.engine.s3 import rclone
 
     rows = []
-    for n_done, name in ((100_000, "10⁵"), (1_000_000, "10⁶")):
+    for n_tasks, name in ((100_000, "10⁵"), (1_000_000, "10⁶")):
         with tempfile.TemporaryDirectory() as folder:
-            study = _killed_run(Path(folder) / "bucket", n_done)
-            repeats = rounds if n_done == 100_000 else 1
+            study = _killed_run(Path(folder) / "bucket", n_tasks)
+            repeats = rounds if n_tasks == 100_000 else 1
             rows.append(Series(f"resume with {name} done, disk", "s", _opened(study, repeats)))
-            if n_done == 100_000:
+            if n_tasks == 100_000:
                 with rclone(Path(folder)) as environment:
                     there = {**study, "output": "s3://bucket"}
                     rows.append(
@@ -51,16 +51,17 @@ def measure(rounds: int) -> list[Series]:
     return rows
 
 
-def _killed_run(folder: Path, n_done: int) -> dict[str, Any]:
+def _killed_run(folder: Path, n_tasks: int) -> dict[str, Any]:
     """Write a run as a driver leaves it that is killed with one task left."""
     folder.mkdir(parents=True)
     mapping = study_of(folder, 1, "inline")
-    mapping["sweep"] = {"script.globals.x": list(range(n_done + 1))}
+    Path(mapping["script"]["path"]).write_text("x = y = 0\ndef main():\n    return {'x': x}\n")
+    mapping["sweep"] = {"script.globals.x": list(range(n_tasks // 1_000)), "script.globals.y": list(range(1_000))}
     study = make_study(mapping)
     store = open_store(folder).child("engine_20260101-000000-abcdef")
     write_design(store, design_of(study, Plan(study)))
     ledger = Ledger.open(FolderStore(Path(str(store.url)), durable=False))
-    run_through(ledger, list(range(n_done)))
+    run_through(ledger, list(range(n_tasks - 1)))
     ledger.flush()
     return mapping
 
@@ -69,7 +70,10 @@ def _opened(study: dict[str, Any], repeats: int, environment: dict[str, str] | N
     """Open the run again and again; each time the process leaves without a word, as a killed one does."""
     seconds = []
     for _ in range(repeats):
-        found = run_child(CHILD, json.dumps(study), environment=environment)
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(study, file)
+            file.flush()
+            found = run_child(CHILD, file.name, environment=environment)
         assert found["done"] == found["n_tasks"] - 1, found
         seconds.append(float(found["seconds"]))
     return seconds
