@@ -18,9 +18,9 @@ import logging
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -29,36 +29,15 @@ from typing import Any
 import ray
 
 from benchmarks.measurement import Series, print_table, ratios, write
-from joulegrid.actors.result import Outcome
+from benchmarks.stopwatch import Stopwatch
 from joulegrid.cluster.session import ray_session
 from joulegrid.jobs.driver import Options, drive
 from joulegrid.jobs.load import make_study
 from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.progress import Quiet
-from joulegrid.jobs.run import Run
 
 LANES = 2
 NO_OP = "import torch\nx = 0\ndef main():\n    return {'x': x}\n"
-
-
-class Stopwatch(Quiet):
-    """Times the loop from the moment when the lanes are up to the last outcome."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._began_s = 0.0
-
-    @contextmanager
-    def running(self, run: Run) -> Iterator[None]:
-        """Start the clock."""
-        self._began_s = time.perf_counter()
-        yield
-
-    def ended(self, outcome: Outcome, label: str) -> None:
-        """Take the time."""
-        assert outcome.status == "done", outcome.message
-        self.seconds = time.perf_counter() - self._began_s
 
 
 def joulegrid(tasks: int, isolation: str = "zygote") -> float:

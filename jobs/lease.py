@@ -27,6 +27,8 @@ STALE_S = 30.0
 """An owner that has not renewed for so long may be dead; `JOULEGRID_LEASE_STALE_S` sets another limit."""
 RENEWALS = 6
 """In the time after which a lease is stale."""
+_WRITING = threading.Lock()
+"""A driver and the renewal beside it write one lease."""
 WATCHED = 1.5
 """Periods of renewal for which a lease that looks stale is watched: the clocks of two hosts may differ by hours."""
 
@@ -58,14 +60,17 @@ class Lease:
 
     def write(self, store: Store) -> None:
         """Say that this driver holds the run. Raises `RunHeldError` where another one does by now."""
-        held = read_lease(store)
-        if held is not None and self._is_older(held):
-            raise RunHeldError(
-                f"{store.url} was taken over by process {held.pid} on {held.host} while this one did not answer; "
-                "it stops, and what it has not committed runs again there"
-            )
-        self.renewed_s = time.time()
-        store.put("lease", self.text())
+        with _WRITING:
+            if self.released:  # the renewal beside the driver came late: what was given back stays so
+                return
+            held = read_lease(store)
+            if held is not None and self._is_older(held):
+                raise RunHeldError(
+                    f"{store.url} was taken over by process {held.pid} on {held.host} while this one did not answer; "
+                    "it stops, and what it has not committed runs again there"
+                )
+            self.renewed_s = time.time()
+            store.put("lease", self.text())
 
     def text(self) -> bytes:
         """Return the bytes that `read_lease` reads."""
@@ -82,10 +87,11 @@ class Lease:
 
     def release(self, store: Store) -> None:
         """Give the run back, unless somebody else has it by now."""
-        held = read_lease(store)
-        if held is None or not self._is_older(held):
-            self.released, self.renewed_s = True, time.time()
-            store.put("lease", self.text())
+        with _WRITING:
+            held = read_lease(store)
+            if held is None or not self._is_older(held):
+                self.released, self.renewed_s = True, time.time()
+                store.put("lease", self.text())
 
     def is_alive(self) -> bool:
         """Whether the owner may still be at work, by this host's clock."""

@@ -14,7 +14,7 @@ PLANNED, DISPATCHED = 1_000_000, 100_000
 CHILD = """
 import json, resource, sys
 from benchmarks.engine.child import run_child
-from benchmarks.engine.studies import Stopwatch
+from benchmarks.stopwatch import Stopwatch
 from joulegrid.errors import StudyInterrupted
 from joulegrid.jobs.driver import Options, drive
 from joulegrid.jobs.load import make_study
