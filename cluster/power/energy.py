@@ -11,6 +11,66 @@ Provenance = Literal["measured", "modelled", "simulated"]
 Scope = Literal["gpu_board", "cpu_package", "dram", "node"]
 
 
+Flag = Literal[
+    "short",  # under 10 s
+    "counter_distrusted",  # it contradicts the power readings, or counts a part of the time only
+    "counter_stalled",
+    "counter_reset",
+    "tail_undecided",  # whether the power after the window is decay or the sensor's lag is not known
+    "aliasing",  # the load may beat with the sensor's updates
+    "slow_updates",  # 500 ms and more between two values
+    "gap",  # readings are missing inside the window
+    "throttled",
+    "unsynced",  # an edge did not wait for the device
+    "shared",  # others computed on the device
+    "parent_gpu",  # the whole GPU of a MIG instance
+]
+"""What a reader must know before comparing this figure with another."""
+
+
+class Part(BaseModel):
+    """A frozen part of an energy."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class CrossCheck(Part):
+    """The same window from a second source; it says whether the first is believed and is never averaged with it."""
+
+    source: Source
+    """What the second figure was read from."""
+    energy_j: float
+    """The second figure in joules."""
+    disagreement: float
+    """(first − second) ÷ first."""
+    bound: float
+    """The largest disagreement that edges, update periods and aliasing explain."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the disagreement lies within its bound."""
+        return abs(self.disagreement) <= self.bound
+
+
+class Net(Part):
+    """Energy above an idle baseline. Never clamped at 0: a zero would hide a baseline that has drifted."""
+
+    baseline: Literal["bare_idle", "loaded_idle"]
+    """`bare_idle`: nothing holds the device; `loaded_idle`: the weights are resident and nothing computes."""
+    baseline_power_w: float
+    """Mean power of the baseline in watts."""
+    baseline_u_w: float
+    """Half the width of its 95 % interval in watts."""
+    baseline_seconds: float
+    """How long it was measured."""
+    energy_adjusted_j: float
+    """Gross joules minus baseline power times the window's seconds."""
+    low_j: float | None = None
+    """Lower end of its 95 % interval: edges and baseline."""
+    high_j: float | None = None
+    """Upper end."""
+
+
 class Energy(BaseModel):
     """Joules of one device (or one sum) in one window. Unknown is null, never 0, and then `reason` says why."""
 
@@ -34,6 +94,17 @@ class Energy(BaseModel):
     """What the interval covers, in words."""
     reason: str | None = None
     """Why the energy is unknown."""
+    systematic: float | None = None
+    """The sensor's own accuracy as a fraction of the energy (NVIDIA states 0.05): common to all windows of a device, so
+    it stands apart from the interval and cancels in ratios on one card, never across cards."""
+    flags: tuple[Flag, ...] = ()
+    """What a reader must know before comparing this figure with another."""
+    cross_check: CrossCheck | None = None
+    """The same window from a second source; null where there is none."""
+    net: tuple[Net, ...] = ()
+    """The energy above each baseline that was measured."""
+    parts: tuple[Energy, ...] = ()
+    """The devices of a sum, each by itself; empty for one device."""
 
     @model_validator(mode="after")
     def _unknown_is_explained(self) -> Energy:
@@ -64,12 +135,18 @@ def total(parts: list[Energy]) -> Energy:
     if len(kinds) > 1:
         raise ValueError(f"energies of different kinds are never summed: {sorted(map(str, kinds))}")
     first = parts[0]
+    if len(parts) == 1:
+        return first
     return first.model_copy(
         update={
             "energy_j": sum(part.energy_j or 0.0 for part in parts),
             "low_j": _sum_known([part.low_j for part in parts]),
             "high_j": _sum_known([part.high_j for part in parts]),
-            "device": first.device if len(parts) == 1 else None,
+            "device": None,
+            "flags": tuple(sorted({flag for part in parts for flag in part.flags})),
+            "cross_check": None,
+            "net": (),
+            "parts": tuple(parts),
         }
     )
 

@@ -14,7 +14,8 @@ from itertools import pairwise
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from joulegrid.cluster.power.energy import Energy
-from joulegrid.cluster.power.series import Ring, Sample, ring_size
+from joulegrid.cluster.power.readings import Ring, ring_size
+from joulegrid.cluster.power.series import Sample
 
 CLOCK_PERIOD_S = 0.1
 """A process' CPU clock is read each 100 ms: the scheduler's own grain (1–4 ms) is then below 4 % of a step."""

@@ -11,9 +11,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from joulegrid.cluster.power.board import CONDITION_PERIOD_NS
 from joulegrid.cluster.power.energy import Energy, total, unknown
 from joulegrid.cluster.power.model import CLOCK_PERIOD_S, CpuClocks, model_energy
-from joulegrid.cluster.power.nvml import Board, close_boards
+from joulegrid.cluster.power.nvml import close_sensors
 from joulegrid.cluster.power.rapl import POWERCAP
 from joulegrid.cluster.power.sources import PowerConfig, choose
 from joulegrid.errors import JoulegridError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from joulegrid.cluster.power.board import Board
     from joulegrid.cluster.power.series import Device, Sample
     from joulegrid.jsontypes import Json
 
@@ -49,7 +51,8 @@ class Recorder:
         self.config = config
         self.missed_deadlines = 0
         self._sources = choose(config, powercap)
-        self._devices: list[Device] = self._sources.devices()
+        self._devices: dict[str, Device] = self._sources.devices()
+        self._sensors = self._sources.sensors()
         self._sample_devices()  # so that `sources` says what the boards really give
         self.sources: list[str] = [str(name) for name in self._sources.names()]
         self._clocks = CpuClocks()
@@ -63,7 +66,7 @@ class Recorder:
             return
         self._thread = threading.Thread(target=self._loop, name="power-recorder", daemon=True)
         self._thread.start()
-        self._await(self._devices, time.monotonic_ns())
+        self._await(list(self._devices.values()), time.monotonic_ns())
 
     def stop(self) -> None:
         """Stop reading and close NVML. Windows of the past can still be asked for."""
@@ -74,7 +77,7 @@ class Recorder:
             self._thread.join(JOIN_S)
         hangs = self._thread is not None and self._thread.is_alive()
         if self._sources.boards and not hangs:  # a driver call that hangs must not be shut down under its feet
-            close_boards()
+            close_sensors()
 
     def watch(self, lane: str, pid: int) -> None:
         """Begin to read the CPU clock of the lane's process for the modelled power series."""
@@ -121,7 +124,7 @@ class Recorder:
             "missing": dict(self._sources.missing),
             "devices": [
                 {"device": d.device, "scope": d.scope, "name": boards[d.device].name if d.device in boards else None}
-                for d in self._devices
+                for d in self._devices.values()
             ],
             "period_s": self.config.period_s,
             "missed_deadlines": self.missed_deadlines,
@@ -187,5 +190,10 @@ class Recorder:
             self._ending.wait((start_ns + turn * period_ns - now_ns) / 1e9)
 
     def _sample_devices(self) -> None:
-        for device in self._devices:
-            device.sample()
+        for sensor in self._sensors:
+            self._devices[sensor.device].append(sensor.read())
+        for board_sensor in self._sources.board_sensors:
+            conditions = self._sources.boards[board_sensor.device].conditions
+            last, now_ns = conditions.last(), time.monotonic_ns()
+            if last is None or now_ns - last.t_ns >= CONDITION_PERIOD_NS:
+                conditions.append(board_sensor.condition(now_ns))

@@ -1,4 +1,4 @@
-"""Bounded series of readings, and the joules between two instants that can be read off them.
+"""The joules between two instants that can be read off a series of readings.
 
 Pure arithmetic: no hardware, no threads of its own, no file. Times are `time.monotonic_ns()` of the node. The
 estimators are deliberately plain (linear between counter ticks, hold between power readings); their intervals cover
@@ -7,19 +7,17 @@ the *edges* of the window alone. The sensor's own accuracy (±5 % in NVIDIA's do
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_right
-from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from joulegrid.cluster.power.energy import Energy, Provenance, Scope, Source
+    from joulegrid.cluster.power.readings import Reading
 
 MARGIN_NS = 3_000_000_000  # readings looked at on either side of a window; the slowest counter ticks once a second
 STALL_S = 1.5  # longer without a tick or a reading is a stall: NVIDIA's driver polls at most 1,000 ms apart
-KEPT_S = 7_200.0  # two hours stay in memory: 144,000 readings a device at 20 Hz, about 20 MB
 
 
 class UnreadError(Exception):
@@ -37,16 +35,6 @@ class Sample:
     source: Source
     provenance: Provenance
     scope: Scope
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one look at a sensor gave; `None` where it gave nothing, and then `trouble` says why."""
-
-    t_ns: int
-    counter_j: float | None = None
-    power_w: float | None = None
-    trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,56 +56,14 @@ class Bounds:
     high_j: float
 
 
-class Timed(Protocol):
-    """Anything with a time."""
-
-    @property
-    def t_ns(self) -> int:
-        """Nanoseconds on the node's monotonic clock."""
-        ...
-
-
-TimedT = TypeVar("TimedT", bound=Timed)
-
-
-class Ring(Generic[TimedT]):
-    """The last `size` entries in order of time; one thread writes, any thread reads."""
-
-    def __init__(self, size: int) -> None:
-        self._entries: deque[TimedT] = deque(maxlen=size)
-        self._lock = threading.Lock()
-
-    def append(self, entry: TimedT) -> None:
-        """Add the newest entry; the oldest one leaves when the ring is full."""
-        with self._lock:
-            self._entries.append(entry)
-
-    def last(self) -> TimedT | None:
-        """The newest entry, if there is one."""
-        with self._lock:
-            return self._entries[-1] if self._entries else None
-
-    def between(self, t0_ns: int, t1_ns: int) -> list[TimedT]:
-        """Entries with `t0_ns <= t_ns <= t1_ns`, oldest first. Walks back from the newest: recent windows are cheap."""
-        found: list[TimedT] = []
-        with self._lock:
-            for entry in reversed(self._entries):
-                if entry.t_ns < t0_ns:
-                    break
-                if entry.t_ns <= t1_ns:
-                    found.append(entry)
-        found.reverse()
-        return found
-
-
 class Device(Protocol):
-    """A sensor that the recorder reads once a period."""
+    """What is known of one sensor's device: readings come in, answers about windows go out."""
 
     device: str
     scope: Scope
 
-    def sample(self) -> None:
-        """Read once. Never raises for what the hardware does: trouble becomes part of the reading."""
+    def append(self, reading: Reading) -> None:
+        """Take the newest reading of its sensor."""
         ...
 
     def covers(self, t_ns: int) -> bool:
@@ -135,11 +81,6 @@ class Device(Protocol):
     def series(self, t0_ns: int, t1_ns: int) -> list[Sample]:
         """Power between two instants."""
         ...
-
-
-def ring_size(period_s: float) -> int:
-    """Entries that two hours need at one reading each `period_s` seconds."""
-    return max(16, round(KEPT_S / period_s))
 
 
 def ticks_seen(readings: list[Reading]) -> list[Tick]:

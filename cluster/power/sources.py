@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from joulegrid.cluster.power.board import Board
+from joulegrid.cluster.power.domain import Domain
 from joulegrid.cluster.power.model import CoreWatts
-from joulegrid.cluster.power.nvml import Board, open_boards
-from joulegrid.cluster.power.rapl import POWERCAP, Domain, open_domains
+from joulegrid.cluster.power.nvml import BoardSensor, open_sensors
+from joulegrid.cluster.power.rapl import POWERCAP, DomainSensor, open_domains
 from joulegrid.errors import PreFlightError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from joulegrid.cluster.power.energy import Source
+    from joulegrid.cluster.power.readings import Sensor
     from joulegrid.cluster.power.series import Device
 
 
@@ -39,6 +42,8 @@ class PowerConfig(BaseModel):
 class Sources:
     """The open sensors of a node, and why others are missing."""
 
+    board_sensors: list[BoardSensor] = field(default_factory=list)
+    domain_sensors: list[DomainSensor] = field(default_factory=list)
     boards: dict[str, Board] = field(default_factory=dict)
     """By UUID."""
     packages: list[Domain] = field(default_factory=list)
@@ -48,9 +53,14 @@ class Sources:
     missing: dict[str, str] = field(default_factory=dict)
     """`nvml`, `rapl` or `model` → why it is not used."""
 
-    def devices(self) -> list[Device]:
-        """Everything that is read each period."""
-        return [*self.boards.values(), *self.packages, *self.drams]
+    def devices(self) -> dict[str, Device]:
+        """Everything that is read each period, by the name that its sensor bears too."""
+        devices: list[Device] = [*self.boards.values(), *self.packages, *self.drams]
+        return {device.device: device for device in devices}
+
+    def sensors(self) -> list[Sensor]:
+        """What reads them."""
+        return [*self.board_sensors, *self.domain_sensors]
 
     def names(self) -> list[Source]:
         """What can be read, best first; the first reading of each board must have been taken."""
@@ -81,9 +91,11 @@ def choose(config: PowerConfig, powercap: Path = POWERCAP) -> Sources:
 def _try(config: PowerConfig, sources: Sources, name: Literal["nvml", "rapl"], powercap: Path) -> None:
     try:
         if name == "nvml":
-            sources.boards = {board.device: board for board in open_boards(config.period_s)}
+            sources.board_sensors = open_sensors()
+            sources.boards = {s.device: Board(s.device, s.name, config.period_s) for s in sources.board_sensors}
         else:
-            domains = open_domains(config.period_s, powercap)
+            sources.domain_sensors = open_domains(powercap)
+            domains = [Domain(s.device, s.scope, config.period_s) for s in sources.domain_sensors]
             sources.packages = [domain for domain in domains if domain.scope == "cpu_package"]
             sources.drams = [domain for domain in domains if domain.scope == "dram"]
     except PreFlightError as error:

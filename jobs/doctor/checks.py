@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from joulegrid import version as release
 from joulegrid.cluster import node
-from joulegrid.cluster.power.nvml import close_boards, open_boards
+from joulegrid.cluster.power.board import sources_of
+from joulegrid.cluster.power.nvml import close_sensors, open_sensors
 from joulegrid.cluster.power.rapl import POWERCAP, open_domains
 from joulegrid.errors import PreFlightError
 from joulegrid.jobs.doctor.finding import Finding, error, missing, ok, warn
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from joulegrid.cluster.power.energy import Source
 
 GIB = 2**30
-_PERIOD_S = 0.05  # of a recorder that takes one reading and is dropped
 _FEW_FILES = 4096
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of the kernel's include/linux/proc_ns.h
 
@@ -144,15 +144,13 @@ def power(powercap: Path = POWERCAP) -> list[Finding]:
 
 def _gpus() -> tuple[list[Finding], set[Source | None]]:
     try:
-        boards = open_boards(_PERIOD_S)
+        sensors = open_sensors()
     except PreFlightError as trouble:
         return [warn("gpus", "none", _reason(trouble))], set()
     try:
-        for board in boards:
-            board.sample()
-        readable = {board.device: board.sources() for board in boards}
+        readable = {sensor.device: sources_of(sensor.read()) for sensor in sensors}
     finally:
-        close_boards()
+        close_sensors()
     gpus = node.gpus().gpus
     best = {next(iter(readable.get(gpu.uuid or "", [])), None) for gpu in gpus}
     return [_gpu(index, gpu, readable.get(gpu.uuid or "", [])) for index, gpu in enumerate(gpus)], best
@@ -180,7 +178,7 @@ def _yes(answer: bool | None) -> str:
 
 def _rapl(powercap: Path) -> tuple[Finding, bool]:
     try:
-        domains = open_domains(_PERIOD_S, powercap)
+        domains = open_domains(powercap)
     except PreFlightError as trouble:
         present = any(powercap.glob("intel-rapl:*"))
         return warn("rapl", "there, but not readable" if present else "none", _reason(trouble)), False

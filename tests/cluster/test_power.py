@@ -15,10 +15,9 @@ from pydantic import ValidationError
 
 from joulegrid.cluster.power.energy import total
 from joulegrid.cluster.power.model import CoreWatts, model_energy, process_cpu_s
+from joulegrid.cluster.power.readings import Reading, Ring
 from joulegrid.cluster.power.recorder import Recorder, Target
 from joulegrid.cluster.power.series import (
-    Reading,
-    Ring,
     Tick,
     UnreadError,
     counted_energy,

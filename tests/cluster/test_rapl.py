@@ -166,7 +166,7 @@ def test_without_the_right_the_refusal_names_the_remedy_and_auto_notes_it() -> N
         (zone.folder / "energy_uj").chmod(0)
         with without_rights():
             with pytest.raises(PreFlightError, match=r"CVE-2020-8694.*chmod a\+r.*udev.*CAP_DAC_READ_SEARCH"):
-                open_domains(0.05, root)
+                open_domains(root)
             recorder = Recorder(PowerConfig(source="auto"), powercap=root)
     recorder.stop()
     assert recorder.sources[-1] == "model"
