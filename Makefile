@@ -10,6 +10,8 @@ PY := .venv/bin/python
 STAMP := .venv/installed
 PIP := $(PY) -m pip -qq --disable-pip-version-check install -c constraints.txt
 ARGS ?=
+# Tests wait more than they compute: three at a time on two cores. WORKERS=0 runs them one by one.
+WORKERS ?= 3
 
 # A .venv that was moved or copied knows another folder: its stamp is out of date.
 ifneq ($(shell cat $(STAMP) 2>/dev/null),$(shell pwd -P))
@@ -30,7 +32,7 @@ demo: $(STAMP) ## Install what is missing, run studies/quickstart.yaml, show its
 	@echo "The report with its figures: $$(ls -td results/quickstart_*/report | head -1)"
 
 test: $(STAMP) ## Run the tests: make test ARGS='-k grid'
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(STAMP) ## Lint, formatting, types, direction of imports
 	$(PY) -m ruff check .

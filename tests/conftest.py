@@ -42,13 +42,14 @@ def _restore(before: dict[str, str]) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what starts clusters last, and leave out what needs a GPU where there is none."""
-    items.sort(key=lambda item: (item.get_closest_marker("cluster") is not None, _is_slow(item)))  # a stable sort
+    """Run what starts clusters last, or first where files run side by side; leave out what a missing GPU would do."""
+    side_by_side = os.environ.get("PYTEST_XDIST_WORKER") is not None  # the long files first, so that all end together
+    items.sort(key=lambda item: _is_long(item) != side_by_side)  # a stable sort
     if not Path("/dev/nvidiactl").exists():
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
 
 
-def _is_slow(item: pytest.Item) -> bool:
-    return item.get_closest_marker("slow") is not None
+def _is_long(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(mark) for mark in ("cluster", "slow"))
