@@ -235,7 +235,7 @@ def main() -> NoReturn:
     except typer.Exit as leave:
         code = leave.exit_code
     except JoulegridError as error:
-        code = _complain(str(error), error.exit_code)
+        code = _complain("\n".join([str(error), *getattr(error, "__notes__", ())]), error.exit_code)
     except KeyboardInterrupt:
         code = _complain("interrupted", 130)
     except OSError as error:

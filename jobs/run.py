@@ -142,14 +142,14 @@ class Run:
     def close(self, state: str, *, release: bool = True) -> None:
         """Write the final state and give the run back; without `release` it is held until its summary is written."""
         self.state = state
-        for at in list(self.states.with_status("running")):
-            self.ledger.retried(at, self.states.state(at).attempt + 1)
-            self._altered.add(at)
         with ExitStack() as last:  # each is tried even where another fails, as on a full disk
             if release:
                 last.callback(self.lease.release, self.store)
             last.callback(self.write_manifest, force=True)
-            self.ledger.snapshot()
+            last.callback(self.ledger.snapshot)
+            for at in list(self.states.with_status("running")):
+                self._altered.add(at)
+                self.ledger.retried(at, self.states.state(at).attempt + 1)
 
     def write_manifest(self, *, force: bool = False) -> None:
         """Write `manifest.json`, unless it was just written and is dear."""

@@ -56,7 +56,7 @@ def counts(told: Mapping[str, Any], names: tuple[str, ...] | None = None) -> dic
     return {name: value for name, value in found if type(value) is int and 0 <= value <= LARGEST}
 
 
-def _mappings(listed: list[Any]) -> list[dict[str, Any]]:
+def _mappings(listed: Any) -> list[dict[str, Any]]:
     return [one for one in listed if isinstance(one, dict)]
 
 
