@@ -30,7 +30,7 @@ from joulegrid.actors.attempt import artifacts_in
 from joulegrid.actors.child import perform
 from joulegrid.actors.ending import Ending, clean, not_started
 from joulegrid.actors.logs import Tail
-from joulegrid.actors.probe import Account, TaskProbe, worker_cpu_seconds
+from joulegrid.actors.probe import Account, TaskProbe, thread_family_seconds
 from joulegrid.actors.zygote import kill_descendants
 from joulegrid.jsontypes import Json
 
@@ -92,7 +92,7 @@ class Inline:
         """Run one task to its end; there is no process to follow."""
         self._told = None
         self._settle(launch)
-        probe = TaskProbe(launch.lane, self.scratch, self._tell, Account(worker_cpu_seconds))
+        probe = TaskProbe(launch.lane, self.scratch, self._tell, Account(thread_family_seconds))
         ordered_ns = time.monotonic_ns()
         if not self._begin(launch.timeout_s):
             return replace(not_started(), killed="cancelled")

@@ -45,13 +45,12 @@ class PatientStore:
 
     inner: Store
     patience_s: float
+    url: str = field(init=False)
     in_vain: bool = False
     """Whether the last wait was for nothing, or was interrupted: nobody waits once more before something succeeds."""
 
-    @property
-    def url(self) -> str:
-        """Where the store is."""
-        return self.inner.url
+    def __post_init__(self) -> None:
+        self.url = self.inner.url
 
     @property
     def conditional(self) -> bool:

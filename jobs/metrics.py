@@ -52,6 +52,10 @@ class Metrics(Protocol):
         """Show the tasks by status; `n_tasks` among them is left out."""
         ...
 
+    def time_left(self, seconds: float | None) -> None:
+        """Show the estimate of the time that is left; `None` where there is none yet."""
+        ...
+
     def lanes(self, lanes: Sequence[WatchedLane]) -> None:
         """Show what the lanes do now."""
         ...
@@ -69,6 +73,9 @@ class NoMetrics:
     """Tells nobody anything."""
 
     def counts(self, counts: Mapping[str, int]) -> None:
+        """Show nothing."""
+
+    def time_left(self, seconds: float | None) -> None:
         """Show nothing."""
 
     def lanes(self, lanes: Sequence[WatchedLane]) -> None:
@@ -91,10 +98,11 @@ def metrics_endpoint(endpoint: Endpoint) -> Iterator[Metrics]:
     if endpoint.port == OFF:
         yield NoMetrics()
         return
-    from prometheus_client import start_http_server
+    from prometheus_client import disable_created_metrics, start_http_server
 
     from joulegrid.jobs.prometheus import PrometheusMetrics
 
+    disable_created_metrics()  # a second series for each counter and histogram, with the time of its first value
     metrics = PrometheusMetrics()
     try:
         server, thread = start_http_server(endpoint.port, endpoint.host, metrics.registry)

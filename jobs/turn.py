@@ -82,7 +82,15 @@ class Turn:
             self._display.say(f"{outcome.task_id} on {outcome.lane}: {outcome.failure_class}, to be tried again")
         self._take_notes()
         if self.schedule.stopped is not None and self._run.study.execution.fail_fast:
+            self._say_why()
             self._cut()
+
+    def _say_why(self) -> None:
+        """A run that fail_fast stopped says so wherever it is looked at."""
+        if not self._cut_short and self._drained is None:
+            why = f"{self.schedule.stopped}; nothing more was begun. The same study started again goes on"
+            self._run.ledger.note(why)
+            self._display.say(why)
 
     def _task_for(self, visit: Visit) -> Task:
         task = self._run.task(visit.index, visit.cycle, visit.attempt)
@@ -102,6 +110,7 @@ class Turn:
         self._measured_s = time.monotonic()
         self.metrics.lanes(self._pool.lanes)
         self.metrics.counts(self._run.counts())
+        self.metrics.time_left(self._run.time_left_s())
         self.metrics.breakers(self.schedule.breakers.unclosed())
 
     def _follow_lanes(self) -> None:
