@@ -35,6 +35,7 @@ from joulegrid.jobs.streams import balance_note
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jobs.study_result import StudyResult
 from joulegrid.jobs.turn import Turn
+from joulegrid.jobs.upcoming import passed_words
 
 if TYPE_CHECKING:
     from joulegrid.actors.pool import Pool
@@ -142,6 +143,8 @@ def _announce(run: Run, display: Display) -> None:
         f"{counts['n_tasks']} tasks" if run.asked_plan is None else f"a search, {most or 'any number of'} tasks at most"
     )
     display.say(f"{run.study.study_name} {run.plan.study_design_hash}: {tasks}, {verb}: {run.store.url}")
+    if run.passed is not None:
+        display.say(passed_words(run.passed))
     for skipped in run.plan.skipped:
         display.say(f"skipped {skipped.count} × {skipped.reason} (e.g. {skipped.example})")
     if run.unfenced:

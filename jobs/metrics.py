@@ -98,11 +98,10 @@ def metrics_endpoint(endpoint: Endpoint) -> Iterator[Metrics]:
     if endpoint.port == OFF:
         yield NoMetrics()
         return
-    from prometheus_client import disable_created_metrics, start_http_server
+    from prometheus_client import start_http_server
 
     from joulegrid.jobs.prometheus import PrometheusMetrics
 
-    disable_created_metrics()  # a second series for each counter and histogram, with the time of its first value
     metrics = PrometheusMetrics()
     try:
         server, thread = start_http_server(endpoint.port, endpoint.host, metrics.registry)

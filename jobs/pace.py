@@ -1,4 +1,4 @@
-"""How long the rest of a run will take: one estimate for the progress line, `joulegrid status` and the metrics. Pure."""
+"""How long the rest of a run will take: one estimate for progress line, `joulegrid status` and metrics. Pure."""
 
 from __future__ import annotations
 

@@ -26,8 +26,9 @@ class PrometheusMetrics:
     """The metrics of one driver, in a registry of their own: two runs in one process do not mix."""
 
     def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry, Gauge
+        from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
 
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they would be a second series for each counter: the time of its first value
         self.registry = CollectorRegistry()
         self._attempts = AttemptMetrics(self.registry)
         self._lanes = LaneMetrics(self.registry)

@@ -44,6 +44,8 @@ class Run:
     started_at: str
     unfenced: bool
     continued: bool
+    passed: str | None = None
+    """A finished run of the same design that was passed over."""
     searcher: Searcher | None = None
     """What proposes the experiments, where that is no grid."""
     state: str = "running"

@@ -77,6 +77,7 @@ def test_numbers_below_one_are_refused() -> None:
         ("1-12", 129_600),
         ("2-00:30", 174_600),
         ("1-02:03:04", 93_784),
+        ("90:00", 5_400),
         ("UNLIMITED", None),
     ],
 )
@@ -84,10 +85,14 @@ def test_walltimes_are_read_as_sbatch_reads_them(text: str, seconds: int | None)
     assert walltime_s(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["4h", "", "1:2:3:4", "1-", "-1", "1.5", "1-2:3:4:5"])
+@pytest.mark.parametrize(
+    "text", ["4h", "", "1:2:3:4", "1-", "-1", "1.5", "1-2:3:4:5", "0", "0:30", "00:00:00", "0-00", "９", "9" * 30]
+)
 def test_another_walltime_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="--time"):
         batch_file(job(time=text))
+    with pytest.raises(UsageError, match="--time"):
+        batch_file(job(options=(f"time={text}",)))
 
 
 @pytest.mark.parametrize(("time", "lead_s"), [("1", 6), ("20", 120), ("2-00", 300), (None, 300)])

@@ -107,11 +107,8 @@ def test_unknown_joules_are_counted_as_unknown_and_never_as_zero() -> None:
 def test_the_time_left_is_unknown_until_a_task_has_ended_and_zero_when_none_is_left() -> None:
     metrics = PrometheusMetrics()
     assert math.isnan(value(metrics, "joulegrid_time_left_seconds") or 0.0)
-    for pace, seconds in (
-        (Pace(9.0, 0, 1, 2, None), math.nan),
-        (Pace(9.0, 3, 2, 2, 2.0), 4.0),
-        (Pace(9.0, 3, 0, 0, 2.0), 0.0),
-    ):
+    begun, under_way, over = Pace(9.0, 0, 1, 2, None), Pace(9.0, 3, 2, 2, 2.0), Pace(9.0, 3, 0, 0, 2.0)
+    for pace, seconds in ((begun, math.nan), (under_way, 4.0), (over, 0.0)):
         metrics.time_left(pace.time_left_s())
         assert value(metrics, "joulegrid_time_left_seconds") == pytest.approx(seconds, nan_ok=True)
 
