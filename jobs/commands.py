@@ -64,13 +64,12 @@ def show_plan(path: Path, flags: StudyFlags, *, points: bool, as_json: bool) -> 
 
 def _print_plan(plan: Plan | AskedPlan, *, points: bool, as_json: bool, start: str | None = None) -> None:
     """Print a plan and, where it is asked for, what a start would do."""
-    is_asked = isinstance(plan, AskedPlan)
     if as_json:
-        facts = asked_json(plan, points=points) if is_asked else plan_json(plan, points=points)
+        facts = asked_json(plan, points=points) if isinstance(plan, AskedPlan) else plan_json(plan, points=points)
         facts |= {"start": start} if start is not None else {}
         print(json.dumps(facts, indent=2, ensure_ascii=False))  # noqa: T201
         return
-    print(asked_text(plan) if is_asked else plan_text(plan, points=points))  # noqa: T201
+    print(asked_text(plan) if isinstance(plan, AskedPlan) else plan_text(plan, points=points))  # noqa: T201
     if start is not None:
         print(f"start        {start}")  # noqa: T201
 

@@ -12,7 +12,7 @@ import pytest
 from joulegrid.actors.probe import Account, TaskProbe, family_seconds, thread_family_seconds
 from joulegrid.cases.contract import LaneView
 
-LANE = LaneView("here/cpu0", "cpu", (), (0,))
+LANE = LaneView("cpu", cpus=(0,))
 
 
 @pytest.mark.parametrize("account", [Account(family_seconds, (0,)), Account(thread_family_seconds)])

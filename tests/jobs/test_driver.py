@@ -288,7 +288,7 @@ def test_what_fits_no_lane_is_not_tried_on_one(tmp_path: Path) -> None:
     study = study_of(tmp_path, xs=[1])
     del study["resources"]
     study["sweep"]["resources.cpus"] = [1, 4096]
-    result = run({**study, "execution": {"max_retries": {"unschedulable": 2}}})
+    result = run(study)
     assert (result.counts.done, result.counts.failed) == (1, 1)
 
 

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from joulegrid.errors import UsageError
+from joulegrid.jobs.load import make_study
 from joulegrid.jobs.study import ExecutionConfig, StudyConfig
 
 
