@@ -266,7 +266,7 @@ def test_follow_says_each_change_in_a_line_and_ends_with_the_run(tmp_path: Path)
         one.end(0)
         one.close("interrupted")
         rest, _ = process.communicate(timeout=30)
-        assert rest == f"{NAME}: interrupted, 1 of 6 done, 5 pending, 5 J (modelled)\n"
+        assert rest == f"{NAME}: interrupted, 1 of 6 done, 5 pending, 5 J (modelled) in headline windows\n"
         assert process.returncode == 0
     finally:
         process.kill()
