@@ -175,19 +175,23 @@ def to_continue(
             continue
         if finished is not None and _was_finished(store):
             continue
-        states = read_states(store)
-        counts = states.counts(_n_experiments(design, states), study.execution.n_cycles)
-        unfinished = counts["done"] + counts["failed"] < counts["n_tasks"] or not was_released(store)
-        if unfinished and states.n_cycles > study.execution.n_cycles:
-            raise UsageError(
-                f"{store.url} is unfinished and has {states.n_cycles} cycles, but execution.n_cycles is "
-                f"{study.execution.n_cycles}; give {states.n_cycles} or more, or begin a run of its own with --fresh"
-            )
-        unfinished = unfinished or (isinstance(plan, AskedPlan) and not is_over(plan, states.asked))
-        if unfinished or choice.retry_failed:
+        if _is_unfinished(study, store, design, plan) or choice.retry_failed:
             return Found(name, finished)
         finished = finished or name
     return Found(None, finished)
+
+
+def _is_unfinished(study: StudyConfig, store: Store, design: dict[str, Any], plan: Plan | AskedPlan) -> bool:
+    """Whether something of a run is left to do; `UsageError` where it has more cycles than the study asks for."""
+    states = read_states(store)
+    counts = states.counts(_n_experiments(design, states), study.execution.n_cycles)
+    unfinished = counts["done"] + counts["failed"] < counts["n_tasks"] or not was_released(store)
+    if unfinished and states.n_cycles > study.execution.n_cycles:
+        raise UsageError(
+            f"{store.url} is unfinished and has {states.n_cycles} cycles, but execution.n_cycles is "
+            f"{study.execution.n_cycles}; give {states.n_cycles} or more, or begin a run of its own with --fresh"
+        )
+    return unfinished or (isinstance(plan, AskedPlan) and not is_over(plan, states.asked))
 
 
 def _was_finished(store: Store) -> bool:
