@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from joulegrid.actors.lane import Lane
 from joulegrid.actors.placement import Place
 from joulegrid.actors.record import LaneFacts, RunFacts
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.result import UNKEPT, Outcome, Task
 from joulegrid.actors.zygote import adopt_orphans, kill_descendants
 from joulegrid.cluster.drift import fingerprint
 from joulegrid.cluster.environment import capture
@@ -154,7 +154,7 @@ class Worker:
             self._meter.await_sampler()
             return Outcome.lost(task, self._place.lane, f"the node's sampler was lost: {error}")
         except StoreError as error:  # the node's way to the store may be the fault: other lanes try it
-            why = f"its result could not be kept: {error}"
+            why = f"{UNKEPT}{error}"
             return Outcome.lost(task, self._place.lane, why, lane_fault=why)
         if outcome.failure_class == "infra":
             kill_descendants(os.getpid())  # what outlived its zygote has come to this process

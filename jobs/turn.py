@@ -7,7 +7,8 @@ from collections.abc import Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.result import UNKEPT, Outcome, Task
+from joulegrid.cluster.storage import StoreError
 from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
@@ -70,6 +71,11 @@ class Turn:
 
     def _take(self, outcome: Outcome) -> None:
         verdict = self.schedule.record(outcome, time.monotonic())
+        if verdict == "final" and (outcome.message or "").startswith(
+            UNKEPT
+        ):  # no failure of the task: it stays pending
+            self._run.record_open((outcome.index, outcome.cycle), outcome.attempt + 1)
+            raise StoreError(f"{outcome.lane}: {outcome.message}")
         if verdict in ("final", "again"):
             self.metrics.ended(outcome, final=verdict == "final")
         if verdict == "final":
