@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -241,6 +242,7 @@ class Attempt:
             started_at=self.started_at,
             duration_s=(self.ending.ended_ns - ordered_ns) / 1e9,
             start_s=(entered_ns - ordered_ns) / 1e9 if isinstance(entered_ns, int) else None,
+            unix_offset_ns=time.time_ns() - time.monotonic_ns(),
         )
 
     def _lane_record(self) -> LaneRecord:

@@ -131,6 +131,9 @@ class Timing(Record):
     """From the order to start the process until its end."""
     start_s: float | None = None
     """Of that, until the workload's first line."""
+    unix_offset_ns: int | None = None
+    """Added to a `t0_ns` of this result it gives nanoseconds since 1970 (UTC), so that a window's hours are known;
+    taken when the task had ended. Null in results of older versions."""
 
 
 class ExperimentResult(Record):
@@ -184,7 +187,7 @@ class ExperimentResult(Record):
     gpu_bytes_left: int | None = None
     """Device memory that the GPUs had not got back five seconds after the process; null on a CPU lane."""
     carbon_place: str | None = None
-    """Where the power is drawn, as the study or the user's configuration says."""
+    """`execution.carbon.zone` of the study or of the user's configuration."""
     log_tail: str = ""
     failure: Failure | None = None
     timeseries: str | None = None

@@ -210,7 +210,7 @@ def _setup(run: Run) -> Setup:
         preload=workload.preload(run.point(0).config),
         isolation=study.execution.isolation,
         study_yaml=mask(study.source) if study.source else None,
-        carbon_place=study.carbon_place,
+        carbon_place=study.execution.carbon.zone,
         temperature_gate=Gate(gate.max_celsius, gate.max_wait_seconds) if gate else None,
         watts_per_core=study.power.watts_per_core,
     )

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from joulegrid.cases.registry import workload_named
+from joulegrid.cluster.carbon.config import CarbonConfig, over
 from joulegrid.cluster.power.sources import PowerConfig
 from joulegrid.errors import UsageError
 from joulegrid.jobs.merge import GRAMMAR, deep_merge, leaves, nested, sections
@@ -21,6 +22,8 @@ from joulegrid.jobs.schema import expanded, explain_all, typed, unknown_in, unkn
 from joulegrid.jobs.study import SECTIONS, StudyConfig, collected, power_section, unknown_keys
 from joulegrid.jobs.text import refuse_unwritable
 from joulegrid.jobs.yamlfile import parse, read_mapping, read_with_base
+
+CARBON_PATHS = tuple(f"carbon.{name}" for name in CarbonConfig.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,6 @@ class Overrides:
     power: str | None = None
 
 
-class Carbon(BaseModel):
-    """Where the power is drawn."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    place: str | None = None
-
-
 class UserConfig(BaseModel):
     """Defaults of one person on one machine; a study's own words win over them."""
 
@@ -53,8 +49,8 @@ class UserConfig(BaseModel):
     """Folder or `s3://…` for runs."""
     power: PowerConfig | str | None = None
     """Power source, or the whole section."""
-    carbon: Carbon = Carbon()
-    """`carbon: {place: FR}`."""
+    carbon: CarbonConfig = CarbonConfig()
+    """`carbon: {zone: FR}`, or the whole section of `execution.carbon`."""
 
 
 def user_config_path() -> Path:
@@ -71,7 +67,7 @@ def read_user_config() -> UserConfig:
     if not path.is_file():
         return UserConfig()
     mapping = read_mapping(path, "user configuration")
-    unknown = [unknown_key(name, ["output", "power", "carbon.place"]) for name in unknown_in(UserConfig, mapping)]
+    unknown = [unknown_key(name, ["output", "power", *CARBON_PATHS]) for name in unknown_in(UserConfig, mapping)]
     if unknown:
         raise UsageError(f"{path}:\n" + "\n".join(unknown))
     try:
@@ -157,8 +153,11 @@ def _with_user_defaults(values: dict[str, Any], user: UserConfig) -> dict[str, A
     if user.power is not None:
         own = {"source": user.power} if isinstance(user.power, str) else user.power.model_dump(exclude_unset=True)
         values["power"] = _over(own, power_section(values.get("power")))
-    if user.carbon.place is not None:
-        values.setdefault("carbon_place", user.carbon.place)
+    own = user.carbon.model_dump(exclude_unset=True)
+    execution = values.get("execution", {})
+    if own and isinstance(execution, Mapping):
+        given = execution.get("carbon", {})
+        values["execution"] = {**execution, "carbon": over(own, given) if isinstance(given, Mapping) else given}
     return values
 
 

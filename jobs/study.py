@@ -11,6 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from joulegrid.cases.contract import ExperimentConfig, Section
 from joulegrid.cases.registry import workload_named
+from joulegrid.cluster.carbon.config import CarbonConfig
 from joulegrid.cluster.power.sources import PowerConfig
 from joulegrid.errors import UsageError
 from joulegrid.jobs.grid import Axis, GrammarError, Segment, is_group, segments
@@ -95,6 +96,17 @@ class ExecutionConfig(Section):
     wall_clock_timeout_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """After so many hours of one start nothing more is begun, the running tasks are cut short, and the run is drained
     (exit code 75): the next start goes on."""
+    carbon: CarbonConfig = CarbonConfig()
+    """Where the power is drawn and how it is priced; grams and money are derived from stored joules."""
+    energy_budget_j: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Nothing more is begun once the run, all its starts together, has spent so many joules (exit code 3)."""
+    carbon_budget_g: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """The same in grams of CO₂ equivalent: average intensity, of the facility where a PUE is given."""
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether joules or grams are limited."""
+        return self.energy_budget_j is not None or self.carbon_budget_g is not None
 
 
 class StudyConfig(BaseModel):
@@ -125,8 +137,6 @@ class StudyConfig(BaseModel):
     """A folder or `s3://bucket/prefix`; `null` is the user's default, else `results`."""
     power: PowerConfig = PowerConfig()
     """Which power sensors are read; a plain word is the source."""
-    carbon_place: str | None = None
-    """Where the power is drawn (a country or grid zone), kept with the results; `null` is unknown."""
     folder: Path = Field(default_factory=Path.cwd, exclude=True, repr=False)
     """Where relative names in the study are looked up."""
     source: str | None = Field(default=None, exclude=True, repr=False)

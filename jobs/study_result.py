@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from joulegrid.cluster.power.energy import Provenance, Scope, Source
+from joulegrid.jobs.carbon_account import CarbonAccount
 from joulegrid.jobs.report.summary import SummaryRow
 from joulegrid.jobs.search_result import SearchResult
 from joulegrid.jsontypes import Json
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from joulegrid.actors.result import ExperimentResult
 
-State = Literal["running", "done", "interrupted", "stopped", "drained"]
+State = Literal["running", "done", "interrupted", "stopped", "drained", "budget_spent"]
 SUMMARY_ROWS = 2_000
 """More rows than this stand in `summary.parquet` alone; as JSON they are about 6 MB."""
 
@@ -131,6 +132,8 @@ class StudyResult(Part):
     """Every different device, driver, main versions and commit of the done tasks, in a line each."""
     search: SearchResult | None = None
     """What proposed the experiments and what it found; null for a grid."""
+    carbon: CarbonAccount | None = None
+    """Grams of CO₂ equivalent and money, derived from the joules; null in a record of an older version."""
     notes: list[str] = Field(default_factory=list)
 
     @property

@@ -12,7 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from joulegrid.jobs.pricing import accounting_of
 from joulegrid.jobs.report.failed_tasks import FailedTasks
+from joulegrid.jobs.report.footprint import Footprints
 from joulegrid.jobs.report.gathering import Gathering
 from joulegrid.jobs.report.manifest_file import counts, read_manifest, sound
 from joulegrid.jobs.report.quantity import counted
@@ -25,17 +27,20 @@ from joulegrid.jobs.study_result import SUMMARY_ROWS, Counts, SkippedPoints, Sta
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from joulegrid.cluster.carbon.footprint import Accounting
     from joulegrid.cluster.storage import Store
 
 
-def assemble(store: Store, *, write_summary: bool = False) -> StudyResult:
+def assemble(store: Store, accounting: Accounting | None = None, *, write_summary: bool = False) -> StudyResult:
     """Return the study's result from what is committed in the run's folder now, finished or not.
 
+    Grams and money come by `accounting`; without it as the run's own study says, from what is known without a network.
     With `write_summary` every row goes into the run's `summary.parquet`; else nothing is written.
     """
     manifest, plan = read_manifest(store), sound(read_json(store, "plan.json"))
     with SummaryRows() as rows:
-        gathering = Gathering(rows, FailedTasks(manifest))
+        footprints = Footprints(accounting or accounting_of(store, offline=True), store)
+        gathering = Gathering(rows, FailedTasks(manifest), footprints)
         gathering.read(RunResults(store))
         result = _study_result(store, manifest, plan, gathering)
         if write_summary:
@@ -75,6 +80,7 @@ def _study_result(store: Store, manifest: Mapping[str, Any], plan: Mapping[str, 
         unfenced=manifest["unfenced"],
         hardware=list(seen.hardware),
         search=found,
+        carbon=seen.footprints.account() if seen.footprints else None,
         notes=[*manifest["notes"], *_own_notes(seen), *search_notes(found)],
     )
 

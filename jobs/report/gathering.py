@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from joulegrid.actors.result import ExperimentResult
     from joulegrid.cluster.power.energy import Energy
     from joulegrid.jobs.report.failed_tasks import FailedTasks
+    from joulegrid.jobs.report.footprint import Footprints
     from joulegrid.jobs.report.rows import SummaryRows
     from joulegrid.jobs.report.run_results import Located, RunResults
 
@@ -53,6 +54,7 @@ class Gathering:
 
     rows: SummaryRows
     failed: FailedTasks
+    footprints: Footprints | None = None
     strata: Strata = field(default_factory=Strata)
     totals: dict[EnergyKind, _Total] = field(default_factory=dict)
     hardware: dict[str, None] = field(default_factory=dict)
@@ -88,17 +90,18 @@ class Gathering:
                 self.n_damaged += 1
                 self.damaged += [one] if len(self.damaged) < _DAMAGED_KEPT else []
                 continue
-            self._add(one.result, summary)
+            self._add(one, summary)
             cycles.add(one.result.cycle)
         if cycles:
             for task in self.failed.take(key, cycles):
                 summary.add_failed(FailedTask(task.index, key, task.label, task.failure_class))
         return summary.experiments()
 
-    def _add(self, result: ExperimentResult, summary: Summary) -> None:
+    def _add(self, located: Located, summary: Summary) -> None:
+        result = located.result
         self.n_done += 1
         self.last_cycle = max(self.last_cycle, result.cycle)
-        summary.add(result, self.strata.number(result))
+        summary.add(result, self.strata.number(result), self.footprints.add(located) if self.footprints else None)
         share = foreign_share(result)
         self.n_disturbed += share > DISTURBED_SHARE
         self.worst_share = max(self.worst_share, share)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 EnergyKind = tuple[Provenance | None, Source | None, Scope | None]
 SCOPE_WORDS = {"gpu_board": "GPU", "cpu_package": "CPU", "dram": "DRAM", "node": "node"}
 _TEXTS_KEPT = 5
+_GRAMS = ("average_g", "marginal_g", "facility_average_g", "facility_marginal_g")
+_FOOTPRINT_UNITS = {"facility_energy_j": "J", **dict.fromkeys(_GRAMS, "g"), "energy_cost": "money", "gpu_cost": "money"}
 
 
 class SummaryRow(BaseModel):
@@ -65,6 +67,9 @@ class SummaryRow(BaseModel):
     """Dotted name → every metric that is a finite number."""
     texts: dict[str, list[str]] = Field(default_factory=dict)
     """Dotted name → the first five different values of every other metric."""
+    footprint: dict[str, EnergyStatistic] = Field(default_factory=dict)
+    """Derived from `energy_j`, with its kind: `average_g`, `marginal_g` (grams of CO₂ equivalent), `facility_…` (times
+    the PUE), `energy_cost`, `gpu_cost`; only what is known."""
 
     @property
     def energy_words(self) -> str:
@@ -99,8 +104,9 @@ class _Row:
     work: dict[str, Running] = field(default_factory=dict)
     metrics: dict[str, Running] = field(default_factory=dict)
     texts: dict[str, list[str]] = field(default_factory=dict)
+    footprint: dict[str, RunningEnergy] = field(default_factory=dict)
 
-    def add(self, result: ExperimentResult) -> None:
+    def add(self, result: ExperimentResult, footprint: Mapping[str, float]) -> None:
         self.n_done += 1
         window = headline_window(result)
         if window is not None:
@@ -112,6 +118,9 @@ class _Row:
             self.work.setdefault(unit, Running()).add(count)
         for name, value in flattened(result.metrics or {}):
             self._add_metric(name, value)
+        for name, value in footprint.items():
+            ends = _ends(window.energy if window and name != "gpu_cost" else None, value)
+            self.footprint.setdefault(name, RunningEnergy.empty()).add(value, *ends)
 
     def _add_metric(self, name: str, value: Json) -> None:
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
@@ -138,6 +147,7 @@ class _Row:
             work=_known({unit: count.statistic(_words(unit)) for unit, count in self.work.items()}),
             metrics=_known({name: value.statistic(unit_of(name)) for name, value in self.metrics.items()}),
             texts=self.texts,
+            footprint=_known({name: value.statistic(_FOOTPRINT_UNITS[name]) for name, value in self.footprint.items()}),
         )
 
 
@@ -166,14 +176,16 @@ class Summary:
         self._failed: dict[tuple[int, str], FailedTask] = {}
         self._classes: dict[tuple[int, str], Counter[str]] = {}
 
-    def add(self, result: ExperimentResult, stratum: int = 0) -> None:
-        """Take one result of a stratum, a number; a failed one is only counted."""
+    def add(self, result: ExperimentResult, stratum: int = 0, footprint: Mapping[str, float] | None = None) -> None:
+        """Take one result of a stratum, a number, with the columns derived from it; a failed one is only counted."""
         if result.failure is not None:
             kind = result.failure.failure_class
             return self.add_failed(FailedTask(result.index, result.key, result.label, kind, result.axes))
         energy = result.energy
         rows = self._rows.setdefault((result.index, result.key), {})
-        return rows.setdefault((stratum, energy_kind(energy)), _Row(_named(result), energy)).add(result)
+        return rows.setdefault((stratum, energy_kind(energy)), _Row(_named(result), energy)).add(
+            result, footprint or {}
+        )
 
     def add_failed(self, task: FailedTask) -> None:
         """Count a task that has no result to read."""
@@ -236,6 +248,13 @@ def _only_failed(task: FailedTask) -> SummaryRow:
 
 def _why_unknown(energy: Energy | None) -> str:
     return energy.reason or "no reason was given" if energy else "the workload named no headline window"
+
+
+def _ends(energy: Energy | None, value: float) -> tuple[float | None, float | None]:
+    """The ends that the source states for its joules, for a number in proportion to them."""
+    if energy is None or not energy.energy_j or energy.low_j is None or energy.high_j is None:
+        return (None, None)
+    return (value * energy.low_j / energy.energy_j, value * energy.high_j / energy.energy_j)
 
 
 def _known(statistics: dict[str, Any]) -> dict[str, Any]:

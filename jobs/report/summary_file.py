@@ -20,7 +20,8 @@ _FIXED = {"index": "int64", "key": "string", "label": "string", "stratum": "stri
     "n_failed": "int64"
 }
 _WORDS = ("provenance", "source", "scope", "unknown", "interval")
-_GROUPS = ("energy_per", "work", "metrics")
+_GROUPS = ("energy_per", "work", "metrics", "footprint")
+_STATED = ("energy_per", "footprint")
 _Place = tuple[int, str, int]
 """Experiment and position of a name: the columns stand in the order of their first appearance in the plan."""
 
@@ -67,7 +68,7 @@ class SummaryColumns:
         for group in _GROUPS:
             for name in self._names(group):
                 pick, unit = partial(_of_group, group, name), self._units[group, name]
-                columns += _statistic(f"{group}.{name}", pick, unit, stated=group == "energy_per")
+                columns += _statistic(f"{group}.{name}", pick, unit, stated=group in _STATED)
         return columns + [_Column(f"text.{name}", "string", partial(_texts, name)) for name in self._names("texts")]
 
     def _note(self, group: str, name: str, place: _Place) -> None:

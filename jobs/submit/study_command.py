@@ -95,5 +95,6 @@ def _own_defaults(study: StudyConfig) -> Iterator[str]:
     if user.power is not None:
         for name, value in leaves(study.power.model_dump(mode="json", exclude_unset=True)):
             yield f"power.{name}={json.dumps(value)}"
-    if user.carbon.place is not None:
-        yield f"carbon_place={json.dumps(study.carbon_place)}"
+    if user.carbon.model_fields_set:
+        for name, value in study.execution.carbon.model_dump(mode="json", exclude_unset=True).items():
+            yield f"execution.carbon.{name}={json.dumps(value)}"

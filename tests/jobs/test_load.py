@@ -147,10 +147,11 @@ def test_the_file_names_the_study_and_may_have_spaces(tmp_path: Path) -> None:
 def test_plain_words_are_read_as_yaml_1_2_does(tmp_path: Path) -> None:
     text = (
         MODEL
-        + "carbon_place: NO\npytorch: {prompts: 2024-01-31, do_sample: yes, min_window_seconds: 1e-3, seed: 0x10}\n"
+        + "execution.carbon.zone: NO\n"
+        + "pytorch: {prompts: 2024-01-31, do_sample: yes, min_window_seconds: 1e-3, seed: 0x10}\n"
     )
     study = load(tmp_path, text)
-    assert study.carbon_place == "NO"
+    assert study.execution.carbon.zone == "NO"
     assert study.experiment["pytorch"] == {
         "prompts": "2024-01-31",
         "do_sample": "yes",
@@ -235,12 +236,12 @@ def test_flags_do_not_hide_a_wrong_section(section: str, tmp_path: Path) -> None
 def test_the_users_file_gives_defaults_and_the_study_wins(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     os.environ["JOULEGRID_CONFIG"] = str(config)
-    config.write_text("output: s3://mine/runs\npower: {source: rapl, period_s: 0.2}\ncarbon: {place: NO}\n")
+    config.write_text("output: s3://mine/runs\npower: {source: rapl, period_s: 0.2}\ncarbon: {zone: NO}\n")
     study = load(tmp_path, MODEL)
-    assert (study.output, study.carbon_place) == ("s3://mine/runs", "NO")
+    assert (study.output, study.execution.carbon.zone) == ("s3://mine/runs", "NO")
     assert (study.power.source, study.power.period_s) == ("rapl", 0.2)
-    own = load(tmp_path, MODEL + "output: here\npower: model\ncarbon_place: FR\n")
-    assert (own.output, own.carbon_place, own.power.source, own.power.period_s) == ("here", "FR", "model", 0.2)
+    own = load(tmp_path, MODEL + "output: here\npower: model\nexecution.carbon.zone: FR\n")
+    assert (own.output, own.execution.carbon.zone, own.power.source, own.power.period_s) == ("here", "FR", "model", 0.2)
     assert own.study_name == "s"
     for wrong, told in (
         ("outptu: x\n", "did you mean 'output'"),

@@ -115,10 +115,10 @@ def test_execution_key_order_and_written_defaults_change_neither_hash_nor_keys(
             {
                 **shuffled(fields, seed),
                 "sweep": sweep,
-                "execution": {"n_cycles": 7, "cycle_order": order, "fail_fast": True, "isolation": "spawn"},
+                "execution": {"n_cycles": 7, "cycle_order": order, "fail_fast": True, "isolation": "spawn"}
+                | {"carbon": {"zone": "NO", "pue": 1.2}, "energy_budget_j": 1e6},
                 "output": "elsewhere",
                 "power": "model",
-                "carbon_place": "NO",
             }
         )
     )

@@ -79,17 +79,17 @@ def test_the_persons_own_defaults_travel_as_flags(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = tmp_path / "config.yaml"
-    own.write_text("output: s3://mine/runs\npower: {source: model, period_s: 0.1}\ncarbon: {place: FR}\n")
+    own.write_text("output: s3://mine/runs\npower: {source: model, period_s: 0.1}\ncarbon: {zone: FR}\n")
     os.environ["JOULEGRID_CONFIG"] = str(own)
     words = command_in(printed(capsys, study, StudyFlags(), SlurmTarget(only_print=True)))
     assert words[5:] == [
         *("--output", "s3://mine/runs", "--set", 'power.source="model"', "--set", "power.period_s=0.1"),
-        *("--set", 'carbon_place="FR"', "--yes"),
+        *("--set", 'execution.carbon.zone="FR"', "--yes"),
     ]
     os.environ["JOULEGRID_CONFIG"] = str(tmp_path / "absent")
     sets = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
     again = printed(capsys, study, StudyFlags(tuple(sets)), SlurmTarget(only_print=True))
-    assert "carbon_place=" in again  # the other side reads them
+    assert "execution.carbon.zone=" in again  # the other side reads them
 
 
 @pytest.mark.parametrize(
