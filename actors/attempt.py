@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
+from joulegrid.actors.spent import spent_in
 from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.power.series import Sample
 from joulegrid.cluster.secrets import mask
@@ -44,6 +45,7 @@ def outcome_of(task: Task, result: ExperimentResult, folder: str, data: bytes) -
         scope=energy.scope if energy else None,
         failure_class=failure.failure_class if failure else None,
         message=failure.message if failure else None,
+        spent=spent_in(result.windows or (), result.timing.unix_offset_ns or 0),
     )
 
 

@@ -18,6 +18,7 @@ from joulegrid.actors.inline import Inline
 from joulegrid.actors.portable import local
 from joulegrid.actors.record import Attempt, LaneFacts, RunFacts
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
+from joulegrid.actors.spent import spent_in_raw
 from joulegrid.actors.supervisor import Supervisor, ZygoteError, ZygoteStartError
 from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.gpu_lock import lock_gpus
@@ -176,7 +177,11 @@ class Lane:
         data = result_bytes(result, self._environment)
         self.store.put(f"{folder}/result.json", data)
         outcome = outcome_of(attempt.task, result, folder, data)
-        return commit(self.store, attempt.task, outcome) if result.status == "done" else outcome
+        if raw is not None:
+            outcome = replace(outcome, spent=spent_in_raw(raw, result.timing.unix_offset_ns or 0))
+        if result.status != "done":
+            return outcome
+        return replace(commit(self.store, attempt.task, outcome), spent=outcome.spent)  # also where another counts
 
     def _price(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
         """What a window cost; where the model is all there is, without a question to the sampler."""

@@ -240,6 +240,17 @@ UNKEPT = "its result could not be kept: "
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """Joules of one attempt in one hour."""
+
+    unix_s: int
+    """An instant in that hour, seconds since 1970."""
+    provenance: str | None
+    energy_j: float | None
+    """`None` where the energy of a window is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What the driver learns when a task has ended; small, because it crosses Ray."""
 
@@ -260,6 +271,8 @@ class Outcome:
     scope: str | None = None
     failure_class: FailureClass | None = None
     message: str | None = None
+    spent: tuple[Spent, ...] = ()
+    """The joules of all its windows; empty where nothing was measured, as of most that failed."""
     lane_fault: str | None = None
     """Why the lane should have no further task for now, whatever became of this one; `None` where it is well."""
 

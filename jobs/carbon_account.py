@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from joulegrid.cluster.carbon.intensity import FactorType, Signal
 from joulegrid.cluster.power.energy import Provenance, Scope, Source
+from joulegrid.jobs.report.quantity import counted, number
 
 
 class Part(BaseModel):
@@ -79,3 +83,36 @@ class CarbonAccount(Part):
     version: str
     """Of Joulegrid."""
     notes: list[str] = Field(default_factory=list)
+
+
+class BudgetSpent(Part):
+    """What a run may spend and what its attempts have spent, those that failed included."""
+
+    energy_budget_j: float | None
+    carbon_budget_g: float | None
+    spent_j: dict[str, float]
+    """Provenance → joules of all windows of all attempts; towards the budget they count together."""
+    spent_g: float | None
+    """Grams of the facility at the average intensity; null without a budget of grams."""
+    n_unknown: int
+    """Attempts that have ended and whose joules are not known."""
+    over: str | None
+    """Why nothing more is begun; null while something is left."""
+
+
+def budget_told(manifest: Mapping[str, Any]) -> BudgetSpent | None:
+    """Return what a run's manifest says of its budget; `None` where it has none, or was changed by hand."""
+    try:
+        return BudgetSpent.model_validate(manifest["budget"])
+    except (KeyError, ValidationError):
+        return None
+
+
+def budget_words(budget: BudgetSpent) -> str:
+    """Return e.g. `812 J measured of 1,000 J, 2 attempts of unknown energy`."""
+    spent = ", ".join(f"{number(joules)} J {kind}" for kind, joules in budget.spent_j.items()) or "0 J"
+    parts = [f"{spent} of {number(budget.energy_budget_j)} J"] if budget.energy_budget_j is not None else []
+    if budget.carbon_budget_g is not None:
+        parts.append(f"{number(budget.spent_g)} g of {number(budget.carbon_budget_g)} g")
+    unknown = [f"{counted(budget.n_unknown, 'attempt')} of unknown energy"] if budget.n_unknown else []
+    return ", ".join([*parts, *unknown])

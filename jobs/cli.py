@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from joulegrid.errors import JoulegridError, StudyInterrupted, UsageError
+from joulegrid.jobs.carbon_cli import carbon
 from joulegrid.version import __version__
 
 app = typer.Typer(
@@ -106,7 +107,8 @@ def run(
 ) -> None:
     """Run a study, or what is missing of its newest unfinished run.
 
-    Exit code 0: all done; 1: some tasks failed; 75: drained, the next start goes on.
+    Exit code 0: all done; 1: some tasks failed; 3: its budget of joules or grams is spent;
+    75: drained, the next start goes on.
     """
     from joulegrid.jobs.commands import RunFlags, StudyFlags, run_command, show_start
     from joulegrid.jobs.metrics import Endpoint
@@ -209,6 +211,9 @@ def report(
     from joulegrid.jobs.commands import report_command
 
     report_command(runs, write=write, output=output, as_json=as_json)
+
+
+app.command(short_help="Derive grams of CO2 and money from a run's joules.")(carbon)
 
 
 @app.command(short_help="Say what this machine can measure.")

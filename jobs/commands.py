@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from joulegrid.jobs.study_result import StudyResult
 
 
+BUDGET_SPENT = 3
+"""Exit code of a run that stopped because its joules or grams were spent."""
+
+
 @dataclass(frozen=True, slots=True)
 class StudyFlags:
     """Flags that change a study."""
@@ -100,6 +104,8 @@ def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:
     _print_result(result, as_json=run_flags.as_json)
     if result.counts.failed and not run_flags.quiet:
         sys.stderr.write(f"each failure lies in {result.run}/results; --retry-failed tries the failed tasks again\n")
+    if result.state == "budget_spent":
+        return BUDGET_SPENT
     unfinished = result.counts.failed or result.counts.pending or result.counts.damaged or result.counts.skipped
     return 1 if unfinished else 0
 

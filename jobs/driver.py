@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from joulegrid.actors.gate import Gate
 from joulegrid.actors.placement import Pair, largest_need, place_lanes, split_needs
 from joulegrid.actors.record import RunFacts
+from joulegrid.cluster.carbon.config import provider_of
 from joulegrid.cluster.patient import PatientStore, patience_s
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import ray_session
@@ -26,11 +27,13 @@ from joulegrid.jobs.lease import kept
 from joulegrid.jobs.metrics import Endpoint, Metrics, metrics_endpoint
 from joulegrid.jobs.opening import Choice, as_asked, open_output, open_run, put_back_damaged
 from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.pricing import accounting_of
 from joulegrid.jobs.progress import Display, Quiet
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.quantity import counted
 from joulegrid.jobs.resolved import resolved_yaml
 from joulegrid.jobs.run import Run
+from joulegrid.jobs.spending import Spending
 from joulegrid.jobs.streams import balance_note
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jobs.study_result import StudyResult
@@ -75,11 +78,12 @@ def drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options) -> Study
 def _drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options, metrics: Metrics) -> StudyResult:
     drain, patience = Drain.of(study.execution.wall_clock_timeout_hours), patience_s()
     plain = options.store or open_output(study)
+    spending = Spending.of(study)  # what cannot be kept is refused before a run begins
     check = probe(plain)  # a store that cannot be used at all is told of at once
     root = PatientStore(plain, patience)
     searcher = plan.source.make() if isinstance(plan, AskedPlan) else None  # what it lacks is said before a run begins
     run = open_run(study, plan, root, options.choice, conditional=check.conditional)
-    run.searcher = searcher
+    run.searcher, run.spending = searcher, spending
     with kept(run.lease, plain.child(run.name)):
         return _hold(run, options, drain, metrics)
 
@@ -147,6 +151,9 @@ def _announce(run: Run, display: Display) -> None:
         display.say(passed_words(run.passed))
     for skipped in run.plan.skipped:
         display.say(f"skipped {skipped.count} × {skipped.reason} (e.g. {skipped.example})")
+    complaint = provider_of(run.study.execution.carbon).complaint()
+    if complaint is not None and run.study.execution.carbon.zone is not None:
+        display.say(f"grams of CO2 stay unknown: {complaint}")
     if run.unfenced:
         display.say("this store ignores conditional writes: the run is unfenced; never let two drivers work on it")
 
@@ -158,6 +165,8 @@ def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
     asked = AskedVisits.of(run, run.searcher) if run.searcher is not None else None
     if asked is not None and run.is_finished():
         return "done"
+    if _is_over_budget(run, options.display):
+        return "budget_spent"
     options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
     with (
         _terminated_like_interrupted(),
@@ -170,12 +179,27 @@ def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
         admit(run, environments, allow_drift=options.choice.allow_env_drift)
         turn = Turn(run, pool, drain, options.display, asked)
         turn.metrics, turn.misfits = metrics, misfits
+        if run.spending is not None:
+            turn.keep(run.spending)
         try:
             turn.go()
         except KeyboardInterrupt:
             pool.cancel()
             raise
     return turn.state()
+
+
+def _is_over_budget(run: Run, display: Display) -> bool:
+    """Count what earlier starts have spent, from the store; say whether that is the whole budget."""
+    if run.spending is None:
+        return False
+    if run.continued:
+        run.spending.recall(run.store)
+    run.budget, over = run.spending.told(), run.spending.budget.over
+    if over is not None:
+        display.say(f"{over}; nothing is begun")
+        run.ledger.note(f"stopped: {over}")
+    return over is not None
 
 
 @contextmanager
@@ -222,11 +246,12 @@ def _finish(run: Run, options: Options) -> StudyResult:
     """Write the summary, the study's result and the report."""
     from joulegrid.jobs.report.run_report import RunReport, write_report
 
-    result = assemble(run.store, write_summary=True)
+    accounting = accounting_of(run.store)
+    result = assemble(run.store, accounting, write_summary=True)
     if result.counts.damaged:  # told now, run again by the next start
         put_back_damaged(run)
         run.close("stopped", release=False)
-        result = assemble(run.store, write_summary=True)
+        result = assemble(run.store, accounting, write_summary=True)
     if run.study.searcher is not None:
         resolved = resolved_yaml(as_asked(run.study, run.plan), run.plan.workload.input_fields)
         run.store.put("resolved.yaml", mask(resolved).encode())

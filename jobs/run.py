@@ -23,6 +23,7 @@ from joulegrid.jobs.order import Order
 from joulegrid.jobs.pace import Pace
 from joulegrid.jobs.plan import Plan, Point
 from joulegrid.jobs.search import Searcher
+from joulegrid.jobs.spending import Spending
 from joulegrid.jobs.states import At, States, TaskState
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jsontypes import Json
@@ -49,6 +50,10 @@ class Run:
     searcher: Searcher | None = None
     """What proposes the experiments, where that is no grid."""
     state: str = "running"
+    spending: Spending | None = None
+    """What counts the joules and grams of a run that has a budget."""
+    budget: dict[str, Json] | None = None
+    """What may be spent and what was, where the study has a budget."""
     before_s: float = 0.0
     """Seconds that earlier drivers of this run have spent."""
     _opened_s: float = field(default_factory=time.monotonic)
@@ -202,6 +207,7 @@ class Run:
             "duration_s": round(self.spent_s, 3),
             "epoch": self.ledger.epoch,
             "unfenced": self.unfenced,
+            **({"budget": self.budget} if self.budget is not None else {}),
             "notes": list(mask(self.states.notes)),
             "counts": counts,
             "failures_by_class": self.states.failures(),

@@ -1,4 +1,4 @@
-"""Which task next on which lane, and when: gaps, retries, breakers, fail-fast, the time that is left.
+"""Which task next on which lane, and when: gaps, retries, breakers, fail-fast, budgets, the time that is left.
 
 Pure: no Ray, no store, no clock of its own.
 """
@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from joulegrid.actors.result import Outcome
 from joulegrid.jobs.breakers import Breakers, is_lane_fault
+from joulegrid.jobs.budget import Budget
 from joulegrid.jobs.states import At
 from joulegrid.jobs.study import RETRIES, ExecutionConfig
 
@@ -87,6 +88,10 @@ class Schedule:
     """Why nothing more is handed out."""
     skipped: list[Skip] = field(default_factory=list)
     """Visits that were left out and that nobody has taken note of yet."""
+    budget: Budget = field(default_factory=Budget)
+    """What may be spent and what was; counted by the caller."""
+    over_budget: bool = False
+    """Whether it was the budget that stopped it."""
     out_of_time: bool = False
     """Whether it was the time that stopped it."""
     gave_up: bool = False
@@ -103,6 +108,8 @@ class Schedule:
 
     def next(self, now_s: float, lane: str, *, skip_gap: bool = False) -> Visit | Rest | None:
         """Return the lane's next visit, how long it must rest first, or `None` when nothing is left to hand out."""
+        if self.stopped is None and self.budget.over is not None:
+            self.stopped, self.over_budget = self.budget.over, True
         if now_s + self.expected_s() >= self.deadline_s and self.stopped is None:
             self.stopped, self.out_of_time = "the time that is left is shorter than a task", True
         if self.stopped is not None or self.breakers.is_quarantined(lane):

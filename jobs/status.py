@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from joulegrid.jobs.asking import n_experiments
+from joulegrid.jobs.carbon_account import BudgetSpent, budget_told
 from joulegrid.jobs.design import read_designs
 from joulegrid.jobs.lease import Lease, read_lease
 from joulegrid.jobs.pace import Pace
@@ -64,7 +65,8 @@ class RunStatus(Part):
     study_name: str | None
     study_design_hash: str | None
     state: str
-    """`running`, `done`, `interrupted`, `stopped`, `drained`; `abandoned`: its driver is gone and said nothing."""
+    """`running`, `done`, `interrupted`, `stopped`, `drained`, `budget_spent`; `abandoned`: its driver is gone and said
+    nothing."""
     n_tasks: int | None
     """Null until a driver has written how many there are."""
     done: int
@@ -89,6 +91,8 @@ class RunStatus(Part):
     duration_s: float | None
     """Seconds that all drivers have spent, as the manifest knows them."""
     unfenced: bool | None
+    budget: BudgetSpent | None
+    """What may be spent and what was, as of the manifest; null without a budget."""
     notes: list[str]
     """What drivers noted: breakers, damaged results that were run again."""
     damaged: list[DamagedResult] | None
@@ -137,6 +141,7 @@ def read_status(store: Store, *, verify: bool = False) -> RunStatus:
         written_at=_text(manifest, "written_at"),
         duration_s=_number(manifest, "duration_s"),
         unfenced=unfenced if isinstance(unfenced := manifest.get("unfenced"), bool) else None,
+        budget=budget_told(manifest),
         notes=list(states.notes),
         damaged=_damaged(store, counts["done"]) if verify else None,
         damaged_segments=found.damaged,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from joulegrid.cluster.storage import open_store
 from joulegrid.errors import UsageError
+from joulegrid.jobs.carbon_account import budget_words
 from joulegrid.jobs.estimate import duration_words
 from joulegrid.jobs.report.quantity import plain
 from joulegrid.jobs.status import RunStatus, is_run, read_status
@@ -125,6 +126,7 @@ def status_lines(statuses: Sequence[RunStatus]) -> list[str]:
         ("failures", ", ".join(f"{name} {count}" for name, count in status.failures.items())),
         ("time left", _time_left(status)),
         ("energy", _energy(status)),
+        ("budget", budget_words(status.budget) if status.budget else ""),
         ("driver", _driver(status)),
         ("written", status.written_at or "never"),
         *(("note", plain(note)) for note in status.notes[-_NOTES_SHOWN:]),

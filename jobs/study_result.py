@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from joulegrid.cluster.power.energy import Provenance, Scope, Source
-from joulegrid.jobs.carbon_account import CarbonAccount
+from joulegrid.jobs.carbon_account import BudgetSpent, CarbonAccount
 from joulegrid.jobs.report.summary import SummaryRow
 from joulegrid.jobs.search_result import SearchResult
 from joulegrid.jsontypes import Json
@@ -132,6 +132,8 @@ class StudyResult(Part):
     """Every different device, driver, main versions and commit of the done tasks, in a line each."""
     search: SearchResult | None = None
     """What proposed the experiments and what it found; null for a grid."""
+    budget: BudgetSpent | None = None
+    """What may be spent and what was; null without a budget."""
     carbon: CarbonAccount | None = None
     """Grams of CO₂ equivalent and money, derived from the joules; null in a record of an older version."""
     notes: list[str] = Field(default_factory=list)

@@ -17,6 +17,7 @@ from joulegrid.jobs.metrics import Metrics, NoMetrics
 from joulegrid.jobs.progress import Display
 from joulegrid.jobs.run import Run
 from joulegrid.jobs.schedule import Schedule, Visit
+from joulegrid.jobs.spending import Spending
 from joulegrid.jobs.states import At
 from joulegrid.jobs.streams import Streams
 
@@ -45,11 +46,16 @@ class Turn:
             deadline_s=drain.over_s,
         )
         self.schedule.breakers.expected = set(lanes)
+        self._spending: Spending | None = None
         self.metrics: Metrics = NoMetrics()
         """Told of everything that the display is told of."""
         self._measured_s = 0.0
         self._drained: str | None = None
         self._cut_short = False
+
+    def keep(self, spending: Spending) -> None:
+        """Stop when this budget is spent."""
+        self._spending, self.schedule.budget = spending, spending.budget
 
     def go(self) -> None:
         """Run tasks until nothing is left to hand out and nothing runs."""
@@ -58,6 +64,8 @@ class Turn:
             for outcome in self._pool.run(self.schedule, self._task_for, self._tick):
                 self._take(outcome)
         self._heed_drain()  # the loop may have ended before another look
+        if self.schedule.over_budget:
+            self._run.ledger.note(f"stopped: {self.schedule.stopped}")
         self._take_notes()
         if self.schedule.gave_up and not self._run.is_finished():
             self._run.ledger.gave_up(self.schedule.stopped or "")
@@ -67,9 +75,12 @@ class Turn:
         """Return the state in which the run is left."""
         if self._run.is_finished():
             return "done"
+        if self.schedule.over_budget:
+            return "budget_spent"
         return "drained" if self._drained is not None else "stopped"
 
     def _take(self, outcome: Outcome) -> None:
+        self._spend(outcome)
         verdict = self.schedule.record(outcome, time.monotonic())
         if verdict == "final" and (outcome.message or "").startswith(
             UNKEPT
@@ -97,6 +108,15 @@ class Turn:
             why = f"{self.schedule.stopped}; nothing more was begun. The same study started again goes on"
             self._run.ledger.note(why)
             self._display.say(why)
+
+    def _spend(self, outcome: Outcome) -> None:
+        if self._spending is None:
+            return
+        was_over = self.schedule.budget.over is not None
+        self._spending.take(outcome)
+        self._run.budget = self._spending.told()
+        if self.schedule.budget.over is not None and not was_over:
+            self._display.say(f"{self.schedule.budget.over}; nothing more is begun")
 
     def _task_for(self, visit: Visit) -> Task:
         task = self._run.task(visit.index, visit.cycle, visit.attempt)

@@ -96,7 +96,8 @@ class Table:
         if find(self.zone) is not None:
             return None
         near = difflib.get_close_matches(self.zone.lower(), _names(), n=3, cutoff=0.6)
-        hint = f"did you mean {', '.join(_names()[name].zone for name in near)}? " if near else ""
+        meant = list(dict.fromkeys(_names()[name].zone for name in near))
+        hint = f"did you mean {', '.join(meant)}? " if near else ""
         return (
             f"the embedded table has no zone {self.zone!r}; {hint}give a country (DE), a state of the USA (US-VA), an "
             "eGRID subregion (CAMX), a cloud region (gcp:europe-west1, aws:eu-central-1, azure:westeurope), or "

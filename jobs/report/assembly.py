@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from joulegrid.jobs.carbon_account import budget_told
 from joulegrid.jobs.pricing import accounting_of
 from joulegrid.jobs.report.failed_tasks import FailedTasks
 from joulegrid.jobs.report.footprint import Footprints
@@ -80,6 +81,7 @@ def _study_result(store: Store, manifest: Mapping[str, Any], plan: Mapping[str, 
         unfenced=manifest["unfenced"],
         hardware=list(seen.hardware),
         search=found,
+        budget=budget_told(manifest),
         carbon=seen.footprints.account() if seen.footprints else None,
         notes=[*manifest["notes"], *_own_notes(seen), *search_notes(found)],
     )

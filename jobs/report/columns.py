@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from joulegrid.jobs.report.footprint_view import currency_of, shown_names
+from joulegrid.jobs.report.footprint_view import title_of as footprint_title
 from joulegrid.jobs.report.quantity import interval, plain, title_of, with_interval
 
 if TYPE_CHECKING:
@@ -78,7 +80,8 @@ def headline_table(reports: Sequence[RunReport]) -> HeadlineTable:
     first, rest = _metric_columns(rows)
     numbers += [*first, *_energy_columns(rows, shared), *rest]
     numbers.append(_column("seconds", rows, lambda row: row.seconds))
-    numbers.append(_energy_column("energy, J", rows, lambda row: row.energy_j, shared))
+    numbers.append(energy_column(rows))
+    numbers += footprint_columns(rows, shown_names(rows), currency_of([report.study for report in reports]))
     left_out = [note for note in (rows_left_out(report.study) for report in reports) if note]
     shown = [column for column in numbers if _says_something(column)]
     return HeadlineTable(names, shown, [*left_out, *table_notes(rows)])
@@ -175,6 +178,22 @@ def _energy_columns(rows: Sequence[SummaryRow], shared: str | None) -> list[Colu
     if _FIRST_UNITS[0] in units:  # tokens say it all; the rest is among the metrics of the page
         units = [unit for unit in _FIRST_UNITS if unit in units]
     return [_per_column(unit, rows, shared) for unit in units if not _is_one(unit, rows)]
+
+
+def energy_column(rows: Sequence[SummaryRow]) -> Column:
+    """Return the column of the headline windows' joules."""
+    return _energy_column("energy, J", rows, lambda row: row.energy_j, _shared_kind(rows))
+
+
+def footprint_columns(rows: Sequence[SummaryRow], names: Sequence[str], currency: str | None) -> list[Column]:
+    """Return columns derived from the joules, with the kind of these."""
+    shared = _shared_kind(rows)
+
+    def column(name: str) -> Column:
+        title, kind = footprint_title(name, currency), None if name == "gpu_cost" else shared
+        return _energy_column(title, rows, lambda row: row.footprint.get(name), kind)
+
+    return [column(name) for name in names]
 
 
 def _per_column(unit: str, rows: Sequence[SummaryRow], shared: str | None) -> Column:

@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from joulegrid.jobs.report.columns import Cell, Column, headline_table
+from joulegrid.jobs.report.footprint_view import METHOD as CARBON_METHOD
+from joulegrid.jobs.report.footprint_view import account_lines
 from joulegrid.jobs.report.page import METHOD
 from joulegrid.jobs.report.quantity import counted, plain
 from joulegrid.jobs.report.table import head_lines, total_words, warnings
@@ -30,6 +32,7 @@ def markdown(run: RunReport, details: Details, figures: Figures) -> str:
     blocks += [f"> {escaped(note)}" for note in warnings(run.study)]
     blocks += ["## Results", *_headline(run), "## Figures", *_figures(figures)]
     blocks += ["## How the energy was obtained", *_energy(run)]
+    blocks += _carbon(run)
     blocks += ["## Environment", *_environment(details), *_failures(run, details), *_skipped(run)]
     blocks += [*_configuration(details), "## Reproduce", fenced("\n".join(details.commands), "sh")]
     return "\n\n".join(blocks) + "\n"
@@ -93,6 +96,12 @@ def _figures(figures: Figures) -> list[str]:
 def _energy(run: RunReport) -> list[str]:
     totals = [f"- All windows of the done tasks: {escaped(total_words(total))}" for total in run.study.energy]
     return ["\n".join(totals) or "No task is done: no energy is known.", *map(escaped, METHOD)]
+
+
+def _carbon(run: RunReport) -> list[str]:
+    lines = account_lines(run.study.carbon)
+    listed = "\n".join(f"- {escaped(line)}" for line in lines)
+    return ["## Carbon and cost", listed, escaped(CARBON_METHOD)] if lines else []
 
 
 def _environment(details: Details) -> list[str]:

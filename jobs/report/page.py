@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from joulegrid.jobs.report.columns import Cell, headline_table, row_name, statistic_cell
+from joulegrid.jobs.report.footprint_view import METHOD as CARBON_METHOD
+from joulegrid.jobs.report.footprint_view import account_lines
 from joulegrid.jobs.report.markup import Html, element, folded, joined, table
 from joulegrid.jobs.report.page_style import COLOUR_NAMES, STYLE
 from joulegrid.jobs.report.quantity import title_of
@@ -44,6 +46,7 @@ def page(run: RunReport, details: Details, figures: Figures) -> str:
         _headline(run),
         _figures(figures),
         _energy(run),
+        _carbon(run),
         _environment(details),
         _failures(run, details),
         _skipped(run),
@@ -117,6 +120,14 @@ def _energy(run: RunReport) -> Html:
     totals = [element("li", f"All windows of the done tasks: {total_words(total)}") for total in run.study.energy]
     listed = element("ul", *totals) if totals else element("p", "No task is done: no energy is known.")
     return joined([element("h2", "How the energy was obtained"), listed, *(element("p", text) for text in METHOD)])
+
+
+def _carbon(run: RunReport) -> Html:
+    lines = account_lines(run.study.carbon)
+    if not lines:
+        return Html("")
+    listed = element("ul", *(element("li", line) for line in lines))
+    return joined([element("h2", "Carbon and cost"), listed, element("p", CARBON_METHOD)])
 
 
 def _environment(details: Details) -> Html:

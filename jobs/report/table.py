@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from joulegrid.jobs.carbon_account import budget_words
 from joulegrid.jobs.report.columns import Cell, Column, HeadlineTable, headline_table
+from joulegrid.jobs.report.footprint_view import account_lines
 from joulegrid.jobs.report.quantity import counted, duration, interval, number, plain
 from joulegrid.jobs.report.summary import SCOPE_WORDS
 
@@ -31,7 +33,7 @@ PIPED_WIDTH = 120
 
 def print_reports(reports: Sequence[RunReport], console: Console | None = None) -> None:
     """Print heads, table, failures and notes of the runs to the terminal."""
-    console = console or _console()
+    console = console or page_console()
     for report in reports:
         for line in head_lines(report, named=len(reports) > 1):
             console.print(Text(line), soft_wrap=False)
@@ -47,8 +49,8 @@ def print_reports(reports: Sequence[RunReport], console: Console | None = None) 
     _print_foot(reports, table, console)
 
 
-def _console() -> Console:
-    """A terminal's own width; into a file or a pipe as wide as a page of code, unless `COLUMNS` says otherwise."""
+def page_console() -> Console:
+    """Return a console as wide as the terminal; into a file or a pipe as a page of code, or as `COLUMNS` says."""
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(highlight=False, emoji=False, width=PIPED_WIDTH if piped else None)
 
@@ -81,6 +83,7 @@ def comparison_lines(reports: Sequence[RunReport]) -> list[str]:
 def state_words(study: StudyResult) -> str:
     """Return the run's state, with its meaning where it is not simply done."""
     words = {"done": "finished", "running": "not finished, numbers so far", "stopped": "stopped before its end"}
+    words |= {"budget_spent": "stopped, its budget is spent"}
     return words.get(study.state, "interrupted, can be resumed")
 
 
@@ -165,6 +168,10 @@ def _print_foot(reports: Sequence[RunReport], table: HeadlineTable, console: Con
         name = f"{report.name}: " if len(reports) > 1 else ""
         for total in report.study.energy:
             console.print(Text(f"{name}Energy of all windows: {total_words(total)}"))
+        for line in account_lines(report.study.carbon):
+            console.print(Text(f"{name}{line}"))
+        if report.study.budget is not None:
+            console.print(Text(f"{name}Budget: {budget_words(report.study.budget)}"))
         for line in failure_lines(report.study):
             console.print(Text(f"{name}{line}"))
         for point in report.study.skipped:

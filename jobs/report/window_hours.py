@@ -28,19 +28,24 @@ class WindowHours(NamedTuple):
 def window_hours(store: Store, located: Located, window: WindowResult, energy: Energy) -> WindowHours:
     """Return hour → joules of a known energy; the power series is read only for a window across an hour."""
     result = located.result
-    told_ns = result.timing.unix_offset_ns
-    offset_ns = _offset_of(result) if told_ns is None else told_ns
+    offset_ns = offset_of(result)
     t0_ns, t1_ns, power = window.t0_ns + offset_ns, window.t1_ns + offset_ns, list[Reading]()
     is_across = crosses_an_hour(t0_ns, t1_ns)
     if is_across and result.timeseries is not None:
         path = f"{located.path}/{result.timeseries}"
         power = [(t_ns + offset_ns, power_w) for t_ns, power_w in _series(store, path, window, energy)]
     joules = split(energy.energy_j or 0.0, t0_ns, t1_ns, power)
-    return WindowHours(joules, told_ns is None, is_across and not power)
+    return WindowHours(joules, result.timing.unix_offset_ns is None, is_across and not power)
 
 
-def _offset_of(result: ExperimentResult) -> int:
-    """As if the first window began with the workload's first line: seconds off, in results of older versions."""
+def offset_of(result: ExperimentResult) -> int:
+    """Return what turns the result's monotonic times into nanoseconds since 1970.
+
+    Results of older versions do not say: then as if the first window began with the workload's first line, which is
+    seconds off.
+    """
+    if result.timing.unix_offset_ns is not None:
+        return result.timing.unix_offset_ns
     started = datetime.fromisoformat(result.timing.started_at)
     first_ns = min((window.t0_ns for window in result.windows or []), default=0)
     return round((started.timestamp() + (result.timing.start_s or 0.0)) * 1e9) - first_ns
