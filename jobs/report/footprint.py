@@ -102,10 +102,9 @@ class Footprints:
 
     def _notes(self) -> Iterator[str]:
         if self._n_placed:
-            results = f"{counted(self._n_placed, 'window energy')} of an older version"
-            yield f"{results}: when they were is known by their task's start, to some seconds"
+            yield f"Windows whose hour is known by their task's start only, to some seconds: {self._n_placed:,}"
         if self._n_even:
-            yield f"{counted(self._n_even, 'window energy')} across an hour without a power series: shared out evenly"
+            yield f"Joules across an hour, shared out evenly for lack of a power series, windows: {self._n_even:,}"
 
 
 def intensities_used(answers: Sequence[Intensity]) -> list[IntensityUsed]:

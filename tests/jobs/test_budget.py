@@ -1,0 +1,156 @@
+"""Budgets: pure counting, the schedule that heeds them, and what is refused before a run begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from joulegrid.actors.result import Outcome, Spent
+from joulegrid.cluster.carbon.config import CarbonConfig
+from joulegrid.cluster.carbon.footprint import Accounting
+from joulegrid.cluster.carbon.still import Given
+from joulegrid.errors import UsageError
+from joulegrid.jobs.budget import Budget
+from joulegrid.jobs.load import make_study
+from joulegrid.jobs.order import Order
+from joulegrid.jobs.schedule import Schedule, Visit
+from joulegrid.jobs.spending import Spending
+from joulegrid.jobs.streams import Streams
+from joulegrid.jobs.study import ExecutionConfig
+
+
+def ended(visit: Visit, lane: str, spent: tuple[Spent, ...], status: Any = "done", failure: Any = None) -> Outcome:
+    return Outcome(
+        task_id=f"{visit.index}-c{visit.cycle}",
+        index=visit.index,
+        cycle=visit.cycle,
+        attempt=visit.attempt,
+        status=status,
+        lane=lane,
+        path="",
+        sha256=None,
+        size=0,
+        duration_s=1.0,
+        failure_class=failure,
+        spent=spent,
+    )
+
+
+def joules(energy_j: float | None, provenance: str | None = "measured") -> tuple[Spent, ...]:
+    return (Spent(1_772_450_000, provenance, energy_j),)
+
+
+def spending(energy_j: float | None = None, carbon_g: float | None = None, **carbon: Any) -> Spending:
+    return Spending(Budget(energy_j, carbon_g), Accounting(CarbonConfig(**carbon), Given(360.0)))
+
+
+def plan_of(n: int, cycles: int, lanes: tuple[str, ...], budget: Budget) -> Schedule:
+    config = ExecutionConfig(n_cycles=cycles)
+    order = Order(config.cycle_order, n, cycles, 0)
+    return Schedule(Streams(order, lanes, lambda at: False, lambda visits: None), config, budget=budget)
+
+
+@settings(max_examples=80)
+@given(st.data())
+def test_nothing_is_begun_once_the_budget_is_spent_and_little_is_spent_beyond_it(data: st.DataObject) -> None:
+    n, cycles, n_lanes = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4))
+    limit = data.draw(st.floats(1.0, 60.0))
+    lanes = tuple(f"lane{number}" for number in range(n_lanes))
+    counter = spending(limit)
+    plan = plan_of(n, cycles, lanes, counter.budget)
+    running: dict[str, Visit] = {}
+    costs: list[float] = []
+    asked_in_vain: set[str] = set()
+    while len(asked_in_vain) < n_lanes or running:
+        lane = data.draw(st.sampled_from(lanes))
+        if lane in running:
+            costs.append(data.draw(st.floats(0.0, 10.0)))
+            outcome = ended(running.pop(lane), lane, joules(costs[-1]))
+            counter.take(outcome)
+            plan.record(outcome, 0.0)
+            continue
+        was_over = sum(costs) >= limit
+        found = plan.next(0.0, lane)
+        if isinstance(found, Visit):
+            assert not was_over
+            running[lane] = found
+        elif found is None:
+            asked_in_vain.add(lane)
+    assert counter.budget.spent_j == pytest.approx(sum(costs))
+    assert sum(costs) < limit + 10.0 * n_lanes
+    if len(costs) < n * cycles:
+        assert plan.over_budget and "energy_budget_j" in (plan.stopped or "")
+    else:
+        assert len(costs) == n * cycles
+
+
+@given(st.lists(st.tuples(st.sampled_from(["measured", "modelled"]), st.floats(0, 1e6)), max_size=20))
+def test_the_order_of_attempts_does_not_matter_and_kinds_are_told_apart(parts: list[tuple[str, float]]) -> None:
+    forward, backward = Budget(1.0), Budget(1.0)
+    for kind, energy_j in parts:
+        forward.spend({kind: energy_j}, energy_j / 2)
+    for kind, energy_j in reversed(parts):
+        backward.spend({kind: energy_j}, energy_j / 2)
+    assert forward.joules == pytest.approx(backward.joules)
+    assert (forward.over is None) == (backward.over is None)
+    assert forward.joules.keys() == {kind for kind, _ in parts}
+
+
+def test_grams_are_those_of_the_facility_and_stop_a_schedule() -> None:
+    counter = spending(carbon_g=1.0, pue=2.0, intensity_g_per_kwh=360.0)
+    counter.take(ended(Visit(0, 0), "a", joules(4_999.0)))
+    assert counter.budget.grams == pytest.approx(0.9998) and counter.budget.over is None
+    counter.take(ended(Visit(1, 0), "a", joules(2.0, "modelled")))
+    assert "carbon_budget_g: 1 g are spent (4,999 J measured, 2 J modelled, 1.000 g)" in (counter.budget.over or "")
+
+
+def test_failed_attempts_count_and_unknown_ones_are_said() -> None:
+    counter = spending(energy_j=100.0)
+    counter.take(ended(Visit(0, 0), "a", joules(60.0), "failed", "contaminated"))
+    counter.take(ended(Visit(0, 0, 1), "a", (), "failed", "timeout"))
+    assert counter.told() == {
+        "energy_budget_j": 100.0,
+        "carbon_budget_g": None,
+        "spent_j": {"measured": 60.0},
+        "spent_g": None,
+        "n_unknown": 1,
+        "over": None,
+    }
+    counter.take(ended(Visit(0, 0, 2), "a", joules(40.0)))
+    assert "1 attempt of unknown energy" in (counter.budget.over or "")
+
+
+def test_a_done_task_of_unknown_energy_ends_the_run_that_has_a_budget() -> None:
+    counter = spending(energy_j=100.0)
+    counter.take(ended(Visit(0, 0), "a", joules(None, None)))
+    assert "energy of 0-c0 is unknown" in (counter.budget.over or "")
+
+
+SCRIPT: dict[str, Any] = {"workload": "script", "script": "x.py"}
+
+
+@pytest.mark.parametrize(
+    ("execution", "power", "told"),
+    [
+        ({"energy_budget_j": 5}, "none", "power: none"),
+        ({"carbon_budget_g": 5}, "model", "nothing says where the power is drawn"),
+        ({"carbon_budget_g": 5, "carbon": {"zone": "Atlantis"}}, "model", "no zone 'Atlantis'"),
+    ],
+)
+def test_a_budget_that_cannot_be_kept_is_refused(execution: dict[str, Any], power: str, told: str) -> None:
+    study = make_study({**SCRIPT, "execution": execution, "power": power})
+    with pytest.raises(UsageError, match=told):
+        Spending.of(study)
+
+
+@pytest.mark.parametrize("budget", [{"energy_budget_j": 0}, {"carbon_budget_g": -1}, {"energy_budget_j": "much"}])
+def test_a_budget_is_a_positive_number(budget: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="execution"):
+        make_study({**SCRIPT, "execution": budget})
+
+
+def test_a_study_without_a_budget_counts_nothing() -> None:
+    assert Spending.of(make_study(SCRIPT)) is None
