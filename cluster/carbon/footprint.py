@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -34,9 +34,32 @@ class Footprint:
     def total(cls, parts: Iterable[Footprint]) -> Footprint:
         """Add up parts; a sum in which one part is unknown is unknown."""
         every = list(parts)
-        columns = {field.name: [getattr(part, field.name) for part in every] for field in fields(cls)}
+        columns = {one.name: [getattr(part, one.name) for part in every] for one in fields(cls)}
         sums: dict[str, Any] = {name: None if None in values else sum(values) for name, values in columns.items()}
         return cls(**sums)
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A provider that is asked once for each hour, so that all sums of one pass are made of the same numbers."""
+
+    provider: Provider
+    _said: dict[tuple[datetime, Signal], Intensity] = field(default_factory=dict, init=False)
+
+    @property
+    def name(self) -> str:
+        """The provider's name."""
+        return self.provider.name
+
+    def intensity(self, hour: datetime, signal: Signal) -> Intensity:
+        """Return what the provider said when it was asked first."""
+        if (hour, signal) not in self._said:
+            self._said[hour, signal] = self.provider.intensity(hour, signal)
+        return self._said[hour, signal]
+
+    def complaint(self) -> str | None:
+        """Return the provider's complaint."""
+        return self.provider.complaint()
 
 
 @dataclass(frozen=True, slots=True)

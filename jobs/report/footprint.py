@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from joulegrid.cluster.carbon.footprint import Accounting, Footprint
+from joulegrid.cluster.carbon.footprint import Accounting, Footprint, Once
 from joulegrid.cluster.carbon.intensity import Intensity, Signal, now_text
 from joulegrid.jobs.carbon_account import CarbonAccount, CarbonTotal, IntensityUsed
 from joulegrid.jobs.report.quantity import counted
@@ -41,6 +41,9 @@ class Footprints:
     _gpu_hours: float = 0.0
     _n_placed: int = 0
     _n_even: int = 0
+
+    def __post_init__(self) -> None:
+        self.accounting = replace(self.accounting, provider=Once(self.accounting.provider))
 
     def add(self, located: Located) -> dict[str, float]:
         """Take a result; return name → value of the columns of its headline window, as far as they are known."""
