@@ -14,6 +14,9 @@ from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.power.series import Sample
 from joulegrid.cluster.secrets import mask
 
+CONTAMINATED = "contaminated.json"
+"""What a contaminated task reported: kept beside its result, never aggregated."""
+
 
 def attempt_folder(task: Task) -> str:
     """Return the folder of one attempt inside the run.

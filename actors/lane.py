@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import IO, Protocol
 
-from joulegrid.actors.attempt import attempt_folder, environment_text, outcome_of, result_bytes, series_parquet
+from joulegrid.actors.attempt import (
+    CONTAMINATED,
+    attempt_folder,
+    environment_text,
+    outcome_of,
+    result_bytes,
+    series_parquet,
+)
 from joulegrid.actors.child import Launch
 from joulegrid.actors.commit import commit
 from joulegrid.actors.ending import Ending, not_started, unkilled
@@ -32,8 +39,6 @@ from joulegrid.jsontypes import Json
 
 AROUND_NS = 1_000_000_000
 """How much of the power series is kept before the first and after the last window."""
-CONTAMINATED = "contaminated.json"
-"""What a contaminated task reported: kept beside its result, never aggregated."""
 OF_THE_WORKER = "the CPU time is that of the whole worker process, the threads of Ray in it included (isolation inline)"
 
 

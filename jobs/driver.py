@@ -198,7 +198,8 @@ def _is_over_budget(run: Run, display: Display) -> bool:
     run.budget, over = run.spending.told(), run.spending.budget.over
     if over is not None:
         display.say(f"{over}; nothing is begun")
-        run.ledger.note(f"stopped: {over}")
+        if f"stopped: {over}" not in run.states.notes:
+            run.ledger.note(f"stopped: {over}")
     return over is not None
 
 

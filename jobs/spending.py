@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from joulegrid.actors.lane import CONTAMINATED
+from joulegrid.actors.attempt import CONTAMINATED
 from joulegrid.actors.result import ExperimentResult, Outcome, Spent
 from joulegrid.actors.spent import spent_in, spent_in_raw
 from joulegrid.cluster.carbon.config import provider_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from joulegrid.cluster.carbon.config import CarbonConfig
 from joulegrid.errors import UsageError
 from joulegrid.jobs.load import make_study
 from joulegrid.jobs.study import ExecutionConfig, StudyConfig
@@ -32,7 +33,11 @@ def test_the_documented_defaults_are_applied_and_described() -> None:
         "exclusive": "gpu",
         "temperature_gate": None,
         "wall_clock_timeout_hours": None,
+        "carbon": CarbonConfig().model_dump(),
+        "energy_budget_j": None,
+        "carbon_budget_g": None,
     }
+    assert CarbonConfig().model_dump(exclude_none=True) == {"factor_type": "lifecycle"}
     undescribed = [name for name, field in ExecutionConfig.model_fields.items() if not field.description]
     assert not undescribed
 
