@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulegrid.actors.result import Outcome, Spent
+from joulegrid.actors.attempt import outcome_of
+from joulegrid.actors.result import Outcome, Spent, Task
 from joulegrid.cluster.carbon.config import CarbonConfig
 from joulegrid.cluster.carbon.footprint import Accounting
 from joulegrid.cluster.carbon.still import Given
@@ -20,6 +23,7 @@ from joulegrid.jobs.schedule import Schedule, Visit
 from joulegrid.jobs.spending import Spending
 from joulegrid.jobs.streams import Streams
 from joulegrid.jobs.study import ExecutionConfig
+from tests.jobs.report.results import Made, done, failed, folder_of, measured, no_energy, run_folder
 
 
 def ended(visit: Visit, lane: str, spent: tuple[Spent, ...], status: Any = "done", failure: Any = None) -> Outcome:
@@ -154,3 +158,33 @@ def test_a_budget_is_a_positive_number(budget: dict[str, Any]) -> None:
 
 def test_a_study_without_a_budget_counts_nothing() -> None:
     assert Spending.of(make_study(SCRIPT)) is None
+
+
+def test_earlier_starts_are_counted_from_the_store_contaminated_attempts_too(tmp_path: Path) -> None:
+    first = done(Made(energy=measured(500.0)))  # windows of 50 J and 500 J, and 80 J of a modelled CPU beside
+    killed = failed(Made(index=1), "timeout")
+    foreign = failed(Made(index=2), "contaminated").model_copy(update={"artifacts": ["contaminated.json"]})
+    store = run_folder(tmp_path, [first, killed, foreign])
+    raw = {"windows": [window.model_dump(mode="json") for window in first.windows or []]}
+    store.put(f"{folder_of(foreign)}/contaminated.json", json.dumps(raw).encode())
+    store.put("results/xx/other/result.json", b"{")
+    counter = spending(energy_j=1_000.0)
+    counter.recall(store)
+    assert counter.budget.joules == pytest.approx({"measured": 1_100.0, "modelled": 160.0})
+    assert counter.budget.n_unknown == 2 and "1,000 J are spent" in (counter.budget.over or "")
+
+
+def test_an_outcome_tells_the_joules_of_all_windows_by_the_hour() -> None:
+    result = done(Made(energy=measured(500.0), seconds=10.0))
+    decode = (result.windows or [])[-1]
+    offset_ns = 3_600 * 10**9 * 500_000 - decode.t0_ns - 4 * 10**9  # the hour ends four seconds after its begin
+    timing = result.timing.model_copy(update={"unix_offset_ns": offset_ns})
+    task = Task(0, 0, 0, result.key, "", {}, {}, {}, {})
+    spent = outcome_of(task, result.model_copy(update={"timing": timing}), "results/x", b"").spent
+    told = {(one.unix_s, one.provenance): one.energy_j for one in spent}
+    before, after = 3_600 * 499_999, 3_600 * 500_000
+    assert told == pytest.approx(
+        {(before, "measured"): 250.0, (after, "measured"): 300.0, (before, "modelled"): 32.0, (after, "modelled"): 48.0}
+    )
+    unknown = outcome_of(task, done(Made(energy=no_energy())), "results/x", b"").spent
+    assert [one.energy_j for one in unknown] == [None, None]
