@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,11 @@ def plan_of(n: int, cycles: int, lanes: tuple[str, ...], budget: Budget) -> Sche
 
 
 @settings(max_examples=80)
-@given(st.data())
-def test_nothing_is_begun_once_the_budget_is_spent_and_little_is_spent_beyond_it(data: st.DataObject) -> None:
-    n, cycles, n_lanes = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4))
-    limit = data.draw(st.floats(1.0, 60.0))
+@given(st.integers(1, 6), st.integers(1, 3), st.integers(1, 4), st.floats(1.0, 60.0), st.integers(0, 2**32))
+def test_nothing_is_begun_once_the_budget_is_spent_and_little_is_spent_beyond_it(
+    n: int, cycles: int, n_lanes: int, limit: float, seed: int
+) -> None:
+    chance = random.Random(seed)
     lanes = tuple(f"lane{number}" for number in range(n_lanes))
     counter = spending(limit)
     plan = plan_of(n, cycles, lanes, counter.budget)
@@ -69,9 +71,9 @@ def test_nothing_is_begun_once_the_budget_is_spent_and_little_is_spent_beyond_it
     costs: list[float] = []
     asked_in_vain: set[str] = set()
     while len(asked_in_vain) < n_lanes or running:
-        lane = data.draw(st.sampled_from(lanes))
+        lane = chance.choice(lanes)
         if lane in running:
-            costs.append(data.draw(st.floats(0.0, 10.0)))
+            costs.append(chance.uniform(0.0, 10.0))
             outcome = ended(running.pop(lane), lane, joules(costs[-1]))
             counter.take(outcome)
             plan.record(outcome, 0.0)
