@@ -27,6 +27,7 @@ from joulegrid.actors.child import perform
 from joulegrid.actors.ending import Ending, clean
 from joulegrid.actors.logs import Tail
 from joulegrid.actors.probe import Account, TaskProbe, worker_cpu_seconds
+from joulegrid.cluster.power.marks import mark_sender
 from joulegrid.jsontypes import Json
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class Inline:
         """Run one task to its end; there is no process to follow."""
         self._told = None
         self._settle(launch)
-        probe = TaskProbe(launch.lane, self.scratch, self._tell, Account(worker_cpu_seconds))
+        probe = TaskProbe(
+            launch.lane, self.scratch, self._tell, Account(worker_cpu_seconds, mark=mark_sender(launch.marks))
+        )
         ordered_ns = time.monotonic_ns()
         with (
             _put_back(launch.inputs),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from joulegrid.actors.zygote import descendants
 from joulegrid.cases.contract import LaneView, Mark
+from joulegrid.cluster.power.marks import MarkEdge, unmarked
 from joulegrid.jsontypes import Json
 
 Tell = Callable[[dict[str, Json]], object]
@@ -30,6 +31,8 @@ class Account:
     """CPU seconds until now of what is measured."""
     cpus: tuple[int, ...] = ()
     """Cores on which others are looked at too; none: what they do stays unknown."""
+    mark: MarkEdge = unmarked
+    """Tells the node's sampler that an edge is near."""
 
 
 class TaskWindow:
@@ -41,6 +44,7 @@ class TaskWindow:
         self._min_ns = int(min_seconds * 1e9)
         self._repeats = 0
         self._mark: Mark | None = None
+        account.mark()  # before the wait for the device: the sampler already reads faster when the window begins
         synchronize()
         self._busy_s = busy_seconds(account.cpus)
         self._cpu_s = account.cpu_s()
@@ -63,6 +67,7 @@ class TaskWindow:
         """Synchronise, stamp the end and return the mark."""
         synchronize()
         t1_ns = time.monotonic_ns()
+        self._account.mark()
         # A child that detached itself takes what it had used out of the sum: never below our own share.
         own_s = (time.process_time_ns() - self._own_ns) / 1e9
         cpu_s = max(own_s, self._account.cpu_s() - self._cpu_s)

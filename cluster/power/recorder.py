@@ -1,34 +1,41 @@
-"""The recorder: one thread that reads a node's power sensors at fixed deadlines and answers for windows.
+"""The recorder: keeps what the sampling process reads of a node, and answers for windows.
 
-Plain Python, no Ray: `joulegrid.actors.sampler` puts it on a node. It stamps no marks; windows come with the times
-that the measured process took itself, on the same monotonic clock.
+Plain Python, no Ray: `joulegrid.actors.sampler` puts it on a node, `joulegrid.meter` into any process. It stamps no
+marks; windows come with the times that the measured process took itself, on the same monotonic clock. It calls no
+driver: what hangs, hangs in the sampling process (`joulegrid.cluster.power.sampling`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
 
-from joulegrid.cluster.power.board import CONDITION_PERIOD_NS
-from joulegrid.cluster.power.energy import Energy, total, unknown
-from joulegrid.cluster.power.model import CLOCK_PERIOD_S, CpuClocks, model_energy
-from joulegrid.cluster.power.nvml import close_sensors
+from joulegrid.cluster.power.conditions import AROUND_NS, Conditions, Read, conditions_of
+from joulegrid.cluster.power.energy import Energy, Flag, total, unknown
+from joulegrid.cluster.power.feed import START_LIMIT_S, Feed, order_for
+from joulegrid.cluster.power.frames import Hello
+from joulegrid.cluster.power.model import CpuClocks, model_energy
 from joulegrid.cluster.power.rapl import POWERCAP
-from joulegrid.cluster.power.sources import PowerConfig, choose
-from joulegrid.errors import JoulegridError
+from joulegrid.cluster.power.series import STALL_S
+from joulegrid.cluster.power.sources import PowerConfig, Sources, sources_from
+from joulegrid.errors import JoulegridError, PreFlightError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from joulegrid.cluster.power.board import Board
+    from joulegrid.cluster.power.nvml import Condition
+    from joulegrid.cluster.power.readings import Reading
     from joulegrid.cluster.power.series import Device, Sample
     from joulegrid.jsontypes import Json
 
-JOIN_S = 5.0
-PAUSE_NS = 1_000_000  # a deadline that is less than 1 ms away is not worth a system call
+RESTART_S = 2.0
+"""How much longer a window's answer waits while the sampling process is being started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,41 +50,52 @@ class Target:
 class Recorder:
     """Records a node's power from `start` to `stop` and says how many joules a lane used between two instants.
 
-    `energy`, `series`, `watch` and `unwatch` may be called from any thread. Raises `PreFlightError` if an explicit
-    source of `config` is missing here. `powercap` is the folder of the RAPL files.
+    `energy`, `series`, `conditions`, `watch` and `unwatch` may be called from any thread. Raises `PreFlightError` if an
+    explicit source of `config` is missing here. `powercap` is the folder of the RAPL files.
     """
 
     def __init__(self, config: PowerConfig, powercap: Path = POWERCAP) -> None:
         self.config = config
         self.missed_deadlines = 0
-        self._sources = choose(config, powercap)
-        self._devices: dict[str, Device] = self._sources.devices()
-        self._sensors = self._sources.sensors()
-        self._sample_devices()  # so that `sources` says what the boards really give
-        self.sources: list[str] = [str(name) for name in self._sources.names()]
+        self.rounds = 0
+        self._hello = Hello()
+        self._sources = Sources()
+        self._devices: dict[str, Device] = {}
+        self._missed: deque[tuple[int, int]] = deque(maxlen=10_000)
+        self._refusal: str | None = None
         self._clocks = CpuClocks()
         self._sampled = threading.Condition()
-        self._ending = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._state: Literal["opening", "open", "started", "stopped"] = "opening"
+        self._feed = Feed(order_for(config.source, config.period_s, powercap), self)
+        self._feed.start()
+        self._await_opening()
+        self.sources: list[str] = [str(name) for name in self._sources.names()]
+
+    @property
+    def marks(self) -> str:
+        """Abstract Unix address to which a process sends its marks (`joulegrid.cluster.power.marks`)."""
+        return self._feed.order.marks
+
+    @property
+    def sampling_pid(self) -> int | None:
+        """Process id of the sampling process; `None` where there is none."""
+        return self._feed.pid
+
+    @property
+    def gpu_uuids(self) -> tuple[str, ...]:
+        """Every GPU that is read, in NVML's order."""
+        return tuple(self._sources.boards)
 
     def start(self) -> None:
-        """Begin to read; returns when every sensor was seen to move, at the latest after about 0.35 s."""
-        if self._thread is not None:
-            return
-        self._thread = threading.Thread(target=self._loop, name="power-recorder", daemon=True)
-        self._thread.start()
-        self._await(list(self._devices.values()), time.monotonic_ns())
+        """Begin to answer; returns when every sensor was seen to move, at the latest after about 0.35 s."""
+        if self._state == "open":
+            self._state = "started"
+            self._await(list(self._devices.values()), time.monotonic_ns())
 
     def stop(self) -> None:
-        """Stop reading and close NVML. Windows of the past can still be asked for."""
-        if self._ending.is_set():
-            return
-        self._ending.set()
-        if self._thread is not None:
-            self._thread.join(JOIN_S)
-        hangs = self._thread is not None and self._thread.is_alive()
-        if self._sources.boards and not hangs:  # a driver call that hangs must not be shut down under its feet
-            close_sensors()
+        """End the sampling process. Windows of the past can still be asked for."""
+        self._state = "stopped"
+        self._feed.stop()
 
     def watch(self, lane: str, pid: int) -> None:
         """Begin to read the CPU clock of the lane's process for the modelled power series."""
@@ -107,6 +125,16 @@ class Recorder:
             return cpu, beside
         return self._gpu_energy(t0_ns, t1_ns, target.gpu_uuids), [cpu, *beside]
 
+    def lost(self, t0_ns: int, t1_ns: int) -> str | None:
+        """Why readings between two instants are missing, if through a death of the sampling process."""
+        outage = self._feed.outage(t0_ns, t1_ns)
+        return None if outage is None or outage.hung else outage.why
+
+    def conditions(self, t0_ns: int, t1_ns: int, target: Target) -> list[Conditions]:
+        """What each GPU of a lane was like between two instants; empty without NVML."""
+        boards = [self._sources.boards[uuid] for uuid in target.gpu_uuids if uuid in self._sources.boards]
+        return [self._conditions(board, t0_ns, t1_ns) for board in boards]
+
     def series(self, t0_ns: int, t1_ns: int, target: Target, lane: str) -> list[Sample]:
         """Power of a lane's devices between two instants, in order of time; empty where nothing is read."""
         devices: list[Device] = [self._sources.boards[u] for u in target.gpu_uuids if u in self._sources.boards]
@@ -128,8 +156,65 @@ class Recorder:
             ],
             "period_s": self.config.period_s,
             "missed_deadlines": self.missed_deadlines,
+            "rounds": self.rounds,
+            "sampling_pid": self._feed.pid,
+            "outages": [{"from_ns": o.from_ns, "until_ns": o.until_ns, "why": o.why} for o in list(self._feed.outages)],
             "watched": dict(self._clocks.watched()),
         }
+
+    def opened(self, hello: Hello) -> None:
+        """Take what the sampling process has opened (called by the feed)."""
+        with self._sampled:
+            if self._state == "opening":
+                self._hello = hello
+                self._sources = sources_from(self.config, hello)
+                self._devices = self._sources.devices()
+                self._state = "open" if not self._devices else self._state
+            else:
+                self._sources.missing |= hello.missing
+            self._sampled.notify_all()
+
+    def refused(self, why: str) -> None:
+        """Take that nothing can be read (called by the feed)."""
+        with self._sampled:
+            self._refusal = why
+            self._sampled.notify_all()
+
+    def take(self, device: str, reading: Reading) -> None:
+        """Take a reading (called by the feed)."""
+        if device in self._devices:
+            self._devices[device].append(reading)
+
+    def explain(self, device: str, condition: Condition) -> None:
+        """Take what explains a board's power (called by the feed)."""
+        if device in self._sources.boards:
+            self._sources.boards[device].conditions.append(condition)
+
+    def round_done(self, began_ns: int, missed: int) -> None:
+        """Take that every device was read (called by the feed)."""
+        self.rounds += 1
+        if missed:
+            self.missed_deadlines += missed
+            self._missed.append((began_ns, missed))
+        with self._sampled:
+            if self._state == "opening":
+                self._state = "open"
+            self._sampled.notify_all()
+
+    def turn(self) -> None:
+        """Read the CPU clocks that are followed (called by the feed, ten times a second)."""
+        self._clocks.sample()
+
+    def _await_opening(self) -> None:
+        with self._sampled:
+            self._sampled.wait_for(lambda: self._state != "opening" or self._refusal is not None, START_LIMIT_S)
+        if self._state != "opening":
+            return
+        why = self._refusal or f"the sampling process did not begin to read within {START_LIMIT_S:.0f} s"
+        if self.config.source != "auto":
+            self._feed.stop()
+            raise PreFlightError(why if why.startswith("power ") else f"power source {self.config.source}: {why}")
+        self.opened(Hello(missing={"nvml": why, "rapl": why}))
 
     def _gpu_energy(self, t0_ns: int, t1_ns: int, uuids: Sequence[str]) -> Energy:
         boards: list[Board] = []
@@ -141,7 +226,29 @@ class Recorder:
         if len({part.source for part in parts if part.source}) > 1:
             # One board without a counter: all are integrated, because different kinds have no sum.
             parts = [board.integral(t0_ns, t1_ns, "another board of the lane has no counter") for board in boards]
-        return total(parts)
+        pairs = zip(parts, boards, strict=True)
+        return total([self._told(part, board, t0_ns, t1_ns) for part, board in pairs])
+
+    def _told(self, energy: Energy, board: Board, t0_ns: int, t1_ns: int) -> Energy:
+        """Add to an energy what its conditions say of it, and to an unknown one why nothing was read."""
+        if energy.energy_j is None:
+            outage = self._feed.outage(t0_ns, t1_ns)
+            reason = energy.reason if outage is None else f"{outage.why}; {energy.reason}"
+            return energy.model_copy(update={"reason": reason})
+        conditions = self._conditions(board, t0_ns, t1_ns)
+        flags: set[Flag] = set(energy.flags)
+        flags |= {"throttled"} if conditions.throttled else set()
+        flags |= {"gap"} if conditions.longest_gap_s and conditions.longest_gap_s > STALL_S else set()
+        return energy.model_copy(update={"flags": tuple(sorted(flags))})
+
+    def _conditions(self, board: Board, t0_ns: int, t1_ns: int) -> Conditions:
+        times = [reading.t_ns for reading in board.readings(t0_ns, t1_ns)]
+        edges = [t0_ns, *times, t1_ns]
+        gap_s = max(after - before for before, after in pairwise(edges)) / 1e9
+        missed = sum(number for t_ns, number in list(self._missed) if t0_ns <= t_ns <= t1_ns)
+        read = Read(power_readings=len(times), longest_gap_s=gap_s, missed_deadlines=missed)
+        found = board.conditions.between(t0_ns - AROUND_NS, t1_ns + AROUND_NS)
+        return conditions_of(board.device, self._hello.boards[board.device], found, (t0_ns, t1_ns), read)
 
     def _no_board(self, uuid: str) -> str:
         if "nvml" in self._sources.missing:
@@ -163,37 +270,16 @@ class Recorder:
 
     def _await(self, devices: Sequence[Device], t_ns: int) -> None:
         """Wait until every device has read past `t_ns`, no longer than the slowest is patient."""
-        if self._thread is None or self._ending.is_set():
+        if self._state != "started":
             return
-        if not self._thread.is_alive():
+        if not self._feed.alive:
             raise JoulegridError("the power recorder's thread has died; its traceback is on the sampler's stderr")
         patience_s = max((device.patience_s(self.config.period_s) for device in devices), default=0.0)
         late_s = max(0, time.monotonic_ns() - t_ns) / 1e9
+
+        def covered() -> bool:
+            return all(device.covers(t_ns) for device in devices)
+
         with self._sampled:
-            self._sampled.wait_for(lambda: all(device.covers(t_ns) for device in devices), patience_s - late_s)
-
-    def _loop(self) -> None:
-        start_ns, period_ns = time.monotonic_ns(), round(self.config.period_s * 1e9)
-        clocks_due_ns, turn = start_ns, 0
-        while not self._ending.is_set():
-            self._sample_devices()
-            if time.monotonic_ns() >= clocks_due_ns - PAUSE_NS:
-                self._clocks.sample()
-                clocks_due_ns += round(CLOCK_PERIOD_S * 1e9)
-            with self._sampled:
-                self._sampled.notify_all()
-            # Deadlines are start + k × period: lateness does not add up, a missed one is counted and left out.
-            now_ns = time.monotonic_ns()
-            following = max(turn + 1, (now_ns - start_ns) // period_ns + 1)
-            self.missed_deadlines += following - turn - 1
-            turn = following
-            self._ending.wait((start_ns + turn * period_ns - now_ns) / 1e9)
-
-    def _sample_devices(self) -> None:
-        for sensor in self._sensors:
-            self._devices[sensor.device].append(sensor.read())
-        for board_sensor in self._sources.board_sensors:
-            conditions = self._sources.boards[board_sensor.device].conditions
-            last, now_ns = conditions.last(), time.monotonic_ns()
-            if last is None or now_ns - last.t_ns >= CONDITION_PERIOD_NS:
-                conditions.append(board_sensor.condition(now_ns))
+            if not self._sampled.wait_for(covered, patience_s - late_s) and self.lost(t_ns, time.monotonic_ns()):
+                self._sampled.wait_for(covered, RESTART_S)

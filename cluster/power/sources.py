@@ -10,15 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from joulegrid.cluster.power.board import Board
 from joulegrid.cluster.power.domain import Domain
 from joulegrid.cluster.power.model import CoreWatts
-from joulegrid.cluster.power.nvml import BoardSensor, open_sensors
-from joulegrid.cluster.power.rapl import POWERCAP, DomainSensor, open_domains
-from joulegrid.errors import PreFlightError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from joulegrid.cluster.power.energy import Source
-    from joulegrid.cluster.power.readings import Sensor
+    from joulegrid.cluster.power.frames import Hello
     from joulegrid.cluster.power.series import Device
 
 
@@ -40,10 +35,8 @@ class PowerConfig(BaseModel):
 
 @dataclass(slots=True)
 class Sources:
-    """The open sensors of a node, and why others are missing."""
+    """What is read of a node, and why the rest is not."""
 
-    board_sensors: list[BoardSensor] = field(default_factory=list)
-    domain_sensors: list[DomainSensor] = field(default_factory=list)
     boards: dict[str, Board] = field(default_factory=dict)
     """By UUID."""
     packages: list[Domain] = field(default_factory=list)
@@ -54,13 +47,9 @@ class Sources:
     """`nvml`, `rapl` or `model` → why it is not used."""
 
     def devices(self) -> dict[str, Device]:
-        """Everything that is read each period, by the name that its sensor bears too."""
+        """Everything that is read each period, by its name."""
         devices: list[Device] = [*self.boards.values(), *self.packages, *self.drams]
         return {device.device: device for device in devices}
-
-    def sensors(self) -> list[Sensor]:
-        """What reads them."""
-        return [*self.board_sensors, *self.domain_sensors]
 
     def names(self) -> list[Source]:
         """What can be read, best first; the first reading of each board must have been taken."""
@@ -70,35 +59,18 @@ class Sources:
         return [*names, "model"] if self.watts else names
 
 
-def choose(config: PowerConfig, powercap: Path = POWERCAP) -> Sources:
-    """Open what `config.source` names; `auto` opens whatever there is and notes why the rest is missing.
-
-    Raises `PreFlightError` with the remedy if an explicit source cannot be read.
-    """
-    sources = Sources()
-    if config.source in ("auto", "nvml"):
-        _try(config, sources, "nvml", powercap)
-    if config.source in ("auto", "rapl"):
-        _try(config, sources, "rapl", powercap)
-    if config.source == "model" or (config.source == "auto" and not sources.packages):
-        sources.watts = config.watts_per_core
-    for name in ("nvml", "rapl", "model"):
-        if config.source not in ("auto", name):
-            sources.missing[name] = f"power: {config.source}"
-    return sources
-
-
-def _try(config: PowerConfig, sources: Sources, name: Literal["nvml", "rapl"], powercap: Path) -> None:
-    try:
-        if name == "nvml":
-            sources.board_sensors = open_sensors()
-            sources.boards = {s.device: Board(s.device, s.name, config.period_s) for s in sources.board_sensors}
-        else:
-            sources.domain_sensors = open_domains(powercap)
-            domains = [Domain(s.device, s.scope, config.period_s) for s in sources.domain_sensors]
-            sources.packages = [domain for domain in domains if domain.scope == "cpu_package"]
-            sources.drams = [domain for domain in domains if domain.scope == "dram"]
-    except PreFlightError as error:
-        if config.source == name:
-            raise
-        sources.missing[name] = str(error)
+def sources_from(config: PowerConfig, hello: Hello) -> Sources:
+    """Make the devices of what the sampling process has opened; the model takes the place of RAPL in `auto` alone."""
+    domains = [Domain(device, scope, config.period_s) for device, (scope, _) in hello.domains.items()]
+    packages = [domain for domain in domains if domain.scope == "cpu_package"]
+    modelled = config.source == "model" or (config.source == "auto" and not packages)
+    unread = {
+        name: f"power: {config.source}" for name in ("nvml", "rapl", "model") if config.source not in ("auto", name)
+    }
+    return Sources(
+        boards={uuid: Board(uuid, facts.name, config.period_s) for uuid, facts in hello.boards.items()},
+        packages=packages,
+        drams=[domain for domain in domains if domain.scope == "dram"],
+        watts=config.watts_per_core if modelled else None,
+        missing=dict.fromkeys(unread, f"power: {config.source}") | hello.missing,
+    )
