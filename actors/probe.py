@@ -137,7 +137,7 @@ def cpu_seconds() -> float:
     """
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     own_s = time.process_time_ns() / 1e9 + children.ru_utime + children.ru_stime
-    return own_s + sum(_family_s(pid) for pid in descendants(os.getpid()))
+    return own_s + sum(family_s(pid) for pid in descendants(os.getpid()))
 
 
 def worker_cpu_seconds() -> float:
@@ -153,7 +153,7 @@ def worker_cpu_seconds() -> float:
             below = file.read().split()
     except OSError:
         return own_s
-    return own_s + sum(_family_s(pid) for child in map(int, below) for pid in (child, *descendants(child)))
+    return own_s + sum(family_s(pid) for child in map(int, below) for pid in (child, *descendants(child)))
 
 
 def busy_seconds(cpus: tuple[int, ...]) -> float | None:
@@ -169,7 +169,7 @@ def busy_seconds(cpus: tuple[int, ...]) -> float | None:
     return sum(busy) / os.sysconf("SC_CLK_TCK") if len(busy) == len(cpus) else None
 
 
-def _family_s(pid: int) -> float:
+def family_s(pid: int) -> float:
     """CPU seconds of another process and of the children that it waited for; 0 when it has just gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

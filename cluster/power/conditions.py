@@ -64,6 +64,8 @@ class Conditions(Part):
     device: str
     """GPU UUID."""
     name: str
+    simulated: bool = False
+    """Whether all this was replayed from a trace."""
     driver: str | None = None
     persistence: bool | None = None
     ecc: bool | None = None

@@ -7,30 +7,29 @@ driver: what hangs, hangs in the sampling process (`joulegrid.cluster.power.samp
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from joulegrid.cluster.power.conditions import AROUND_NS, Conditions, Read, conditions_of
 from joulegrid.cluster.power.energy import Energy, Flag, total, unknown
 from joulegrid.cluster.power.feed import START_LIMIT_S, Feed, order_for
 from joulegrid.cluster.power.frames import Hello
-from joulegrid.cluster.power.model import CpuClocks, model_energy
+from joulegrid.cluster.power.intake import Intake
+from joulegrid.cluster.power.model import model_energy
 from joulegrid.cluster.power.rapl import POWERCAP
+from joulegrid.cluster.power.replay import Replay, simulated
 from joulegrid.cluster.power.series import STALL_S
-from joulegrid.cluster.power.sources import PowerConfig, Sources, sources_from
+from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.trace import Trace, traced
 from joulegrid.errors import JoulegridError, PreFlightError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from joulegrid.cluster.power.board import Board
-    from joulegrid.cluster.power.nvml import Condition
-    from joulegrid.cluster.power.readings import Reading
     from joulegrid.cluster.power.series import Device, Sample
     from joulegrid.jsontypes import Json
 
@@ -56,19 +55,16 @@ class Recorder:
 
     def __init__(self, config: PowerConfig, powercap: Path = POWERCAP) -> None:
         self.config = config
-        self.missed_deadlines = 0
-        self.rounds = 0
-        self._hello = Hello()
-        self._sources = Sources()
-        self._devices: dict[str, Device] = {}
-        self._missed: deque[tuple[int, int]] = deque(maxlen=10_000)
-        self._refusal: str | None = None
-        self._clocks = CpuClocks()
-        self._sampled = threading.Condition()
-        self._state: Literal["opening", "open", "started", "stopped"] = "opening"
-        self._feed = Feed(order_for(config.source, config.period_s, powercap), self)
+        self._intake = Intake(config)
+        self._started = self._stopped = False
+        self._feed: Feed | Replay = (
+            Feed(order_for(config.source, config.period_s, powercap), self._intake)
+            if config.trace is None
+            else Replay(Path(config.trace), self._intake)
+        )
         self._feed.start()
         self._await_opening()
+        self._sources = self._intake.sources
         self.sources: list[str] = [str(name) for name in self._sources.names()]
 
     @property
@@ -88,23 +84,23 @@ class Recorder:
 
     def start(self) -> None:
         """Begin to answer; returns when every sensor was seen to move, at the latest after about 0.35 s."""
-        if self._state == "open":
-            self._state = "started"
-            self._await(list(self._devices.values()), time.monotonic_ns())
+        if not self._started:
+            self._started = True
+            self._await(list(self._intake.devices.values()), time.monotonic_ns())
 
     def stop(self) -> None:
         """End the sampling process. Windows of the past can still be asked for."""
-        self._state = "stopped"
+        self._stopped = True
         self._feed.stop()
 
     def watch(self, lane: str, pid: int) -> None:
         """Begin to read the CPU clock of the lane's process for the modelled power series."""
         if self._sources.watts is not None:
-            self._clocks.watch(lane, pid)
+            self._intake.clocks.watch(lane, pid)
 
     def unwatch(self, lane: str) -> None:
         """Stop reading the lane's CPU clock; what was read can still be asked for."""
-        self._clocks.unwatch(lane)
+        self._intake.clocks.unwatch(lane)
 
     def energy(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
         """Joules of a lane between two instants: of its main devices, and of others beside them.
@@ -113,6 +109,12 @@ class Recorder:
         lane and memory domains. `cpu_s` is the CPU time of the task between its marks, for the model. Waits for the
         first reading after `t1_ns`, usually under 0.2 s. What is unknown is null with its reason.
         """
+        energy, beside = self._energy(t0_ns, t1_ns, self._resolved(target), cpu_s)
+        if self.config.source != "replay":
+            return energy, beside
+        return simulated(energy), [simulated(one) for one in beside]
+
+    def _energy(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
         if self.config.source == "none":
             return unknown("power: none"), []
         if t1_ns <= t0_ns:
@@ -132,17 +134,27 @@ class Recorder:
 
     def conditions(self, t0_ns: int, t1_ns: int, target: Target) -> list[Conditions]:
         """What each GPU of a lane was like between two instants; empty without NVML."""
-        boards = [self._sources.boards[uuid] for uuid in target.gpu_uuids if uuid in self._sources.boards]
+        uuids = self._resolved(target).gpu_uuids
+        boards = [self._sources.boards[uuid] for uuid in uuids if uuid in self._sources.boards]
         return [self._conditions(board, t0_ns, t1_ns) for board in boards]
 
     def series(self, t0_ns: int, t1_ns: int, target: Target, lane: str) -> list[Sample]:
         """Power of a lane's devices between two instants, in order of time; empty where nothing is read."""
-        devices: list[Device] = [self._sources.boards[u] for u in target.gpu_uuids if u in self._sources.boards]
+        uuids = self._resolved(target).gpu_uuids
+        devices: list[Device] = [self._sources.boards[uuid] for uuid in uuids if uuid in self._sources.boards]
         devices += [*self._sources.packages, *self._sources.drams]
         samples = [sample for device in devices for sample in device.series(t0_ns, t1_ns)]
         if self._sources.watts is not None:
-            samples += self._clocks.series(lane, t0_ns, t1_ns, self._sources.watts)
-        return sorted(samples, key=lambda sample: (sample.t_ns, sample.device))
+            samples += self._intake.clocks.series(lane, t0_ns, t1_ns, self._sources.watts)
+        samples.sort(key=lambda sample: (sample.t_ns, sample.device))
+        replayed = self.config.source == "replay"
+        return [replace(sample, provenance="simulated") for sample in samples] if replayed else samples
+
+    def _resolved(self, target: Target) -> Target:
+        """In a replay a lane has the first boards of the trace: as many as it has GPUs, one where it has none."""
+        if self.config.source != "replay":
+            return target
+        return replace(target, gpu_uuids=self.gpu_uuids[: max(1, len(target.gpu_uuids))])
 
     def describe(self) -> dict[str, Json]:
         """What is read here, how often, what is missing and why, and how many deadlines were missed."""
@@ -152,69 +164,34 @@ class Recorder:
             "missing": dict(self._sources.missing),
             "devices": [
                 {"device": d.device, "scope": d.scope, "name": boards[d.device].name if d.device in boards else None}
-                for d in self._devices.values()
+                for d in self._intake.devices.values()
             ],
             "period_s": self.config.period_s,
-            "missed_deadlines": self.missed_deadlines,
-            "rounds": self.rounds,
+            "missed_deadlines": self._intake.missed_deadlines,
+            "rounds": self._intake.rounds,
             "sampling_pid": self._feed.pid,
             "outages": [{"from_ns": o.from_ns, "until_ns": o.until_ns, "why": o.why} for o in list(self._feed.outages)],
-            "watched": dict(self._clocks.watched()),
+            "watched": dict(self._intake.clocks.watched()),
         }
 
-    def opened(self, hello: Hello) -> None:
-        """Take what the sampling process has opened (called by the feed)."""
-        with self._sampled:
-            if self._state == "opening":
-                self._hello = hello
-                self._sources = sources_from(self.config, hello)
-                self._devices = self._sources.devices()
-                self._state = "open" if not self._devices else self._state
-            else:
-                self._sources.missing |= hello.missing
-            self._sampled.notify_all()
-
-    def refused(self, why: str) -> None:
-        """Take that nothing can be read (called by the feed)."""
-        with self._sampled:
-            self._refusal = why
-            self._sampled.notify_all()
-
-    def take(self, device: str, reading: Reading) -> None:
-        """Take a reading (called by the feed)."""
-        if device in self._devices:
-            self._devices[device].append(reading)
-
-    def explain(self, device: str, condition: Condition) -> None:
-        """Take what explains a board's power (called by the feed)."""
-        if device in self._sources.boards:
-            self._sources.boards[device].conditions.append(condition)
-
-    def round_done(self, began_ns: int, missed: int) -> None:
-        """Take that every device was read (called by the feed)."""
-        self.rounds += 1
-        if missed:
-            self.missed_deadlines += missed
-            self._missed.append((began_ns, missed))
-        with self._sampled:
-            if self._state == "opening":
-                self._state = "open"
-            self._sampled.notify_all()
-
-    def turn(self) -> None:
-        """Read the CPU clocks that are followed (called by the feed, ten times a second)."""
-        self._clocks.sample()
+    def trace(self, t0_ns: int, t1_ns: int, about: dict[str, Json]) -> Trace:
+        """Everything that was read between two instants, at most the last two hours."""
+        found = {device.device: device.readings(t0_ns, t1_ns) for device in self._intake.devices.values()}
+        conditions = {board.device: board.conditions.between(t0_ns, t1_ns) for board in self._sources.boards.values()}
+        provenance = "simulated" if self.config.source == "replay" else "measured"
+        return Trace(provenance, self.config.period_s, self._intake.hello, *traced(found, conditions), about)
 
     def _await_opening(self) -> None:
-        with self._sampled:
-            self._sampled.wait_for(lambda: self._state != "opening" or self._refusal is not None, START_LIMIT_S)
-        if self._state != "opening":
+        intake = self._intake
+        with intake.sampled:
+            intake.sampled.wait_for(lambda: intake.is_open or intake.refusal is not None, START_LIMIT_S)
+        if intake.is_open:
             return
-        why = self._refusal or f"the sampling process did not begin to read within {START_LIMIT_S:.0f} s"
+        why = intake.refusal or f"the sampling process did not begin to read within {START_LIMIT_S:.0f} s"
         if self.config.source != "auto":
             self._feed.stop()
             raise PreFlightError(why if why.startswith("power ") else f"power source {self.config.source}: {why}")
-        self.opened(Hello(missing={"nvml": why, "rapl": why}))
+        intake.opened(Hello(missing={"nvml": why, "rapl": why}))
 
     def _gpu_energy(self, t0_ns: int, t1_ns: int, uuids: Sequence[str]) -> Energy:
         boards: list[Board] = []
@@ -245,10 +222,11 @@ class Recorder:
         times = [reading.t_ns for reading in board.readings(t0_ns, t1_ns)]
         edges = [t0_ns, *times, t1_ns]
         gap_s = max(after - before for before, after in pairwise(edges)) / 1e9
-        missed = sum(number for t_ns, number in list(self._missed) if t0_ns <= t_ns <= t1_ns)
+        missed = self._intake.missed_between(t0_ns, t1_ns)
         read = Read(power_readings=len(times), longest_gap_s=gap_s, missed_deadlines=missed)
         found = board.conditions.between(t0_ns - AROUND_NS, t1_ns + AROUND_NS)
-        return conditions_of(board.device, self._hello.boards[board.device], found, (t0_ns, t1_ns), read)
+        told = conditions_of(board.device, self._intake.hello.boards[board.device], found, (t0_ns, t1_ns), read)
+        return told.model_copy(update={"simulated": True}) if self.config.source == "replay" else told
 
     def _no_board(self, uuid: str) -> str:
         if "nvml" in self._sources.missing:
@@ -270,7 +248,7 @@ class Recorder:
 
     def _await(self, devices: Sequence[Device], t_ns: int) -> None:
         """Wait until every device has read past `t_ns`, no longer than the slowest is patient."""
-        if self._state != "started":
+        if not self._started or self._stopped:
             return
         if not self._feed.alive:
             raise JoulegridError("the power recorder's thread has died; its traceback is on the sampler's stderr")
@@ -280,6 +258,6 @@ class Recorder:
         def covered() -> bool:
             return all(device.covers(t_ns) for device in devices)
 
-        with self._sampled:
-            if not self._sampled.wait_for(covered, patience_s - late_s) and self.lost(t_ns, time.monotonic_ns()):
-                self._sampled.wait_for(covered, RESTART_S)
+        with self._intake.sampled:
+            if not self._intake.sampled.wait_for(covered, patience_s - late_s) and self.lost(t_ns, time.monotonic_ns()):
+                self._intake.sampled.wait_for(covered, RESTART_S)

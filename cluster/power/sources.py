@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from joulegrid.cluster.power.board import Board
 from joulegrid.cluster.power.domain import Domain
@@ -22,15 +22,24 @@ class PowerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    source: Literal["auto", "nvml", "rapl", "model", "none"] = "auto"
+    source: Literal["auto", "nvml", "rapl", "model", "none", "replay"] = "auto"
     """`auto` takes what the node has: NVML for GPUs; RAPL, else the model, for CPUs. Any other value is taken
-    literally and missing hardware is an error."""
+    literally and missing hardware is an error. `replay` takes `trace` in the place of sensors: simulated."""
+    trace: str | None = None
+    """The file that `replay` reads, on every node; `joulegrid power record` writes one. Absolute, or seen from the
+    folder that the study is started in."""
     watts_per_core: CoreWatts = CoreWatts()
     """Watts of one busy logical CPU for the model. Low 1.7: AMD EPYC 2nd generation at full load (1.69 W/vCPU, Cloud
     Carbon Footprint); mid 4.0: CodeCarbon's fallback of 4 W a thread (Cascade Lake is 3.97 W/vCPU in Cloud Carbon
     Footprint); high 8.0: twice mid."""
     period_s: float = Field(default=0.05, ge=0.005, le=1.0)
     """Seconds between two readings of a sensor; half of the 100 ms after which NVIDIA's boards publish."""
+
+    @model_validator(mode="after")
+    def _trace_is_for_replay(self) -> PowerConfig:
+        if (self.source == "replay") != (self.trace is not None):
+            raise ValueError("`source: replay` and `trace: FILE` belong together; give both or neither")
+        return self
 
 
 @dataclass(slots=True)
