@@ -78,6 +78,11 @@ class Recorder:
         return self._feed.pid
 
     @property
+    def missed_deadlines(self) -> int:
+        """Readings that were due and left out, since the beginning."""
+        return self._intake.missed_deadlines
+
+    @property
     def gpu_uuids(self) -> tuple[str, ...]:
         """Every GPU that is read, in NVML's order."""
         return tuple(self._sources.boards)

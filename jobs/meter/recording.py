@@ -69,9 +69,7 @@ def _refuse(order: RecordOrder) -> None:
     if (order.seconds is None) == (not order.command):
         raise UsageError("power record: give either --seconds N or, behind --, a COMMAND")
     if order.seconds is not None and not 0 < order.seconds <= KEPT_S:
-        raise UsageError(
-            f"--seconds {order.seconds:g}: above 0, at most {KEPT_S:g} (readings are kept so long)"
-        )
+        raise UsageError(f"--seconds {order.seconds:g}: above 0, at most {KEPT_S:g} (readings are kept so long)")
 
 
 def _about(order: RecordOrder, seconds: float) -> dict[str, Json]:

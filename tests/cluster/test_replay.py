@@ -39,7 +39,9 @@ def joulegrid(*arguments: str, env: dict[str, str] | None = None) -> subprocess.
 @pytest.fixture
 def trace() -> Trace:
     """One second of a board at 200 W, ticking each 100 ms."""
-    readings = [Reading(k * 50 * MS, 900.0 + 20.0 * (k // 2), 200.0, counter_stamp_ns=k // 2 * 100 * MS) for k in range(21)]
+    readings = [
+        Reading(k * 50 * MS, 900.0 + 20.0 * (k // 2), 200.0, counter_stamp_ns=k // 2 * 100 * MS) for k in range(21)
+    ]
     facts = BoardFacts("Board of the trace", "1.0")
     conditions = [Condition(0, 50, 1700, 2600, 0x20)]
     return Trace("measured", 0.05, Hello({"GPU-trace": facts}), {"GPU-trace": readings}, {"GPU-trace": conditions})
