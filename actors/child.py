@@ -23,6 +23,7 @@ from joulegrid.actors.probe import Account, TaskProbe, datagrams, family_seconds
 from joulegrid.actors.raised import describe
 from joulegrid.cases.contract import LaneCannotError, LaneView, Measurement
 from joulegrid.cases.models import fingerprint as model_fingerprint
+from joulegrid.cluster.power.marks import mark_sender
 from joulegrid.jsontypes import Json
 
 
@@ -40,6 +41,8 @@ class Launch:
     lane: LaneView
     seed: int
     timeout_s: float | None
+    marks: str = ""
+    """Abstract Unix address of the node's sampler for marks; empty: nobody listens."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Spec:
     progress: str
     """Abstract Unix address for progress datagrams."""
     seed: int
+    marks: str = ""
+    """The same for marks."""
 
     def write(self, path: Path) -> None:
         """Write the file that `read` reads."""
@@ -75,7 +80,7 @@ def main(spec_path: str) -> None:
     entered_ns = time.monotonic_ns()
     spec = Spec.read(Path(spec_path))
     _settle(spec)
-    account = Account(family_seconds, spec.lane.cpus)
+    account = Account(family_seconds, spec.lane.cpus, mark_sender(spec.marks))
     probe = TaskProbe(spec.lane, Path(spec.scratch), datagrams(spec.progress), account)
     report = perform(spec.experiment, spec.inputs, spec.fingerprints, probe)
     write_durably(Path(spec.report), json.dumps({"entered_ns": entered_ns} | report).encode())

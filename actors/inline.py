@@ -32,6 +32,7 @@ from joulegrid.actors.ending import Ending, clean, not_started
 from joulegrid.actors.logs import Tail
 from joulegrid.actors.probe import Account, TaskProbe, thread_family_seconds
 from joulegrid.actors.zygote import kill_descendants
+from joulegrid.cluster.power.marks import mark_sender
 from joulegrid.jsontypes import Json
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class Inline:
         """Run one task to its end; there is no process to follow."""
         self._told = None
         self._settle(launch)
-        probe = TaskProbe(launch.lane, self.scratch, self._tell, Account(thread_family_seconds))
+        account = Account(thread_family_seconds, mark=mark_sender(launch.marks))
+        probe = TaskProbe(launch.lane, self.scratch, self._tell, account)
         ordered_ns = time.monotonic_ns()
         if not self._begin(launch.timeout_s):
             return replace(not_started(), killed="cancelled")

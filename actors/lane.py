@@ -23,12 +23,13 @@ from joulegrid.actors.gate import Start, wait_until_cool
 from joulegrid.actors.gpu_watch import GpuWatch, Idle
 from joulegrid.actors.inline import Inline
 from joulegrid.actors.portable import local
-from joulegrid.actors.record import Attempt, LaneFacts, RunFacts
+from joulegrid.actors.record import Attempt, Cost, LaneFacts, RunFacts
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
 from joulegrid.actors.spent import spent_in_raw
 from joulegrid.actors.supervisor import Supervisor, ZygoteError, ZygoteStartError
 from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.gpu_lock import lock_gpus
+from joulegrid.cluster.power.conditions import Conditions
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.model import model_energy
 from joulegrid.cluster.power.recorder import Target
@@ -55,6 +56,10 @@ class Meter(Protocol):
 
     def energy(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
         """Joules of the target's main devices, and those of others beside."""
+        ...
+
+    def conditions(self, t0_ns: int, t1_ns: int, target: Target) -> list[Conditions]:
+        """What the target's GPUs were like."""
         ...
 
     def series(self, t0_ns: int, t1_ns: int, target: Target, lane: str) -> list[Sample]:
@@ -155,7 +160,8 @@ class Lane:
             self._runner.renew()
         self._cycle = task.cycle
         inputs = {path: local(location) for path, location in task.inputs.items()}
-        launch = Launch(task.experiment, inputs, task.fingerprints, view, _seed(task), task.timeout_s)
+        marks = self.facts.marks
+        launch = Launch(task.experiment, inputs, task.fingerprints, view, _seed(task), task.timeout_s, marks)
         try:
             return self._runner.run(launch, on_start=lambda pid: self.meter.watch(self.facts.name, pid))
         finally:
@@ -167,8 +173,9 @@ class Lane:
         target = Target(attempt.view.gpu_uuids, attempt.view.cpus, None)
         files = self._runner.artifacts()
 
-        def price(t0_ns: int, t1_ns: int, cpu_s: float) -> tuple[Energy, list[Energy]]:
-            return self._price(t0_ns, t1_ns, target, cpu_s)
+        def price(t0_ns: int, t1_ns: int, cpu_s: float) -> Cost:
+            energy, beside = self._price(t0_ns, t1_ns, target, cpu_s)
+            return energy, beside, self.meter.conditions(t0_ns, t1_ns, target) if target.gpu_uuids else []
 
         raw, folder = attempt.raw(price), attempt_folder(attempt.task)
         names = [name for name, _ in files] + ([CONTAMINATED] if raw is not None else [])

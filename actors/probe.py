@@ -16,6 +16,7 @@ from pathlib import Path
 
 from joulegrid.actors.zygote import descendants
 from joulegrid.cases.contract import LaneView, Mark
+from joulegrid.cluster.power.marks import MarkEdge, unmarked
 from joulegrid.jsontypes import Json
 
 Tell = Callable[[dict[str, Json]], object]
@@ -31,6 +32,8 @@ class Account:
     process's own are read after them when a window opens, and before them when it closes: the looking falls outside."""
     cpus: tuple[int, ...] = ()
     """Cores on which others are looked at too; none: what they do stays unknown."""
+    mark: MarkEdge = unmarked
+    """Tells the node's sampler that an edge is near."""
 
 
 class TaskWindow:
@@ -42,6 +45,7 @@ class TaskWindow:
         self._min_ns = int(min_seconds * 1e9)
         self._repeats = 0
         self._mark: Mark | None = None
+        account.mark()  # before the wait for the device: the sampler already reads faster when the window begins
         synchronize()
         self._busy_s = busy_seconds(account.cpus)
         self._family_s = account.family_s()
@@ -64,6 +68,7 @@ class TaskWindow:
         """Synchronise, stamp the end and return the mark."""
         synchronize()
         t1_ns = time.monotonic_ns()
+        self._account.mark()
         own_s = (time.process_time_ns() - self._own_ns) / 1e9
         # A child that detached itself takes what it had used out of the sum: never below our own share.
         cpu_s = own_s + max(0.0, self._account.family_s() - self._family_s)
@@ -132,7 +137,7 @@ def family_seconds() -> float:
     before it, ended in it, or goes on. What detached itself from the process is missing.
     """
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return children.ru_utime + children.ru_stime + sum(_family_s(pid) for pid in descendants(os.getpid()))
+    return children.ru_utime + children.ru_stime + sum(family_s(pid) for pid in descendants(os.getpid()))
 
 
 def thread_family_seconds() -> float:
@@ -148,7 +153,7 @@ def thread_family_seconds() -> float:
             below = file.read().split()
     except OSError:
         return waited_s
-    return waited_s + sum(_family_s(pid) for child in map(int, below) for pid in (child, *descendants(child)))
+    return waited_s + sum(family_s(pid) for child in map(int, below) for pid in (child, *descendants(child)))
 
 
 def busy_seconds(cpus: tuple[int, ...]) -> float | None:
@@ -164,7 +169,7 @@ def busy_seconds(cpus: tuple[int, ...]) -> float | None:
     return sum(busy) / os.sysconf("SC_CLK_TCK") if len(busy) == len(cpus) else None
 
 
-def _family_s(pid: int) -> float:
+def family_s(pid: int) -> float:
     """CPU seconds of another process and of the children that it waited for; 0 when it has just gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -25,6 +25,7 @@ from joulegrid.actors.result import (
 from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.gpu_use import parents
+from joulegrid.cluster.power.conditions import Conditions
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.model import CoreWatts
 from joulegrid.cluster.secrets import mask
@@ -37,8 +38,10 @@ REPORTABLE = ("app", "invalid", "import", "oom_host", "oom_device")
 UNTOUCHED = ("invalid", "import", "cancelled")
 """Classes that stand whatever else happened on the GPUs: another try would end in the same way, or is not wanted."""
 
-Price = Callable[[int, int, float], tuple[Energy, list[Energy]]]
-"""What a window cost: (t0_ns, t1_ns, cpu_s) → (main devices, others beside)."""
+Cost = tuple[Energy, list[Energy], list[Conditions]]
+"""Joules of the main devices, of others beside, and what the GPUs were like."""
+Price = Callable[[int, int, float], Cost]
+"""What a window cost: (t0_ns, t1_ns, cpu_s) → cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class LaneFacts:
     gpu_uuids: tuple[str, ...] = ()
     cpus: tuple[int, ...] = ()
     power_sources: tuple[str, ...] = ()
+    marks: str = ""
+    """Where a task's marks go: the node's sampler, by its abstract Unix address."""
 
     @property
     def device(self) -> Literal["cuda", "cpu"]:
@@ -129,7 +134,7 @@ class Attempt:
             return self._failed(self._without_report("no_result", f"the process left a malformed report: {error}"))
 
     def _done(self, price: Price) -> ExperimentResult:
-        windows = [_window(mark, price) for mark in self.marks]
+        windows = [self._window(mark, price) for mark in self.marks]
         headline, work = self.report["headline"], self.report["work"]
         if headline is not None and headline not in {window.name for window in windows}:
             raise ValueError(f"the headline {headline!r} names none of its windows")
@@ -152,12 +157,20 @@ class Attempt:
             return None
         try:
             self._refuse_implausible()
-            windows = [_window(mark, price).model_dump(mode="json") for mark in self.marks]
+            windows = [self._window(mark, price).model_dump(mode="json") for mark in self.marks]
         except (ValidationError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
             windows = []
         foreign = None if self.watch.foreign is None else [one.model_dump() for one in self.watch.foreign]
         why = self.watch.contaminated
         return {"contaminated": why, "foreign": foreign, "windows": windows, "report": mask(self.report)}
+
+    def _window(self, mark: dict[str, Json], price: Price) -> WindowResult:
+        t0_ns, t1_ns = mark["t0_ns"], mark["t1_ns"]
+        energy, beside, conditions = price(t0_ns, t1_ns, mark["cpu_s"])
+        foreign = self.watch.foreign
+        pairs = None if foreign is None else [(one.gpu_uuid, one.pid) for one in foreign]
+        told = [one.with_foreign(pairs) for one in conditions]
+        return WindowResult(**mark, seconds=(t1_ns - t0_ns) / 1e9, energy=energy, beside=beside, conditions=told)
 
     def _refuse_implausible(self) -> None:
         """Raise `ValueError` for what cannot have happened between start and end as seen from outside."""
@@ -279,11 +292,6 @@ def energy_per(windows: list[WindowResult], headline: str | None, work: dict[str
     if energy is None:
         return []
     return [_per(unit, count, energy) for unit, count in work.items() if count > 0]
-
-
-def _window(mark: dict[str, Json], price: Price) -> WindowResult:
-    energy, beside = price(mark["t0_ns"], mark["t1_ns"], mark["cpu_s"])
-    return WindowResult(**mark, seconds=(mark["t1_ns"] - mark["t0_ns"]) / 1e9, energy=energy, beside=beside)
 
 
 def _per(unit: str, count: float, energy: Energy) -> EnergyPer:

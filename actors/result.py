@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from joulegrid.cluster.environment import Environment
+from joulegrid.cluster.power.conditions import Conditions
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.jsontypes import Json
 
@@ -71,6 +72,8 @@ class WindowResult(Record):
     """The lane's main devices: GPU boards on a GPU lane, else the CPU."""
     beside: list[Energy] = Field(default_factory=list)
     """Other devices of the same window, each with its own scope; never part of `energy`."""
+    conditions: list[Conditions] = Field(default_factory=list)
+    """What each GPU was like in the window; empty on a CPU lane and where NVML is not read."""
 
 
 class EnergyPer(Record):

@@ -1,7 +1,8 @@
 """The sampler: one long-lived Ray actor a node, a thin coat around the power recorder.
 
-It runs in a process of its own, so that reading sensors shares no interpreter lock with the load. It holds no GPU:
-Ray hides all of them from it through `CUDA_VISIBLE_DEVICES`, which NVML does not look at.
+The recorder supervises a small process of its own that reads the sensors, so that neither Ray's interpreter nor the
+load's delays a reading. The actor holds no GPU: Ray hides all of them from it through `CUDA_VISIBLE_DEVICES`, which
+NVML does not look at.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from joulegrid.cluster.power.recorder import Recorder, Target
+from joulegrid.cluster.power.series import MARGIN_NS
 from joulegrid.errors import PreFlightError
 
 if TYPE_CHECKING:
+    from joulegrid.cluster.power.conditions import Conditions
     from joulegrid.cluster.power.energy import Energy
     from joulegrid.cluster.power.series import Sample
     from joulegrid.cluster.power.sources import PowerConfig
@@ -64,11 +67,25 @@ class Sampler:
     def energy(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
         """Joules of a lane between two instants of this node's monotonic clock: its main devices, others beside.
 
-        Raises `RuntimeError` for a window that began before this sampler did, which happens after a restart.
+        Raises `RuntimeError` for a window that began before this sampler did, which happens after a restart, and for
+        one of which nothing is known because the sampling process died.
         """
         if t0_ns < self._since_ns:
             raise RuntimeError("the window began before the sampler did")
-        return self._running().energy(t0_ns, t1_ns, target, cpu_s)
+        recorder = self._running()
+        energy, beside = recorder.energy(t0_ns, t1_ns, target, cpu_s)
+        lost = recorder.lost(t0_ns - MARGIN_NS, t1_ns) if energy.energy_j is None else None
+        if lost is not None:
+            raise RuntimeError(f"no joules are known of the window: {lost}")
+        return energy, beside
+
+    def conditions(self, t0_ns: int, t1_ns: int, target: Target) -> list[Conditions]:
+        """What a lane's GPUs were like between two instants."""
+        return self._running().conditions(t0_ns, t1_ns, target)
+
+    def marks(self) -> str:
+        """Abstract Unix address to which the node's tasks send their marks."""
+        return self._running().marks
 
     def series(self, t0_ns: int, t1_ns: int, target: Target, lane: str) -> list[Sample]:
         """Power of a lane's devices between two instants."""

@@ -195,6 +195,7 @@ class Supervisor:
             report=str(folder / "report.json"),
             progress=f"joulegrid-{self.nonce}",
             seed=launch.seed,
+            marks=launch.marks,
         )
 
     def _supervise(

@@ -21,6 +21,7 @@ from joulegrid.actors.result import UNKEPT, Outcome, Task
 from joulegrid.actors.zygote import adopt_orphans, kill_descendants
 from joulegrid.cluster.drift import fingerprint
 from joulegrid.cluster.environment import capture
+from joulegrid.cluster.power.conditions import Conditions
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.recorder import Target
 from joulegrid.cluster.power.series import Sample
@@ -85,6 +86,16 @@ class RemoteMeter:
             raise PreFlightError(str(getattr(error, "cause", error))) from None
         return sources
 
+    def conditions(self, t0_ns: int, t1_ns: int, target: Target) -> list[Conditions]:
+        """What the lane's GPUs were like between two times of this node's monotonic clock."""
+        found: list[Conditions] = _asked(self.sampler.conditions.remote(t0_ns, t1_ns, target))
+        return found
+
+    def marks(self) -> str:
+        """Where tasks send their marks. A sampler that Ray starts again has another address: then they are lost."""
+        address: str = ray.get(self.sampler.marks.remote())
+        return address
+
     def await_sampler(self) -> None:
         """Wait until Ray has the sampler running again; after a minute the next window will tell."""
         limit_s = time.monotonic() + SAMPLER_LIMIT_S
@@ -124,6 +135,7 @@ class Worker:
             gpu_uuids=self._gpus(),
             cpus=self._cores(),
             power_sources=tuple(self._meter.sources()),
+            marks=self._meter.marks(),
         )
         self._lane = Lane(facts, self._setup.run_facts, self._setup.store, self._meter)
         self._lane.prepare()

@@ -14,6 +14,7 @@ import typer
 
 from joulegrid.errors import JoulegridError, StudyInterrupted, UsageError
 from joulegrid.jobs.carbon_cli import carbon
+from joulegrid.jobs.meter.verbs import meter_app, power_app
 from joulegrid.version import __version__
 
 app = typer.Typer(
@@ -227,6 +228,10 @@ def doctor(
     from joulegrid.jobs.doctor.doctor import doctor_command
 
     raise typer.Exit(doctor_command(store, address, cluster, as_json))
+
+
+app.add_typer(meter_app)
+app.add_typer(power_app, name="power")
 
 
 def main() -> NoReturn:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from joulegrid.cases.registry import workload_named
 from joulegrid.cluster.carbon.config import CarbonConfig, over
 from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.trace import read_trace
 from joulegrid.errors import UsageError
 from joulegrid.jobs.merge import GRAMMAR, deep_merge, leaves, nested, sections
 from joulegrid.jobs.pyfile import StudyFile, run_file
@@ -127,6 +128,8 @@ def make_study(
         problems += str(error).splitlines()
     if problems:
         raise UsageError("\n".join(dict.fromkeys(problems)))
+    if study.power.trace is not None:
+        read_trace(Path(study.power.trace))
     return study
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from joulegrid.jobs.api import expand_grid as expand_grid
     from joulegrid.jobs.api import run_experiment as run_experiment
     from joulegrid.jobs.api import run_study as run_study
+    from joulegrid.jobs.meter.block import meter as meter
     from joulegrid.jobs.search import WAIT as WAIT
     from joulegrid.jobs.search import Searcher as Searcher
     from joulegrid.jobs.search import Told as Told
@@ -37,6 +38,7 @@ _HOMES = {
     "expand_grid": "joulegrid.jobs.api",
     "run_experiment": "joulegrid.jobs.api",
     "run_study": "joulegrid.jobs.api",
+    "meter": "joulegrid.jobs.meter.block",
 }
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "Told",
     "__version__",
     "expand_grid",
+    "meter",
     "run_experiment",
     "run_study",
 ]

@@ -36,6 +36,7 @@ PUBLIC = [
     "Told",
     "WAIT",
     "expand_grid",
+    "meter",
     "run_experiment",
     "run_study",
 ]

@@ -47,6 +47,10 @@ class Board:
         last = self._readings.last()
         return sources_of(last) if last else []
 
+    def readings(self, t0_ns: int, t1_ns: int) -> list[Reading]:
+        """What was read between two instants."""
+        return self._readings.between(t0_ns, t1_ns)
+
     def covers(self, t_ns: int) -> bool:
         """Whether the counter ticked at or after `t_ns`, or cannot tick any more."""
         last = self._readings.last()

@@ -23,6 +23,10 @@ class Domain:
         """Take the newest reading of the domain's sensor."""
         self._ring.append(reading)
 
+    def readings(self, t0_ns: int, t1_ns: int) -> list[Reading]:
+        """What was read between two instants."""
+        return self._ring.between(t0_ns, t1_ns)
+
     def covers(self, t_ns: int) -> bool:
         """Whether a reading at or after `t_ns` exists."""
         last = self._ring.last()

@@ -1,34 +1,40 @@
-"""The recorder: one thread that reads a node's power sensors at fixed deadlines and answers for windows.
+"""The recorder: keeps what the sampling process reads of a node, and answers for windows.
 
-Plain Python, no Ray: `joulegrid.actors.sampler` puts it on a node. It stamps no marks; windows come with the times
-that the measured process took itself, on the same monotonic clock.
+Plain Python, no Ray: `joulegrid.actors.sampler` puts it on a node, `joulegrid.meter` into any process. It stamps no
+marks; windows come with the times that the measured process took itself, on the same monotonic clock. It calls no
+driver: what hangs, hangs in the sampling process (`joulegrid.cluster.power.sampling`).
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joulegrid.cluster.power.board import CONDITION_PERIOD_NS
-from joulegrid.cluster.power.energy import Energy, total, unknown
-from joulegrid.cluster.power.model import CLOCK_PERIOD_S, CpuClocks, model_energy
-from joulegrid.cluster.power.nvml import close_sensors
+from joulegrid.cluster.power.conditions import AROUND_NS, Conditions, Read, conditions_of
+from joulegrid.cluster.power.energy import Energy, Flag, total, unknown
+from joulegrid.cluster.power.feed import START_LIMIT_S, Feed, order_for
+from joulegrid.cluster.power.frames import Hello
+from joulegrid.cluster.power.intake import Intake
+from joulegrid.cluster.power.model import model_energy
 from joulegrid.cluster.power.rapl import POWERCAP
-from joulegrid.cluster.power.sources import PowerConfig, choose
-from joulegrid.errors import JoulegridError
+from joulegrid.cluster.power.replay import Replay, simulated
+from joulegrid.cluster.power.series import STALL_S
+from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.trace import Trace, traced
+from joulegrid.errors import JoulegridError, PreFlightError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from joulegrid.cluster.power.board import Board
     from joulegrid.cluster.power.series import Device, Sample
     from joulegrid.jsontypes import Json
 
-JOIN_S = 5.0
-PAUSE_NS = 1_000_000  # a deadline that is less than 1 ms away is not worth a system call
+RESTART_S = 2.0
+"""How much longer a window's answer waits while the sampling process is being started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,50 +49,63 @@ class Target:
 class Recorder:
     """Records a node's power from `start` to `stop` and says how many joules a lane used between two instants.
 
-    `energy`, `series`, `watch` and `unwatch` may be called from any thread. Raises `PreFlightError` if an explicit
-    source of `config` is missing here. `powercap` is the folder of the RAPL files.
+    `energy`, `series`, `conditions`, `watch` and `unwatch` may be called from any thread. Raises `PreFlightError` if an
+    explicit source of `config` is missing here. `powercap` is the folder of the RAPL files.
     """
 
     def __init__(self, config: PowerConfig, powercap: Path = POWERCAP) -> None:
         self.config = config
-        self.missed_deadlines = 0
-        self._sources = choose(config, powercap)
-        self._devices: dict[str, Device] = self._sources.devices()
-        self._sensors = self._sources.sensors()
-        self._sample_devices()  # so that `sources` says what the boards really give
+        self._intake = Intake(config)
+        self._started = self._stopped = False
+        self._feed: Feed | Replay = (
+            Feed(order_for(config.source, config.period_s, powercap), self._intake)
+            if config.trace is None
+            else Replay(Path(config.trace), self._intake)
+        )
+        self._feed.start()
+        self._await_opening()
+        self._sources = self._intake.sources
         self.sources: list[str] = [str(name) for name in self._sources.names()]
-        self._clocks = CpuClocks()
-        self._sampled = threading.Condition()
-        self._ending = threading.Event()
-        self._thread: threading.Thread | None = None
+
+    @property
+    def marks(self) -> str:
+        """Abstract Unix address to which a process sends its marks (`joulegrid.cluster.power.marks`)."""
+        return self._feed.order.marks
+
+    @property
+    def sampling_pid(self) -> int | None:
+        """Process id of the sampling process; `None` where there is none."""
+        return self._feed.pid
+
+    @property
+    def missed_deadlines(self) -> int:
+        """Readings that were due and left out, since the beginning."""
+        return self._intake.missed_deadlines
+
+    @property
+    def gpu_uuids(self) -> tuple[str, ...]:
+        """Every GPU that is read, in NVML's order."""
+        return tuple(self._sources.boards)
 
     def start(self) -> None:
-        """Begin to read; returns when every sensor was seen to move, at the latest after about 0.35 s."""
-        if self._thread is not None:
-            return
-        self._thread = threading.Thread(target=self._loop, name="power-recorder", daemon=True)
-        self._thread.start()
-        self._await(list(self._devices.values()), time.monotonic_ns())
+        """Begin to answer; returns when every sensor was seen to move, at the latest after about 0.35 s."""
+        if not self._started:
+            self._started = True
+            self._await(list(self._intake.devices.values()), time.monotonic_ns())
 
     def stop(self) -> None:
-        """Stop reading and close NVML. Windows of the past can still be asked for."""
-        if self._ending.is_set():
-            return
-        self._ending.set()
-        if self._thread is not None:
-            self._thread.join(JOIN_S)
-        hangs = self._thread is not None and self._thread.is_alive()
-        if self._sources.boards and not hangs:  # a driver call that hangs must not be shut down under its feet
-            close_sensors()
+        """End the sampling process. Windows of the past can still be asked for."""
+        self._stopped = True
+        self._feed.stop()
 
     def watch(self, lane: str, pid: int) -> None:
         """Begin to read the CPU clock of the lane's process for the modelled power series."""
         if self._sources.watts is not None:
-            self._clocks.watch(lane, pid)
+            self._intake.clocks.watch(lane, pid)
 
     def unwatch(self, lane: str) -> None:
         """Stop reading the lane's CPU clock; what was read can still be asked for."""
-        self._clocks.unwatch(lane)
+        self._intake.clocks.unwatch(lane)
 
     def energy(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
         """Joules of a lane between two instants: of its main devices, and of others beside them.
@@ -95,6 +114,12 @@ class Recorder:
         lane and memory domains. `cpu_s` is the CPU time of the task between its marks, for the model. Waits for the
         first reading after `t1_ns`, usually under 0.2 s. What is unknown is null with its reason.
         """
+        energy, beside = self._energy(t0_ns, t1_ns, self._resolved(target), cpu_s)
+        if self.config.source != "replay":
+            return energy, beside
+        return simulated(energy), [simulated(one) for one in beside]
+
+    def _energy(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
         if self.config.source == "none":
             return unknown("power: none"), []
         if t1_ns <= t0_ns:
@@ -107,14 +132,34 @@ class Recorder:
             return cpu, beside
         return self._gpu_energy(t0_ns, t1_ns, target.gpu_uuids), [cpu, *beside]
 
+    def lost(self, t0_ns: int, t1_ns: int) -> str | None:
+        """Why readings between two instants are missing, if through a death of the sampling process."""
+        outage = self._feed.outage(t0_ns, t1_ns)
+        return None if outage is None or outage.hung else outage.why
+
+    def conditions(self, t0_ns: int, t1_ns: int, target: Target) -> list[Conditions]:
+        """What each GPU of a lane was like between two instants; empty without NVML."""
+        uuids = self._resolved(target).gpu_uuids
+        boards = [self._sources.boards[uuid] for uuid in uuids if uuid in self._sources.boards]
+        return [self._conditions(board, t0_ns, t1_ns) for board in boards]
+
     def series(self, t0_ns: int, t1_ns: int, target: Target, lane: str) -> list[Sample]:
         """Power of a lane's devices between two instants, in order of time; empty where nothing is read."""
-        devices: list[Device] = [self._sources.boards[u] for u in target.gpu_uuids if u in self._sources.boards]
+        uuids = self._resolved(target).gpu_uuids
+        devices: list[Device] = [self._sources.boards[uuid] for uuid in uuids if uuid in self._sources.boards]
         devices += [*self._sources.packages, *self._sources.drams]
         samples = [sample for device in devices for sample in device.series(t0_ns, t1_ns)]
         if self._sources.watts is not None:
-            samples += self._clocks.series(lane, t0_ns, t1_ns, self._sources.watts)
-        return sorted(samples, key=lambda sample: (sample.t_ns, sample.device))
+            samples += self._intake.clocks.series(lane, t0_ns, t1_ns, self._sources.watts)
+        samples.sort(key=lambda sample: (sample.t_ns, sample.device))
+        replayed = self.config.source == "replay"
+        return [replace(sample, provenance="simulated") for sample in samples] if replayed else samples
+
+    def _resolved(self, target: Target) -> Target:
+        """In a replay a lane has the first boards of the trace: as many as it has GPUs, one where it has none."""
+        if self.config.source != "replay":
+            return target
+        return replace(target, gpu_uuids=self.gpu_uuids[: max(1, len(target.gpu_uuids))])
 
     def describe(self) -> dict[str, Json]:
         """What is read here, how often, what is missing and why, and how many deadlines were missed."""
@@ -124,12 +169,34 @@ class Recorder:
             "missing": dict(self._sources.missing),
             "devices": [
                 {"device": d.device, "scope": d.scope, "name": boards[d.device].name if d.device in boards else None}
-                for d in self._devices.values()
+                for d in self._intake.devices.values()
             ],
             "period_s": self.config.period_s,
-            "missed_deadlines": self.missed_deadlines,
-            "watched": dict(self._clocks.watched()),
+            "missed_deadlines": self._intake.missed_deadlines,
+            "rounds": self._intake.rounds,
+            "sampling_pid": self._feed.pid,
+            "outages": [{"from_ns": o.from_ns, "until_ns": o.until_ns, "why": o.why} for o in list(self._feed.outages)],
+            "watched": dict(self._intake.clocks.watched()),
         }
+
+    def trace(self, t0_ns: int, t1_ns: int, about: dict[str, Json]) -> Trace:
+        """Everything that was read between two instants, at most the last two hours."""
+        found = {device.device: device.readings(t0_ns, t1_ns) for device in self._intake.devices.values()}
+        conditions = {board.device: board.conditions.between(t0_ns, t1_ns) for board in self._sources.boards.values()}
+        provenance = "simulated" if self.config.source == "replay" else "measured"
+        return Trace(provenance, self.config.period_s, self._intake.hello, *traced(found, conditions), about)
+
+    def _await_opening(self) -> None:
+        intake = self._intake
+        with intake.sampled:
+            intake.sampled.wait_for(lambda: intake.is_open or intake.refusal is not None, START_LIMIT_S)
+        if intake.is_open:
+            return
+        why = intake.refusal or f"the sampling process did not begin to read within {START_LIMIT_S:.0f} s"
+        if self.config.source != "auto":
+            self._feed.stop()
+            raise PreFlightError(why if why.startswith("power ") else f"power source {self.config.source}: {why}")
+        intake.opened(Hello(missing={"nvml": why, "rapl": why}))
 
     def _gpu_energy(self, t0_ns: int, t1_ns: int, uuids: Sequence[str]) -> Energy:
         boards: list[Board] = []
@@ -141,7 +208,30 @@ class Recorder:
         if len({part.source for part in parts if part.source}) > 1:
             # One board without a counter: all are integrated, because different kinds have no sum.
             parts = [board.integral(t0_ns, t1_ns, "another board of the lane has no counter") for board in boards]
-        return total(parts)
+        pairs = zip(parts, boards, strict=True)
+        return total([self._told(part, board, t0_ns, t1_ns) for part, board in pairs])
+
+    def _told(self, energy: Energy, board: Board, t0_ns: int, t1_ns: int) -> Energy:
+        """Add to an energy what its conditions say of it, and to an unknown one why nothing was read."""
+        if energy.energy_j is None:
+            outage = self._feed.outage(t0_ns, t1_ns)
+            reason = energy.reason if outage is None else f"{outage.why}; {energy.reason}"
+            return energy.model_copy(update={"reason": reason})
+        conditions = self._conditions(board, t0_ns, t1_ns)
+        flags: set[Flag] = set(energy.flags)
+        flags |= {"throttled"} if conditions.throttled else set()
+        flags |= {"gap"} if conditions.longest_gap_s and conditions.longest_gap_s > STALL_S else set()
+        return energy.model_copy(update={"flags": tuple(sorted(flags))})
+
+    def _conditions(self, board: Board, t0_ns: int, t1_ns: int) -> Conditions:
+        times = [reading.t_ns for reading in board.readings(t0_ns, t1_ns)]
+        edges = [t0_ns, *times, t1_ns]
+        gap_s = max(after - before for before, after in pairwise(edges)) / 1e9
+        missed = self._intake.missed_between(t0_ns, t1_ns)
+        read = Read(power_readings=len(times), longest_gap_s=gap_s, missed_deadlines=missed)
+        found = board.conditions.between(t0_ns - AROUND_NS, t1_ns + AROUND_NS)
+        told = conditions_of(board.device, self._intake.hello.boards[board.device], found, (t0_ns, t1_ns), read)
+        return told.model_copy(update={"simulated": True}) if self.config.source == "replay" else told
 
     def _no_board(self, uuid: str) -> str:
         if "nvml" in self._sources.missing:
@@ -163,37 +253,16 @@ class Recorder:
 
     def _await(self, devices: Sequence[Device], t_ns: int) -> None:
         """Wait until every device has read past `t_ns`, no longer than the slowest is patient."""
-        if self._thread is None or self._ending.is_set():
+        if not self._started or self._stopped:
             return
-        if not self._thread.is_alive():
+        if not self._feed.alive:
             raise JoulegridError("the power recorder's thread has died; its traceback is on the sampler's stderr")
         patience_s = max((device.patience_s(self.config.period_s) for device in devices), default=0.0)
         late_s = max(0, time.monotonic_ns() - t_ns) / 1e9
-        with self._sampled:
-            self._sampled.wait_for(lambda: all(device.covers(t_ns) for device in devices), patience_s - late_s)
 
-    def _loop(self) -> None:
-        start_ns, period_ns = time.monotonic_ns(), round(self.config.period_s * 1e9)
-        clocks_due_ns, turn = start_ns, 0
-        while not self._ending.is_set():
-            self._sample_devices()
-            if time.monotonic_ns() >= clocks_due_ns - PAUSE_NS:
-                self._clocks.sample()
-                clocks_due_ns += round(CLOCK_PERIOD_S * 1e9)
-            with self._sampled:
-                self._sampled.notify_all()
-            # Deadlines are start + k × period: lateness does not add up, a missed one is counted and left out.
-            now_ns = time.monotonic_ns()
-            following = max(turn + 1, (now_ns - start_ns) // period_ns + 1)
-            self.missed_deadlines += following - turn - 1
-            turn = following
-            self._ending.wait((start_ns + turn * period_ns - now_ns) / 1e9)
+        def covered() -> bool:
+            return all(device.covers(t_ns) for device in devices)
 
-    def _sample_devices(self) -> None:
-        for sensor in self._sensors:
-            self._devices[sensor.device].append(sensor.read())
-        for board_sensor in self._sources.board_sensors:
-            conditions = self._sources.boards[board_sensor.device].conditions
-            last, now_ns = conditions.last(), time.monotonic_ns()
-            if last is None or now_ns - last.t_ns >= CONDITION_PERIOD_NS:
-                conditions.append(board_sensor.condition(now_ns))
+        with self._intake.sampled:
+            if not self._intake.sampled.wait_for(covered, patience_s - late_s) and self.lost(t_ns, time.monotonic_ns()):
+                self._intake.sampled.wait_for(covered, RESTART_S)

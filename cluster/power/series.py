@@ -66,6 +66,10 @@ class Device(Protocol):
         """Take the newest reading of its sensor."""
         ...
 
+    def readings(self, t0_ns: int, t1_ns: int) -> list[Reading]:
+        """What was read between two instants."""
+        ...
+
     def covers(self, t_ns: int) -> bool:
         """Whether nothing more is to be waited for to answer about a window that ends at `t_ns`."""
         ...

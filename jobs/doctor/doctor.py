@@ -20,6 +20,7 @@ from joulegrid.cluster.storage import open_store, probe
 from joulegrid.errors import JoulegridError
 from joulegrid.jobs.doctor import checks
 from joulegrid.jobs.doctor.finding import Finding, error, exit_code, missing, ok, render, warn
+from joulegrid.jobs.doctor.sampling import sampling
 
 if TYPE_CHECKING:
     from joulegrid.actors.survey import NodeReport
@@ -31,7 +32,7 @@ _TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 - the name of the file
 
 def doctor(*, store: str | None, address: str | None, cluster: bool) -> tuple[list[Finding], int]:
     """Check everything; give the findings and the exit code: 0 a study can run here, 1 something needed is missing."""
-    findings = checks.software() + checks.machine() + checks.pins() + checks.power()
+    findings = checks.software() + checks.machine() + checks.pins() + checks.power() + sampling()
     findings += ray_findings(address) + store_findings(store)
     if cluster:
         findings += cluster_findings(address)

@@ -127,7 +127,9 @@ def _serve(folder: Path, visible: str, gate: dict[str, float] | None) -> None:
     recorder.start()
     run = RunFacts("tests", "gpu_run", (), "zygote", None, temperature_gate=Gate(**gate) if gate else None)
     uuids, sources = visible_uuids(visible), tuple(recorder.sources)
-    facts = LaneFacts("here/gpu0", "here", capture(), gpu_uuids=uuids, cpus=(0,), power_sources=sources)
+    facts = LaneFacts(
+        "here/gpu0", "here", capture(), gpu_uuids=uuids, cpus=(0,), power_sources=sources, marks=recorder.marks
+    )
     lane = Lane(facts, run, FolderStore(folder / "store"), recorder)
     server = _Server(lane, folder)
     try:

@@ -29,7 +29,9 @@ def open_lane(
     recorder = Recorder(PowerConfig(source=power))
     recorder.start()
     run = RunFacts("tests", "tests_run", (), isolation, None, watts_per_core=CoreWatts())
-    facts = LaneFacts("here/cpu0", "here", capture(), cpus=(0,), power_sources=tuple(recorder.sources))
+    facts = LaneFacts(
+        "here/cpu0", "here", capture(), cpus=(0,), power_sources=tuple(recorder.sources), marks=recorder.marks
+    )
     lane = Lane(facts, run, FolderStore(folder), recorder)
     try:
         lane.prepare()

@@ -117,6 +117,7 @@ def test_foreign_work_during_a_task_keeps_its_numbers_out_of_the_result_but_besi
     raw = json.loads(lane.stored(f"{outcome['path']}/contaminated.json"))
     assert raw["report"]["metrics"] == {"x": 7}
     assert raw["windows"][0]["energy"]["source"] == "counter"
+    assert raw["windows"][0]["conditions"][0]["foreign_pids"] == [stranger]
     assert not (Path(lane._folder) / "store" / "commit" / outcome["task_id"][:2] / outcome["task_id"]).exists()
 
 
@@ -238,6 +239,10 @@ def test_a_lane_of_two_gpus_shows_both_by_uuid_and_sums_their_joules(tmp_path: P
     assert result["metrics"]["visible"] == f"{uuid_of(2)},{uuid_of(1)}"
     (window,) = result["windows"]
     assert window["energy"]["low_j"] <= 200.0 * window["seconds"] <= window["energy"]["high_j"]
+    assert [one["device"] for one in window["conditions"]] == [uuid_of(2), uuid_of(1)]
+    assert window["conditions"][0]["temperature_max_c"] == 40.0 and window["conditions"][0]["throttled"] is False
+    # 1 s at 50 ms is 20; the marks of the two edges have made it denser.
+    assert window["conditions"][0]["power_readings"] + window["conditions"][0]["missed_deadlines"] > 25
 
 
 def test_a_mig_instance_is_named_as_such(folder: Path, env: dict[str, str], control: Control) -> None:

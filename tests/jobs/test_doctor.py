@@ -167,6 +167,14 @@ def test_each_gpu_is_shown_with_what_can_be_read_of_it(tmp_path: Path) -> None:
     assert "integral of NVML instant power (measured)" in found["power source"].value
 
 
+SAMPLING = "from joulegrid.jobs.doctor.sampling import sampling; print(*(f.model_dump_json() for f in sampling()))"
+
+
+def test_the_sampling_process_says_what_period_it_reaches(tmp_path: Path) -> None:
+    found = Finding.model_validate_json(run(SAMPLING, simulated_nvml(tmp_path, gpus=2)))
+    assert found.name == "sampling" and "2 devices each" in found.value and "wanted 50" in found.value
+
+
 def test_the_environment_lists_the_gpus(tmp_path: Path) -> None:
     code = "from joulegrid.cluster.environment import capture; print(capture().model_dump_json())"
     seen: dict[str, Any] = json.loads(run(code, simulated_nvml(tmp_path, gpus=2)))

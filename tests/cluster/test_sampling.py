@@ -1,0 +1,246 @@
+"""The sampling process: real processes over the simulated NVML library; killed, stopped, orphaned, marked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from joulegrid.cluster.power.burst import BLIND_NS, LONGEST_NS, SAVED_NS, SHARE, Burst
+from joulegrid.cluster.power.feed import Continued, Feed, order_for
+from joulegrid.cluster.power.frames import Frame, frames_in, packed_json, packed_reading, packed_round
+from joulegrid.cluster.power.marks import mark_sender
+from joulegrid.cluster.power.readings import Reading
+from joulegrid.cluster.power.recorder import Recorder, Target
+from tests.cluster.nvml_simulated.build import Control, simulated_nvml, uuid_of
+from tests.cluster.power_reader import eventually, is_alive, recorder_over
+
+if TYPE_CHECKING:
+    from joulegrid.cluster.power.frames import Hello
+    from joulegrid.cluster.power.nvml import Condition
+
+S = 1_000_000_000
+FIRST = Target(gpu_uuids=(uuid_of(0),))
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    return simulated_nvml(tmp_path, gpus=2)
+
+
+def pid_of(recorder: Recorder) -> int:
+    pid = recorder.sampling_pid
+    assert pid is not None
+    return pid
+
+
+def test_the_process_is_small_and_loads_neither_ray_nor_pydantic_nor_torch(env: dict[str, str]) -> None:
+    with recorder_over(env) as recorder:
+        status = Path(f"/proc/{pid_of(recorder)}/status").read_text()
+        maps = Path(f"/proc/{pid_of(recorder)}/maps").read_text()
+    peak_kb = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+    assert peak_kb < 30_000
+    assert "pydantic" not in maps and "_raylet" not in maps and "libtorch" not in maps
+
+
+def test_a_killed_process_is_replaced_and_a_window_around_its_death_is_still_known(env: dict[str, str]) -> None:
+    control = Control(env)
+    with recorder_over(env) as recorder:
+        time.sleep(0.3)
+        t0_ns = time.monotonic_ns()
+        first = pid_of(recorder)
+        os.kill(first, signal.SIGKILL)
+        assert eventually(lambda: recorder.sampling_pid not in (None, first))
+        assert eventually(lambda: recorder.describe()["outages"] and recorder.describe()["outages"][0]["until_ns"])
+        time.sleep(0.4)
+        t1_ns = time.monotonic_ns()
+        energy, _ = recorder.energy(t0_ns, t1_ns, FIRST, 0.0)
+        outage = recorder.describe()["outages"][0]
+        lost = recorder.lost(t0_ns, t1_ns)
+    assert "SIGKILL" in outage["why"] and "SIGKILL" in str(lost)
+    assert energy.energy_j == pytest.approx(control.energy_j(0, t0_ns, t1_ns), rel=0.1), "the counter has gone on"
+
+
+def test_a_window_that_a_dead_process_has_missed_is_null_and_names_the_death(env: dict[str, str]) -> None:
+    with recorder_over(env) as recorder:
+        time.sleep(0.3)
+        os.environ["SIMULATED_NVML_FILE"] = "/nowhere"  # its successors find no driver
+        os.kill(pid_of(recorder), signal.SIGKILL)
+        t0_ns = time.monotonic_ns()
+        time.sleep(0.3)
+        energy, _ = recorder.energy(t0_ns, time.monotonic_ns(), FIRST, 0.0)
+        assert energy.energy_j is None
+        assert "SIGKILL" in str(recorder.lost(t0_ns, time.monotonic_ns()))
+        assert "SIGKILL" in str(energy.reason)
+
+
+def test_a_process_that_does_not_answer_hangs_nobody_and_its_windows_are_null(env: dict[str, str]) -> None:
+    with recorder_over(env) as recorder:
+        time.sleep(0.3)
+        stopped = pid_of(recorder)
+        os.kill(stopped, signal.SIGSTOP)
+        t0_ns = time.monotonic_ns()
+        time.sleep(1.1)
+        asked_ns = time.monotonic_ns()
+        energy, _ = recorder.energy(t0_ns, asked_ns, FIRST, 0.0)
+        assert time.monotonic_ns() - asked_ns < 2 * S
+        assert energy.energy_j is None and "not answered" in str(energy.reason)
+        assert recorder.lost(t0_ns, asked_ns) is None, "a hang is no death: another attempt would hang as well"
+        os.kill(stopped, signal.SIGCONT)
+
+
+class Heard:
+    """Remembers when rounds came."""
+
+    def __init__(self) -> None:
+        self.rounds = 0
+
+    def opened(self, hello: Hello) -> None: ...
+    def refused(self, why: str) -> None: ...
+    def take(self, device: str, reading: Reading) -> None: ...
+    def explain(self, device: str, condition: Condition) -> None: ...
+    def turn(self) -> None: ...
+
+    def round_done(self, began_ns: int, missed: int) -> None:
+        self.rounds += 1
+
+
+def test_a_process_that_stays_silent_is_killed_and_replaced(env: dict[str, str]) -> None:
+    os_env = dict(os.environ)
+    os.environ.update(env)
+    heard = Heard()
+    feed = Feed(order_for("nvml", 0.05, Path("/nowhere")), heard, silence_s=0.5)
+    try:
+        feed.start()
+        assert eventually(lambda: heard.rounds > 2)
+        first = feed.pid
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)
+        assert eventually(lambda: feed.pid not in (None, first))
+        assert not is_alive(first)
+        assert feed.outages[0].hung and "hung" in feed.outages[0].why
+    finally:
+        feed.stop()
+        os.environ.clear()
+        os.environ.update(os_env)
+
+
+PARENT = """
+import sys, time
+from joulegrid.cluster.power.recorder import Recorder
+from joulegrid.cluster.power.sources import PowerConfig
+recorder = Recorder(PowerConfig(source="nvml"))
+print(recorder.sampling_pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_killed_parent_leaves_no_orphan(env: dict[str, str]) -> None:
+    command = [sys.executable, "-c", PARENT]
+    path = str(Path(__file__).parents[2])
+    with subprocess.Popen(command, env={**env, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True) as parent:
+        try:
+            assert parent.stdout is not None
+            reader = int(parent.stdout.readline())
+            assert is_alive(reader)
+        finally:
+            parent.kill()
+    assert eventually(lambda: not is_alive(reader), 5.0)
+
+
+def test_a_mark_makes_the_readings_denser_for_a_moment(env: dict[str, str]) -> None:
+    with recorder_over(env) as recorder:
+        time.sleep(0.3)
+        mark = mark_sender(recorder.marks)
+        began_ns = time.perf_counter_ns()
+        for _ in range(100):
+            mark()
+        cost_us = (time.perf_counter_ns() - began_ns) / 1e5
+        t0_ns = time.monotonic_ns()
+        time.sleep(0.6)
+        conditions = recorder.conditions(t0_ns, t0_ns + S // 10, FIRST)[0]
+        later = recorder.conditions(t0_ns + 4 * S // 10, t0_ns + 6 * S // 10, FIRST)[0]
+    assert conditions.power_readings >= 8, "0.1 s at 5 ms is 20, at 50 ms 2; machines are busy"
+    assert later.power_readings <= 6
+    assert cost_us < 50
+
+
+def test_a_mark_to_nobody_is_lost_quietly() -> None:
+    mark_sender("joulegrid-nobody-listens-here")()
+    mark_sender("")()
+
+
+def test_what_was_recorded_with_a_window_is_what_the_driver_says(env: dict[str, str]) -> None:
+    control = Control(env)
+    with recorder_over(env) as recorder:
+        control.gpu(0).temperature_c = 71
+        t0_ns = time.monotonic_ns()
+        time.sleep(1.2)
+        control.gpu(0).temperature_c, control.gpu(0).throttle_reasons = 75, 0x20
+        time.sleep(1.2)
+        t1_ns = time.monotonic_ns()
+        energy, _ = recorder.energy(t0_ns, t1_ns, FIRST, 0.0)
+        found = recorder.conditions(t0_ns, t1_ns, FIRST)[0]
+        other = recorder.conditions(t0_ns, t1_ns, Target(gpu_uuids=(uuid_of(1),)))[0]
+    assert found.limits is not None and found.limits.current_w == 700.0 and found.limits.min_w == 200.0
+    assert found.sm_clock is not None and found.sm_clock.min_mhz == 1700
+    assert found.p_state == 0 and found.driver == "0.0-simulated" and found.persistence is True
+    assert found.temperature_max_c == 75 and found.temperature_end_c == 75
+    assert "sw_thermal_slowdown" in found.throttle_reasons and found.throttled is True
+    assert energy.flags == ("throttled",) and energy.energy_j is not None, "flagged, never discarded"
+    assert other.throttled is False
+    assert found.power_readings >= 35 and found.longest_gap_s is not None and found.longest_gap_s < 1.0
+
+
+def test_frames_come_back_as_they_were_packed_however_the_pipe_cuts_them() -> None:
+    whole = Reading(7, 1.5, 2.5, 3.5, 11, 12)
+    poor = Reading(8, trouble="NVML: GPU is lost – ü")
+    data = (
+        packed_json("hello", 0, {"a": 1}) + packed_reading(0, whole) + packed_reading(5, poor) + packed_round(1, 2, 3)
+    )
+    buffer, found = bytearray(), list[Frame]()
+    for byte in data:
+        buffer.append(byte)
+        found += frames_in(buffer)
+    assert [frame.kind for frame in found] == ["hello", "reading", "reading", "round"]
+    assert found[0].json() == {"a": 1}
+    assert (found[1].device, found[1].reading()) == (0, whole)
+    assert (found[2].device, found[2].reading()) == (5, poor)
+    assert buffer == b""
+
+
+def test_a_burst_ends_when_every_counter_has_ticked_twice_and_never_takes_more_than_its_share() -> None:
+    burst = Burst(5_000_000)
+    burst.saw("a", 1.0)
+    now_ns = 100 * S
+    burst.begin(now_ns)
+    assert burst.is_on(now_ns + 5_000_000)
+    for value in (2.0, 3.0):
+        burst.saw("a", value)
+    assert not burst.is_on(now_ns + 10_000_000)
+    fast = 0
+    for step in range(20_000):  # 100 s of marks without a pause
+        now_ns += 5_000_000
+        if step % 20 == 0:
+            burst.begin(now_ns)
+        fast += burst.is_on(now_ns)
+    assert fast * 5_000_000 <= SHARE * 100 * S + SAVED_NS + LONGEST_NS
+    blind = Burst(5_000_000)
+    blind.begin(S)
+    assert blind.is_on(S + BLIND_NS - 1) and not blind.is_on(S + BLIND_NS)
+
+
+def test_a_rapl_counter_goes_on_after_a_restart_of_its_reader() -> None:
+    counter = Continued(range_j=100.0)
+    counter.restart()
+    assert [counter.joined(Reading(1, value)).counter_j for value in (50.0, 99.0, 103.0)] == [50.0, 99.0, 103.0]
+    counter.restart()
+    assert [counter.joined(Reading(2, value)).counter_j for value in (5.0, 6.0)] == [105.0, 106.0]
+    counter.restart()
+    assert counter.joined(Reading(3, 4.0)).counter_j == 204.0 - 100.0 + 100.0, "one wrap at most is supposed"
