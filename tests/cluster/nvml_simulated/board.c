@@ -109,12 +109,12 @@ unsigned long long counter_mj(const gpu_t *g, int64_t t) {
     int64_t now = tick_ns(s, of_counter(s), k);
     if (f->reset_ns && now >= f->reset_ns) joules -= g->counter_start_j + counted_j(g, last_tick(s, of_counter(s), f->reset_ns));
     if (f->jump_ns && now >= f->jump_ns) joules += f->jump_j;
-    unsigned long long mj = (unsigned long long)(fmax(0, joules) * scale * 1000);
+    unsigned long long mj = (unsigned long long)(fmax(0, joules) * scale * 1000 + 1e-4);
     return s->counter_quantum_mj > 1 ? mj - mj % (unsigned long long)s->counter_quantum_mj : mj;
 }
 
 static unsigned quantised_mw(const gpu_t *g, double watts) {
-    unsigned mw = (unsigned)(fmax(0, watts) * 1000);
+    unsigned mw = (unsigned)(fmax(0, watts) * 1000 + 0.5); /* differences of sums are a hair off */
     return g->sensor.power_quantum_mw > 1 ? mw - mw % (unsigned)g->sensor.power_quantum_mw : mw;
 }
 unsigned instant_mw(const gpu_t *g, int64_t t) {
