@@ -22,8 +22,8 @@ class Load(Protocol):
     name: str
     provenance: str
 
-    def units(self, n: int) -> None:
-        """Run `n` equal pieces of work, each about 50 ms."""
+    def units(self, n: float) -> None:
+        """Run `n` equal pieces of work, each about 50 ms; a part of one where `n` is not whole."""
         ...
 
     def generation(self, seconds: float) -> str:
@@ -42,7 +42,7 @@ class Simulated:
         self.control = Control(os.environ)
         self.uuid = self.control.gpu(0).uuid.decode()
 
-    def units(self, n: int) -> None:
+    def units(self, n: float) -> None:
         """Draw full power for n × 50 ms from now on."""
         t0_ns = time.monotonic_ns() + 1_000_000
         t1_ns = t0_ns + round(n * UNIT_S * S)
@@ -80,9 +80,9 @@ class Cuda:
         self._per_unit = 1
         self._per_unit = max(1, round(UNIT_S / self._seconds(50) * 50))
 
-    def units(self, n: int) -> None:
+    def units(self, n: float) -> None:
         """Multiply, and wait for the device."""
-        for _ in range(n * self._per_unit):
+        for _ in range(round(n * self._per_unit)):
             self._torch.matmul(self._a, self._a, out=self._out)
         self._torch.cuda.synchronize(self._device)
 

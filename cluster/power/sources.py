@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from joulegrid.cluster.power.board import Board
+from joulegrid.cluster.power.codecarbon import CodeCarbonSensor, open_codecarbon
 from joulegrid.cluster.power.domain import Domain
+from joulegrid.cluster.power.edges import EdgeBoard
 from joulegrid.cluster.power.model import CoreWatts
 from joulegrid.cluster.power.nvml import BoardSensor, open_sensors
 from joulegrid.cluster.power.rapl import POWERCAP, DomainSensor, open_domains
+from joulegrid.cluster.power.zeus import ZeusSensor, open_zeus
 from joulegrid.errors import PreFlightError
 
 if TYPE_CHECKING:
@@ -27,9 +30,10 @@ class PowerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    source: Literal["auto", "nvml", "rapl", "model", "none"] = "auto"
+    source: Literal["auto", "nvml", "rapl", "model", "zeus", "codecarbon", "none"] = "auto"
     """`auto` takes what the node has: NVML for GPUs; RAPL, else the model, for CPUs. Any other value is taken
-    literally and missing hardware is an error."""
+    literally and missing hardware is an error. `zeus` and `codecarbon` read GPUs as these tools do, for comparison;
+    each is an extra."""
     watts_per_core: CoreWatts = CoreWatts()
     """Watts of one busy logical CPU for the model. Low 1.7: AMD EPYC 2nd generation at full load (1.69 W/vCPU, Cloud
     Carbon Footprint); mid 4.0: CodeCarbon's fallback of 4 W a thread (Cascade Lake is 3.97 W/vCPU in Cloud Carbon
@@ -46,6 +50,9 @@ class Sources:
     domain_sensors: list[DomainSensor] = field(default_factory=list)
     boards: dict[str, Board] = field(default_factory=dict)
     """By UUID."""
+    tool_sensors: list[ZeusSensor] | list[CodeCarbonSensor] = field(default_factory=list)
+    tool_boards: dict[str, EdgeBoard] = field(default_factory=dict)
+    """By UUID, where another tool is the source."""
     packages: list[Domain] = field(default_factory=list)
     drams: list[Domain] = field(default_factory=list)
     watts: CoreWatts | None = None
@@ -55,12 +62,12 @@ class Sources:
 
     def devices(self) -> dict[str, Device]:
         """Everything that is read each period, by the name that its sensor bears too."""
-        devices: list[Device] = [*self.boards.values(), *self.packages, *self.drams]
+        devices: list[Device] = [*self.boards.values(), *self.tool_boards.values(), *self.packages, *self.drams]
         return {device.device: device for device in devices}
 
     def sensors(self) -> list[Sensor]:
         """What reads them."""
-        return [*self.board_sensors, *self.domain_sensors]
+        return [*self.board_sensors, *self.tool_sensors, *self.domain_sensors]
 
     def names(self) -> list[Source]:
         """What can be read, best first; the first reading of each board must have been taken."""
@@ -82,6 +89,12 @@ def choose(config: PowerConfig, powercap: Path = POWERCAP) -> Sources:
         _try(config, sources, "rapl", powercap)
     if config.source == "model" or (config.source == "auto" and not sources.packages):
         sources.watts = config.watts_per_core
+    if config.source in ("zeus", "codecarbon"):
+        sources.tool_sensors = open_zeus() if config.source == "zeus" else open_codecarbon()
+        sources.tool_boards = {
+            sensor.device: EdgeBoard(sensor.device, sensor.name, config.source, config.period_s)
+            for sensor in sources.tool_sensors
+        }
     for name in ("nvml", "rapl", "model"):
         if config.source not in ("auto", name):
             sources.missing[name] = f"power: {config.source}"
