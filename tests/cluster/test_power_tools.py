@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from joulegrid.cluster.power.codecarbon import open_codecarbon
 from joulegrid.cluster.power.edges import EdgeBoard, Tool
 from joulegrid.cluster.power.readings import Reading
-from joulegrid.cluster.power.recorder import Recorder
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.zeus import open_zeus
 from joulegrid.errors import PreFlightError
 from tests.cluster.nvml_simulated.build import COUNTER_UNSUPPORTED, POWER_UNSUPPORTED, Control, simulated_nvml, uuid_of
 from tests.cluster.nvml_simulated.record import Recording
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 S = 1_000_000_000
 TICK_J = 400.0 * 0.1
 TOOLS: tuple[Tool, ...] = ("zeus", "codecarbon")
+OPEN = {"zeus": open_zeus, "codecarbon": open_codecarbon}
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -68,7 +69,7 @@ def test_a_tool_that_is_missing_is_refused_with_the_remedy_and_never_replaced(
     for name in [name for name in sys.modules if name.startswith(f"{tool}.")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(PreFlightError, match=f"power source {tool}: .*pip install .*source auto"):
-        Recorder(PowerConfig(source=tool))
+        OPEN[tool]()
 
 
 @pytest.mark.parametrize(
