@@ -80,9 +80,10 @@ def _cpu_s(pid: int) -> float:
 
 def _process(pid: int, before_s: float) -> dict[str, Any]:
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    module = words[words.index("-m") + 1] if "-m" in words else Path(words[1]).name
     return {
-        "command": Path(command.split()[1] if len(command.split()) > 1 else command).name,
+        "command": module,
         "cpu_pct": 100 * (_cpu_s(pid) - before_s) / SECONDS,
         "rss_mb": int(status["VmRSS"].split()[0]) / 1024,
         "private_mb": int(status["RssAnon"].split()[0]) / 1024,
