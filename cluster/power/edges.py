@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 from joulegrid.cluster.power.energy import Energy, Scope, unknown
 from joulegrid.cluster.power.readings import Reading, Ring, ring_size
-from joulegrid.cluster.power.series import STALL_S, Sample
+from joulegrid.cluster.power.series import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Tool = Literal["zeus", "codecarbon"]
+REACH_S = 1.5  # an older reading does not stand for an edge
 TITLES: Mapping[Tool, str] = {"zeus": "Zeus", "codecarbon": "CodeCarbon"}
 
 
@@ -45,11 +46,11 @@ class EdgeBoard:
     def energy(self, t0_ns: int, t1_ns: int) -> Energy:
         """Joules by the tool's counter at both edges; null where it gave none, or a zero that it does not explain."""
         title = TITLES[self._tool]
-        reach_ns = round(STALL_S * 1e9)
+        reach_ns = round(REACH_S * 1e9)
         before, after = self._at(t0_ns, reach_ns), self._at(t1_ns, reach_ns)
         for edge in (before, after):
             if edge is None or edge.counter_j is None:
-                why = (edge and edge.trouble) or f"no reading in the {STALL_S:.1f} s before an edge of the window"
+                why = (edge and edge.trouble) or f"no reading in the {REACH_S:.1f} s before an edge of the window"
                 return unknown(f"{title}: {why}", device=self.device, scope=self.scope)
         assert before and after and before.counter_j is not None and after.counter_j is not None
         energy_j = after.counter_j - before.counter_j
