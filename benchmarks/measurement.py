@@ -49,8 +49,8 @@ def print_table(title: str, rows: list[Series]) -> None:
         print(f"{row.name:{width}}  {low:10.4g} {middle:10.4g} {high:10.4g}  {len(row.values)}  {row.unit}")
 
 
-def write(name: str, rows: list[Series], facts: dict[str, Any]) -> Path:
-    """Write the series with hardware, versions and commit into `benchmarks/results/{name}.json`."""
+def write(name: str, rows: list[Series], facts: dict[str, Any], folder: Path = RESULTS) -> Path:
+    """Write the series with hardware, versions and commit into `{name}.json` of the folder."""
     here = capture(Path(__file__).resolve().parent)
     kept = ("torch", "transformers", "ray", "pydantic", "pyarrow", "joulegrid")
     content = {
@@ -67,8 +67,8 @@ def write(name: str, rows: list[Series], facts: dict[str, Any]) -> Path:
         **facts,
         "series": [row.row() for row in rows],
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     print(f"\nwritten: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
     return path

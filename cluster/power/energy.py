@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-Source = Literal["counter", "instant_integral", "average_deconvolved", "rapl", "model"]
+Source = Literal["counter", "instant_integral", "average_deconvolved", "rapl", "model", "zeus", "codecarbon"]
 Provenance = Literal["measured", "modelled", "simulated"]
 Scope = Literal["gpu_board", "cpu_package", "dram", "node"]
 

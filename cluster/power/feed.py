@@ -264,7 +264,8 @@ def hello_from(frame: Frame) -> Hello:
     told = frame.json()
     boards = {uuid: BoardFacts(**facts) for uuid, facts in told["boards"].items()}
     domains = {name: (scope, range_j) for name, (scope, range_j) in told["domains"].items()}
-    return Hello(boards, domains, told["missing"], told["pid"])
+    tools = {uuid: (tool, name) for uuid, (tool, name) in told["tools"].items()}
+    return Hello(boards, domains, tools, told["missing"], told["pid"])
 
 
 def _ending_words(process: subprocess.Popen[bytes], silent_since_s: float | None) -> str:

@@ -16,6 +16,7 @@ from joulegrid.cluster.power.readings import Reading
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from joulegrid.cluster.power.edges import Tool
     from joulegrid.cluster.power.energy import Scope
     from joulegrid.cluster.power.nvml import BoardFacts
 
@@ -32,7 +33,7 @@ class Order:
     """What a sampling process is told."""
 
     source: str
-    """`auto`, `nvml` or `rapl`."""
+    """`auto`, `nvml`, `rapl`, `zeus` or `codecarbon`."""
     period_s: float
     powercap: str
     """Folder of the RAPL files."""
@@ -44,12 +45,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What a sampling process has opened. Devices are numbered: boards first, then domains."""
+    """What a sampling process has opened. Devices are numbered: boards first, then what tools read, then domains."""
 
     boards: dict[str, BoardFacts] = field(default_factory=dict)
     """By UUID."""
     domains: dict[str, tuple[Scope, float]] = field(default_factory=dict)
     """By name: scope, and the joules after which the counter wraps."""
+    tools: dict[str, tuple[Tool, str]] = field(default_factory=dict)
+    """By UUID: the tool that reads the GPU, and the GPU's name."""
     missing: dict[str, str] = field(default_factory=dict)
     """`nvml` or `rapl` → why it is not read."""
     pid: int = 0
@@ -57,7 +60,7 @@ class Hello:
     @property
     def devices(self) -> list[str]:
         """Names by their numbers."""
-        return [*self.boards, *self.domains]
+        return [*self.boards, *self.tools, *self.domains]
 
 
 @dataclass(frozen=True, slots=True)

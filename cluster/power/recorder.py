@@ -65,7 +65,8 @@ class Recorder:
         self._feed.start()
         self._await_opening()
         self._sources = self._intake.sources
-        self.sources: list[str] = [str(name) for name in self._sources.names()]
+        tools = [config.source] if self._sources.tool_boards else []
+        self.sources: list[str] = [*(str(name) for name in self._sources.names()), *tools]
 
     @property
     def marks(self) -> str:
@@ -125,7 +126,8 @@ class Recorder:
         if t1_ns <= t0_ns:
             return unknown(f"the window is empty: it ends {t0_ns - t1_ns} ns before it starts"), []
         boards = [self._sources.boards[uuid] for uuid in target.gpu_uuids if uuid in self._sources.boards]
-        self._await([*boards, *self._sources.packages, *self._sources.drams], t1_ns)
+        tools = [self._sources.tool_boards[uuid] for uuid in target.gpu_uuids if uuid in self._sources.tool_boards]
+        self._await([*boards, *tools, *self._sources.packages, *self._sources.drams], t1_ns)
         cpu = self._cpu_energy(t0_ns, t1_ns, cpu_s)
         beside = self._dram_energy(t0_ns, t1_ns)
         if not target.gpu_uuids:
@@ -163,7 +165,7 @@ class Recorder:
 
     def describe(self) -> dict[str, Json]:
         """What is read here, how often, what is missing and why, and how many deadlines were missed."""
-        boards = self._sources.boards
+        boards = self._sources.boards | self._sources.tool_boards
         return {
             "sources": list(self.sources),
             "missing": dict(self._sources.missing),
@@ -199,6 +201,9 @@ class Recorder:
         intake.opened(Hello(missing={"nvml": why, "rapl": why}))
 
     def _gpu_energy(self, t0_ns: int, t1_ns: int, uuids: Sequence[str]) -> Energy:
+        tools = self._sources.tool_boards
+        if tools and all(uuid in tools for uuid in uuids):
+            return total([tools[uuid].energy(t0_ns, t1_ns) for uuid in uuids])
         boards: list[Board] = []
         for uuid in uuids:
             if uuid not in self._sources.boards:
@@ -234,9 +239,9 @@ class Recorder:
         return told.model_copy(update={"simulated": True}) if self.config.source == "replay" else told
 
     def _no_board(self, uuid: str) -> str:
-        if "nvml" in self._sources.missing:
+        if "nvml" in self._sources.missing and not self._sources.tool_boards:
             return self._sources.missing["nvml"]
-        known = ", ".join(self._sources.boards)
+        known = ", ".join(self._sources.boards | self._sources.tool_boards)
         hint = "; a MIG slice has no power sensor of its own" if uuid.startswith("MIG-") else ""
         return f"NVML sees no GPU {uuid} on this node (it sees {known}){hint}"
 

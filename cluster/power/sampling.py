@@ -22,18 +22,24 @@ from typing import TYPE_CHECKING, Any
 
 from joulegrid.cluster.power import frames
 from joulegrid.cluster.power.burst import FAST_NS, Burst
+from joulegrid.cluster.power.codecarbon import CodeCarbonSensor, open_codecarbon
 from joulegrid.cluster.power.marks import mark_receiver, marks_arrived
 from joulegrid.cluster.power.nvml import BoardSensor, open_sensors
 from joulegrid.cluster.power.rapl import DomainSensor, open_domains
+from joulegrid.cluster.power.zeus import ZeusSensor, open_zeus
 from joulegrid.errors import PreFlightError
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Sequence
 
     from joulegrid.cluster.power.readings import Sensor
 
 PR_SET_PDEATHSIG, PR_SET_TIMERSLACK = 1, 29
 CONDITION_NS = 1_000_000_000
+ToolSensor = ZeusSensor | CodeCarbonSensor
+OPEN_TOOL: dict[str, Callable[[], Sequence[ToolSensor]]] = {"zeus": open_zeus, "codecarbon": open_codecarbon}
+"""Other tools that can be the source, for comparison: they import what they need when they are opened."""
 UNSENT_LIMIT = 4 * 2**20
 """Bytes that wait for a parent that does not read; what is read while they wait is a gap."""
 
@@ -43,11 +49,15 @@ class Opened:
 
     def __init__(self, order: frames.Order) -> None:
         self.boards: list[BoardSensor] = []
+        self.tools: dict[str, ToolSensor] = {}
         self.domains: list[DomainSensor] = []
         self.missing: dict[str, str] = {}
         for source in ("nvml", "rapl"):
             if order.source in ("auto", source):
                 self._open(source, order)
+        if order.source in OPEN_TOOL:
+            self.tools = {sensor.device: sensor for sensor in OPEN_TOOL[order.source]()}
+        self._tool = order.source
 
     def _open(self, source: str, order: frames.Order) -> None:
         try:
@@ -64,7 +74,8 @@ class Opened:
         """Say what was opened."""
         boards = {sensor.device: sensor.facts() for sensor in self.boards}
         domains = {sensor.device: (sensor.scope, sensor.range_j) for sensor in self.domains}
-        return frames.Hello(boards, domains, self.missing, os.getpid())
+        tools: Any = {device: (self._tool, sensor.name) for device, sensor in self.tools.items()}
+        return frames.Hello(boards, domains, tools, self.missing, os.getpid())
 
 
 class Outbox:
@@ -88,7 +99,7 @@ class Sampling:
 
     def __init__(self, order: frames.Order, opened: Opened, outbox: Outbox, receiver: socket.socket | None) -> None:
         self._boards = opened.boards
-        self._sensors: list[Sensor] = [*opened.boards, *opened.domains]
+        self._sensors: list[Sensor] = [*opened.boards, *opened.tools.values(), *opened.domains]
         self._outbox = outbox
         self._receiver = receiver
         self._fast_ns = round(order.period_s * 1e9) // -(-round(order.period_s * 1e9) // FAST_NS)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from joulegrid.cluster.power.board import Board
 from joulegrid.cluster.power.domain import Domain
+from joulegrid.cluster.power.edges import EdgeBoard
 from joulegrid.cluster.power.model import CoreWatts
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ class PowerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    source: Literal["auto", "nvml", "rapl", "model", "none", "replay"] = "auto"
+    source: Literal["auto", "nvml", "rapl", "model", "zeus", "codecarbon", "none", "replay"] = "auto"
     """`auto` takes what the node has: NVML for GPUs; RAPL, else the model, for CPUs. Any other value is taken
-    literally and missing hardware is an error. `replay` takes `trace` in the place of sensors: simulated."""
+    literally and missing hardware is an error. `zeus` and `codecarbon` read GPUs as these tools do, for comparison;
+    each is an extra. `replay` takes `trace` in the place of sensors: simulated."""
     trace: str | None = None
     """The file that `replay` reads, on every node; `joulegrid power record` writes one. Absolute, or seen from the
     folder that the study is started in."""
@@ -48,6 +50,8 @@ class Sources:
 
     boards: dict[str, Board] = field(default_factory=dict)
     """By UUID."""
+    tool_boards: dict[str, EdgeBoard] = field(default_factory=dict)
+    """By UUID, where another tool is the source."""
     packages: list[Domain] = field(default_factory=list)
     drams: list[Domain] = field(default_factory=list)
     watts: CoreWatts | None = None
@@ -57,7 +61,7 @@ class Sources:
 
     def devices(self) -> dict[str, Device]:
         """Everything that is read each period, by its name."""
-        devices: list[Device] = [*self.boards.values(), *self.packages, *self.drams]
+        devices: list[Device] = [*self.boards.values(), *self.tool_boards.values(), *self.packages, *self.drams]
         return {device.device: device for device in devices}
 
     def names(self) -> list[Source]:
@@ -78,6 +82,7 @@ def sources_from(config: PowerConfig, hello: Hello) -> Sources:
     }
     return Sources(
         boards={uuid: Board(uuid, facts.name, config.period_s) for uuid, facts in hello.boards.items()},
+        tool_boards={uuid: EdgeBoard(uuid, name, tool, config.period_s) for uuid, (tool, name) in hello.tools.items()},
         packages=packages,
         drams=[domain for domain in domains if domain.scope == "dram"],
         watts=config.watts_per_core if modelled else None,

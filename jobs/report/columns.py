@@ -26,6 +26,8 @@ SOURCE_WORDS: dict[str, str] = {
     "instant_integral": "integral of instantaneous power readings",
     "average_deconvolved": "averaged power readings with the averaging undone",
     "rapl": "from the processor's RAPL counters",
+    "zeus": "as Zeus reads the device's energy counter",
+    "codecarbon": "as CodeCarbon reads the device's energy counter",
     "model": "calculated from how busy the device was; no sensor was read",
 }
 _METRICS_SHOWN = 5

@@ -1,8 +1,9 @@
 """Build the simulated NVML library and hold its control file.
 
 `simulated_nvml(tmp_path, gpus=2)` gives the environment of a subprocess in which the real `pynvml` loads the simulated
-library; `Control(env)` switches loads and faults on and off meanwhile, and knows the true energy of every window. A
-GPU's power is a list of steps on `time.monotonic_ns()`, which may lie in the future. What such a process prints is a
+library; `Control(env)` switches loads and faults on and off meanwhile, and knows the true energy of every window.
+`simulated_nvml(tmp_path, boards=[Board(decay_ms=150.0), Board(lag_ms=80.0)])` says what each board's sensor is like. A
+GPU's power is a list of pieces on `time.monotonic_ns()`, which may lie in the future. What such a process prints is a
 simulation: only the test knows, so the test must say so.
 """
 
@@ -15,62 +16,94 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from joulegrid.cluster.gpu_lock import FOLDER
+from tests.cluster.nvml_simulated import truth
+from tests.cluster.nvml_simulated.layout import (
+    AVERAGE_UNSUPPORTED,
+    COUNTER_INTEGRATES,
+    COUNTER_SENSED_ONLY,
+    COUNTER_UNSUPPORTED,
+    COUNTER_ZERO,
+    INSTANT_UNSUPPORTED,
+    MAX_STEPS,
+    POWER_UNSUPPORTED,
+    PROCESSES_UNSUPPORTED,
+    STAMP_MOVES,
+    Condition,
+    Gpu,
+    Layout,
+    Sensor,
+)
+from tests.cluster.nvml_simulated.loads import Hold
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+__all__ = [
+    "AVERAGE_UNSUPPORTED",
+    "COUNTER_SENSED_ONLY",
+    "COUNTER_UNSUPPORTED",
+    "COUNTER_ZERO",
+    "INSTANT_UNSUPPORTED",
+    "POWER_UNSUPPORTED",
+    "PROCESSES_UNSUPPORTED",
+    "Board",
+    "Control",
+    "Gpu",
+    "mig_uuid_of",
+    "simulated_nvml",
+    "uuid_of",
+]
 
-SOURCE = Path(__file__).with_name("nvml_simulated.c")
-MAX_GPUS, MAX_STEPS, MAX_PROCESSES = 8, 512, 8
-COUNTER_UNSUPPORTED, COUNTER_ZERO, POWER_UNSUPPORTED, PROCESSES_UNSUPPORTED = 1, 2, 4, 8
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("nvml_simulated.c", "board.c"))
 SESSION = f"51{os.getpid():06x}"[:8]
 """First part of all UUIDs: GPUs are locked on their node, and two test sessions may run on one."""
 MEMORY_BYTES = 80 * 2**30
+LIMIT_MW = 700_000
 
 
-class Step(ctypes.Structure):
-    _fields_ = [("t_ns", ctypes.c_int64), ("power_w", ctypes.c_double)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """What a simulated board and its sensor are like. The defaults are those measured on the A100 and H100.
 
+    Two time constants look alike from outside: with `decay_ms` the true power falls slowly after a load, with `lag_ms`
+    it falls at once and the published values follow slowly.
+    """
 
-class Gpu(ctypes.Structure):
-    """The layout of `gpu_t` in nvml_simulated.c. Times are monotonic nanoseconds; 0 is never."""
+    idle_w: float = 70.0
+    tick_ms: float = 100.0
+    """Between two updates of the counter."""
+    phase_ms: float = 37.0
+    jitter_ms: float = 0.0
+    """Updates are early or late by up to this, less than half a tick."""
+    power_tick_ms: float = 0.0
+    """Between two updates of the powers; 0: together with the counter."""
+    power_phase_ms: float = 0.0
+    window_ms: float = 25.0
+    """Instant power is the mean over this time before an update."""
+    average_ms: float = 1000.0
+    """The same of field 185 and `nvmlDeviceGetPowerUsage`; 0: instant, as before Ampere."""
+    decay_ms: float = 0.0
+    lag_ms: float = 0.0
+    counter_mode: int = COUNTER_INTEGRATES
+    """`COUNTER_SENSED_ONLY`: it adds sensed mean × tick, blind to the time between two sensing windows."""
+    stamp_mode: int = STAMP_MOVES
+    """What NVML's `timestamp` does: moves with the update, constant, zero, or the time of the call."""
+    latency_us: int = 0
+    counter_quantum_mj: int = 1
+    power_quantum_mw: int = 1
+    call_us: float = 0.0
+    """CPU time of a call of the driver."""
+    seed: int = 1
+    """Of the jitter."""
 
-    _fields_ = [
-        ("uuid", ctypes.c_char * 64),
-        ("faults", ctypes.c_int64),
-        ("lost_ns", ctypes.c_int64),
-        ("stall_ns", ctypes.c_int64),
-        ("reset_ns", ctypes.c_int64),
-        ("counter_start_j", ctypes.c_double),
-        ("throttle_reasons", ctypes.c_uint64),
-        ("memory_total", ctypes.c_uint64),
-        ("memory_used", ctypes.c_uint64),
-        ("n_processes", ctypes.c_int64),
-        ("pids", ctypes.c_int64 * MAX_PROCESSES),
-        ("process_memory", ctypes.c_int64 * MAX_PROCESSES),
-        ("temperature_c", ctypes.c_int64),
-        ("utilisation", ctypes.c_int64),
-        ("parent", ctypes.c_int64),
-        ("gpu_instance", ctypes.c_int64),
-        ("compute_instance", ctypes.c_int64),
-        ("n_steps", ctypes.c_int64),
-        ("steps", Step * MAX_STEPS),
-    ]
-
-
-class Layout(ctypes.Structure):
-    _fields_ = [
-        ("n_gpus", ctypes.c_int64),
-        ("n_mig", ctypes.c_int64),
-        ("tick_ns", ctypes.c_int64),
-        ("phase_ns", ctypes.c_int64),
-        ("window_ns", ctypes.c_int64),
-        ("origin_ns", ctypes.c_int64),
-        ("gpus", Gpu * MAX_GPUS),
-    ]
+    def sensor(self) -> Sensor:
+        """The same for the control file."""
+        names = ("tick", "phase", "jitter", "power_tick", "power_phase", "window", "average", "decay", "lag")
+        times = {f"{name}_ns": round(getattr(self, f"{name}_ms") * 1e6) for name in names}
+        same = ("counter_mode", "stamp_mode", "latency_us", "counter_quantum_mj", "power_quantum_mw", "seed")
+        return Sensor(**times, **{name: getattr(self, name) for name in same}, call_ns=round(self.call_us * 1e3))
 
 
 def uuid_of(index: int) -> str:
@@ -91,39 +124,53 @@ def simulated_nvml(
     idle_w: float = 70.0,
     tick_ms: float = 100.0,
     phase_ms: float = 37.0,
+    boards: Sequence[Board] = (),
 ) -> dict[str, str]:
     """Build the library and its control file in `folder`; give a whole environment for a subprocess.
 
-    `mig` names, for each MIG instance, the GPU that it is a part of; its instance ids are (number + 1, 0).
-    Instant power covers the last 25 ms before each tick, as measured on boards of the A100 and H100.
+    `boards` describes each GPU; without it `gpus` equal ones are made from the three numbers. `mig` names, for each
+    MIG instance, the GPU that it is a part of; its instance ids are (number + 1, 0).
     """
     place = folder / "nvml_simulated"
     place.mkdir()
     atexit.register(_remove_locks)
     _compile(place / "libnvidia-ml.so.1")
-    layout = Layout(
-        n_gpus=gpus,
-        n_mig=len(mig),
-        tick_ns=round(tick_ms * 1e6),
-        phase_ns=round(phase_ms * 1e6),
-        window_ns=25_000_000,
-        origin_ns=time.monotonic_ns() - 10_000_000_000,
-    )
-    for index in range(gpus + len(mig)):
-        gpu = layout.gpus[index]
-        gpu.uuid = (uuid_of(index) if index < gpus else mig_uuid_of(index - gpus)).encode()
-        gpu.temperature_c, gpu.utilisation = 40, -1
-        gpu.counter_start_j = 1000.0 * (index + 1)
-        gpu.memory_total = MEMORY_BYTES
-        gpu.n_steps = 1
-        gpu.steps[0] = Step(layout.origin_ns, idle_w)
-    for number, parent in enumerate(mig):
-        layout.gpus[gpus + number].parent = parent + 1
-        layout.gpus[gpus + number].gpu_instance = number + 1
+    boards = boards or [Board(idle_w=idle_w, tick_ms=tick_ms, phase_ms=phase_ms)] * gpus
     control = place / "control"
-    control.write_bytes(bytes(layout))
+    with control.open("w+b") as file:
+        file.truncate(ctypes.sizeof(Layout))  # a sparse file: most of its pieces are never written
+        layout = Layout.from_buffer(mmap.mmap(file.fileno(), ctypes.sizeof(Layout)))
+    layout.n_gpus, layout.n_mig, layout.origin_ns = len(boards), len(mig), time.monotonic_ns() - 10_000_000_000
+    for index, board in enumerate([*boards, *(boards[parent] for parent in mig)]):
+        uuid = uuid_of(index) if index < len(boards) else mig_uuid_of(index - len(boards))
+        _furnish(layout.gpus[index], uuid, board, layout.origin_ns)
+        layout.gpus[index].counter_start_j = 1000.0 * (index + 1)
+    for number, parent in enumerate(mig):
+        layout.gpus[len(boards) + number].parent = parent + 1
+        layout.gpus[len(boards) + number].gpu_instance = number + 1
     libraries = os.pathsep.join(filter(None, [str(place), os.environ.get("LD_LIBRARY_PATH")]))
     return {**os.environ, "LD_LIBRARY_PATH": libraries, "SIMULATED_NVML_FILE": str(control)}
+
+
+def _furnish(gpu: Gpu, uuid: str, board: Board, origin_ns: int) -> None:
+    gpu.uuid = uuid.encode()
+    gpu.sensor = board.sensor()
+    gpu.condition = Condition(
+        persistence=1,
+        ecc=1,
+        sm_clock_mhz=1700,
+        memory_clock_mhz=2600,
+        max_sm_clock_mhz=1980,
+        max_memory_clock_mhz=2600,
+        min_limit_mw=200_000,
+        max_limit_mw=LIMIT_MW,
+        default_limit_mw=LIMIT_MW,
+        limit_mw=LIMIT_MW,
+        requested_limit_mw=LIMIT_MW,
+        enforced_limit_mw=LIMIT_MW,
+    )
+    gpu.temperature_c, gpu.utilisation, gpu.memory_total = 40, -1, MEMORY_BYTES
+    gpu.steps[0], gpu.n_steps = truth.first_piece(origin_ns, board.idle_w), 1
 
 
 class Control:
@@ -156,20 +203,32 @@ class Control:
         gpu.memory_used = bytes_each * len(pids)
         gpu.n_processes = len(pids)
 
-    def step(self, index: int, t_ns: int, power_w: float) -> None:
+    def step(self, index: int, t_ns: int, power_w: float, slope_w_s: float = 0.0) -> None:
         """Let a GPU draw `power_w` from `t_ns` on; steps are given in order of time."""
         gpu = self.gpu(index)
-        assert t_ns > gpu.steps[gpu.n_steps - 1].t_ns, "steps are given in order of time"
-        gpu.steps[gpu.n_steps] = Step(t_ns, power_w)
+        last = gpu.steps[gpu.n_steps - 1]
+        assert t_ns > last.t_ns, "steps are given in order of time"
+        assert gpu.n_steps < MAX_STEPS, "the control file has no room for more steps"
+        gpu.steps[gpu.n_steps] = truth.following(gpu, last, t_ns, power_w, slope_w_s)
         gpu.n_steps += 1  # last: the library must not see a half-written step
+
+    def play(self, index: int, t0_ns: int, load: Iterable[Hold], after_w: float) -> int:
+        """Let a GPU draw the powers of `load` from `t0_ns` on and `after_w` afterwards; gives its end."""
+        t_ns = t0_ns
+        for hold in load:
+            slope_w_s = 0.0 if hold.end_w is None else (hold.end_w - hold.power_w) / hold.seconds
+            self.step(index, t_ns, hold.power_w, slope_w_s)
+            t_ns += max(1, round(hold.seconds * 1e9))
+        self.step(index, t_ns, after_w)
+        return t_ns
 
     def energy_j(self, index: int, t0_ns: int, t1_ns: int) -> float:
         """The true energy of a window, exact."""
-        gpu = self.gpu(index)
-        steps = [(gpu.steps[i].t_ns, gpu.steps[i].power_w) for i in range(gpu.n_steps)]
-        ends = [t_ns for t_ns, _ in steps[1:]] + [t1_ns]
-        spans = ((max(start, t0_ns), min(end, t1_ns), watts) for (start, watts), end in zip(steps, ends, strict=True))
-        return float(sum(watts * (end - start) / 1e9 for start, end, watts in spans if end > start))
+        return truth.energy_j(self.gpu(index), t0_ns, t1_ns)
+
+    def power_w(self, index: int, t_ns: int) -> float:
+        """The true power at an instant."""
+        return truth.power_w(self.gpu(index), t_ns)
 
 
 def _remove_locks() -> None:
@@ -181,6 +240,18 @@ def _remove_locks() -> None:
 def _compile(library: Path) -> None:
     gcc = shutil.which("gcc")
     assert gcc, "gcc is missing: the simulated NVML library is built from C; install it (Debian: apt-get install gcc)"
-    command = [gcc, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", str(library), str(SOURCE)]
+    command = [
+        gcc,
+        "-shared",
+        "-fPIC",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-o",
+        str(library),
+        *map(str, SOURCES),
+        "-lm",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, f"gcc could not build the simulated NVML library:\n{done.stderr}"

@@ -1,44 +1,20 @@
-/* Simulated GPUs behind NVML's functions, with a known true energy. For tests alone.
+/* NVML's functions over simulated GPUs with a known true energy. For tests alone.
  *
- * All state lies in a control file that the test maps too (build.py holds the same layout): each GPU's power is a list of
- * steps on CLOCK_MONOTONIC, which may lie in the future, so a test knows the true energy of any window exactly. Counter
- * and instant power are published at ticks, as a real board does. Nothing here pretends to be a certain product:
- * names and versions say "simulated".
+ * What a board publishes is worked out in board.c from a control file that the test maps too (build.py). Counter and
+ * power are published at ticks, as a real board does. Nothing here pretends to be a certain product: names and versions
+ * say "simulated".
  */
+#include "board.h"
+
 #include <fcntl.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
-
-#define MAX_GPUS 8
-#define MAX_STEPS 512
-#define MAX_PROCESSES 8
-#define LIMIT_MW 700000u
 
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
        DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15 };
-enum { COUNTER_UNSUPPORTED = 1, COUNTER_ZERO = 2, POWER_UNSUPPORTED = 4, PROCESSES_UNSUPPORTED = 8 };
-
-typedef struct { int64_t t_ns; double power_w; } step_t;
-typedef struct {
-    char uuid[64];
-    int64_t faults, lost_ns, stall_ns, reset_ns; /* times: 0 is never */
-    double counter_start_j;
-    uint64_t throttle_reasons, memory_total, memory_used;
-    int64_t n_processes, pids[MAX_PROCESSES], process_memory[MAX_PROCESSES];
-    int64_t temperature_c, utilisation;            /* utilisation in percent; -1: 100 while a process runs */
-    int64_t parent, gpu_instance, compute_instance; /* of a MIG instance: number of its GPU plus one; 0 on a GPU */
-    int64_t n_steps;
-    step_t steps[MAX_STEPS];
-} gpu_t;
-typedef struct {
-    int64_t n_gpus, n_mig, tick_ns, phase_ns, window_ns, origin_ns; /* MIG instances stand behind the GPUs */
-    gpu_t gpus[MAX_GPUS];
-} control_t;
 
 typedef struct { uint32_t fieldId, scopeId; int64_t timestamp, latencyUsec; uint32_t valueType, nvmlReturn;
                  union { double d; uint32_t u; uint64_t ull; } value; } field_t;
@@ -49,44 +25,10 @@ typedef struct { char legacy[16]; uint32_t domain, bus, device, device_id, subsy
 typedef struct { uint32_t gpu, memory; } utilization_t;
 typedef int ret_t;
 
-static control_t *control;
-
-static int64_t clock_ns(clockid_t id) {
-    struct timespec t;
-    clock_gettime(id, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-/* Exact integral of the piecewise constant power from a to b, in joules. Before the first step it is the first's. */
-static double energy_j(const gpu_t *g, int64_t a, int64_t b) {
-    double sum = 0;
-    for (int64_t i = 0; i < g->n_steps; i++) {
-        int64_t from = i == 0 || g->steps[i].t_ns < a ? a : g->steps[i].t_ns;
-        int64_t to = i + 1 < g->n_steps && g->steps[i + 1].t_ns < b ? g->steps[i + 1].t_ns : b;
-        if (to > from) sum += g->steps[i].power_w * (double)(to - from) / 1e9;
-    }
-    return sum;
-}
-
-static int64_t last_tick(int64_t t) { return t - (t - control->origin_ns - control->phase_ns) % control->tick_ns; }
-
-static double counter_j(const gpu_t *g, int64_t t) {
-    if (g->faults & COUNTER_ZERO) return 0;
-    if (g->stall_ns && t > g->stall_ns) t = g->stall_ns;
-    t = last_tick(t);
-    if (g->reset_ns && t >= g->reset_ns) return energy_j(g, g->reset_ns, t);
-    return g->counter_start_j + energy_j(g, control->origin_ns, t);
-}
-
-static double instant_w(const gpu_t *g, int64_t t) {
-    t = last_tick(t);
-    return energy_j(g, t - control->window_ns, t) / ((double)control->window_ns / 1e9);
-}
-
 static ret_t alive(const gpu_t *g) {
     if (!control) return UNINITIALIZED;
     if (g < control->gpus || g >= control->gpus + control->n_gpus + control->n_mig) return INVALID_ARGUMENT;
-    return g->lost_ns && clock_ns(CLOCK_MONOTONIC) >= g->lost_ns ? GPU_IS_LOST : SUCCESS;
+    return g->fault.lost_ns && clock_ns(0) >= g->fault.lost_ns ? GPU_IS_LOST : SUCCESS;
 }
 #define ALIVE(g) do { ret_t r_ = alive(g); if (r_) return r_; } while (0)
 static ret_t text(char *out, unsigned n, const char *what) { snprintf(out, n, "%s", what); return SUCCESS; }
@@ -170,71 +112,114 @@ ret_t nvmlDeviceGetPciInfo_v3(gpu_t *g, pci_t *p) {
     return SUCCESS;
 }
 
-ret_t nvmlDeviceGetTotalEnergyConsumption(gpu_t *g, unsigned long long *mj) {
-    ALIVE(g);
-    if (g->faults & COUNTER_UNSUPPORTED) return NOT_SUPPORTED;
-    *mj = (unsigned long long)(counter_j(g, clock_ns(CLOCK_MONOTONIC)) * 1000);
+/* A driver call costs CPU time; what it returns is of its middle. */
+static int64_t half_call(const gpu_t *g) {
+    int64_t until = clock_ns(0) + g->sensor.call_ns / 2, now;
+    while ((now = clock_ns(0)) < until) {}
+    return now;
+}
+static ret_t done(const gpu_t *g, ret_t r) { half_call(g); return r; }
+
+static ret_t counter_at(const gpu_t *g, int64_t t, unsigned long long *mj) {
+    if (g->parent || g->faults & COUNTER_UNSUPPORTED) return NOT_SUPPORTED; /* a MIG instance has no sensor of its own */
+    *mj = counter_mj(g, t);
     return SUCCESS;
 }
-/* One-second mean, as nvmlDeviceGetPowerUsage is since Ampere; published at ticks. */
+static ret_t power_at(const gpu_t *g, int64_t t, int average, unsigned *mw) {
+    if (g->parent || g->faults & (POWER_UNSUPPORTED | (average ? AVERAGE_UNSUPPORTED : INSTANT_UNSUPPORTED))) return NOT_SUPPORTED;
+    *mw = average ? average_mw(g, t) : instant_mw(g, t);
+    return SUCCESS;
+}
+ret_t nvmlDeviceGetTotalEnergyConsumption(gpu_t *g, unsigned long long *mj) {
+    ALIVE(g);
+    return done(g, counter_at(g, half_call(g), mj));
+}
+/* One-second mean, as nvmlDeviceGetPowerUsage is since Ampere, or instant before; published at ticks. */
 ret_t nvmlDeviceGetPowerUsage(gpu_t *g, unsigned *mw) {
     ALIVE(g);
-    if (g->faults & POWER_UNSUPPORTED) return NOT_SUPPORTED;
-    int64_t t = last_tick(clock_ns(CLOCK_MONOTONIC));
-    *mw = (unsigned)(energy_j(g, t - 1000000000LL, t) * 1000);
-    return SUCCESS;
+    return done(g, power_at(g, half_call(g), 1, mw));
+}
+
+static int64_t stamp_us(const gpu_t *g, int64_t t, int64_t published) {
+    int64_t real = clock_ns(1);
+    switch (g->sensor.stamp_mode) {
+    case STAMP_MOVES: return (real - (clock_ns(0) - published)) / 1000;
+    case STAMP_CONSTANT: return (real - (clock_ns(0) - control->origin_ns)) / 1000000000 * 1000000;
+    case STAMP_ZERO: return 0;
+    default: return (real - (clock_ns(0) - t)) / 1000;
+    }
+}
+static const unsigned EVENTS[N_EVENTS] = {74, 75, 76, 269, 270, 271};
+static ret_t event_field(const gpu_t *g, field_t *f, int64_t t) {
+    for (int i = 0; i < N_EVENTS; i++)
+        if (f->fieldId == EVENTS[i]) {
+            f->valueType = 3, f->value.ull = event_ns(g, i, t);
+            return SUCCESS;
+        }
+    return NOT_SUPPORTED;
+}
+static ret_t field(const gpu_t *g, field_t *f, int64_t t) {
+    const condition_t *c = &g->condition;
+    f->timestamp = stamp_us(g, t, f->fieldId == 83 ? counter_published_ns(g, t) : power_published_ns(g, t));
+    f->latencyUsec = g->sensor.latency_us;
+    f->valueType = 1;
+    f->value.ull = 0;
+    switch (f->fieldId) {
+    case 83: f->valueType = 3; return counter_at(g, t, (unsigned long long *)&f->value.ull);
+    case 185: return f->scopeId ? NOT_SUPPORTED : power_at(g, t, 1, &f->value.u);
+    case 186: return f->scopeId ? NOT_SUPPORTED : power_at(g, t, 0, &f->value.u);
+    case 187: f->value.u = (uint32_t)c->min_limit_mw; return SUCCESS;
+    case 188: f->value.u = (uint32_t)c->max_limit_mw; return SUCCESS;
+    case 189: f->value.u = (uint32_t)c->default_limit_mw; return SUCCESS;
+    case 190: f->value.u = (uint32_t)c->limit_mw; return SUCCESS;
+    case 192: f->value.u = (uint32_t)c->requested_limit_mw; return SUCCESS;
+    default: return event_field(g, f, t);
+    }
 }
 ret_t nvmlDeviceGetFieldValues(gpu_t *g, int n, field_t *f) {
     ALIVE(g);
-    int64_t t = clock_ns(CLOCK_MONOTONIC), published = clock_ns(CLOCK_REALTIME) - (t - last_tick(t));
-    for (int i = 0; i < n; i++) {
-        unsigned long long mj;
-        unsigned mw;
-        f[i].timestamp = published / 1000;
-        f[i].latencyUsec = 0;
-        f[i].valueType = 1;
-        f[i].nvmlReturn = SUCCESS;
-        switch (f[i].fieldId) {
-        case 83:
-            f[i].valueType = 3;
-            f[i].nvmlReturn = nvmlDeviceGetTotalEnergyConsumption(g, &mj);
-            f[i].value.ull = f[i].nvmlReturn ? 0 : mj;
-            break;
-        case 185:
-            f[i].nvmlReturn = nvmlDeviceGetPowerUsage(g, &mw);
-            f[i].value.u = f[i].nvmlReturn ? 0 : mw;
-            break;
-        case 186:
-            f[i].nvmlReturn = g->faults & POWER_UNSUPPORTED ? NOT_SUPPORTED : SUCCESS;
-            f[i].value.u = f[i].nvmlReturn ? 0 : (uint32_t)(instant_w(g, t) * 1000);
-            break;
-        case 187: f[i].value.u = 200000; break;
-        case 188: case 189: case 190: case 192: f[i].value.u = LIMIT_MW; break;
-        default: f[i].nvmlReturn = NOT_SUPPORTED;
-        }
-    }
-    return SUCCESS;
+    int64_t t = half_call(g);
+    for (int i = 0; i < n; i++) f[i].nvmlReturn = field(g, &f[i], t);
+    return done(g, SUCCESS);
 }
 
-ret_t nvmlDeviceGetEnforcedPowerLimit(gpu_t *g, unsigned *mw) { ALIVE(g); *mw = LIMIT_MW; return SUCCESS; }
-ret_t nvmlDeviceGetPowerManagementLimit(gpu_t *g, unsigned *mw) { ALIVE(g); *mw = LIMIT_MW; return SUCCESS; }
-ret_t nvmlDeviceGetPowerManagementDefaultLimit(gpu_t *g, unsigned *mw) { ALIVE(g); *mw = LIMIT_MW; return SUCCESS; }
+#define FACT(function, type, member) \
+    ret_t function(gpu_t *g, type *out) { ALIVE(g); *out = (type)g->condition.member; return SUCCESS; }
+FACT(nvmlDeviceGetEnforcedPowerLimit, unsigned, enforced_limit_mw)
+FACT(nvmlDeviceGetPowerManagementLimit, unsigned, limit_mw)
+FACT(nvmlDeviceGetPowerManagementDefaultLimit, unsigned, default_limit_mw)
+FACT(nvmlDeviceGetPerformanceState, unsigned, performance_state)
+FACT(nvmlDeviceGetPowerState, unsigned, performance_state)
+FACT(nvmlDeviceGetPersistenceMode, unsigned, persistence)
 ret_t nvmlDeviceGetPowerManagementLimitConstraints(gpu_t *g, unsigned *low, unsigned *high) {
-    ALIVE(g); *low = 200000; *high = LIMIT_MW; return SUCCESS;
+    ALIVE(g);
+    *low = (unsigned)g->condition.min_limit_mw, *high = (unsigned)g->condition.max_limit_mw;
+    return SUCCESS;
 }
 ret_t nvmlDeviceGetPowerManagementMode(gpu_t *g, unsigned *mode) { ALIVE(g); *mode = 1; return SUCCESS; }
-ret_t nvmlDeviceGetPerformanceState(gpu_t *g, unsigned *state) { ALIVE(g); *state = 0; return SUCCESS; }
-ret_t nvmlDeviceGetTemperature(gpu_t *g, int sensor, unsigned *c) { 
+ret_t nvmlDeviceGetTemperature(gpu_t *g, int sensor, unsigned *c) {
     (void)sensor; ALIVE(g);
     if (g->parent) return NOT_SUPPORTED;
     *c = (unsigned)g->temperature_c;
     return SUCCESS;
 }
-ret_t nvmlDeviceGetClockInfo(gpu_t *g, int kind, unsigned *mhz) {
-    ALIVE(g); *mhz = kind == 2 ? 2600 : 1700; return SUCCESS;
+typedef struct { uint32_t version; int sensor, celsius; } temperature_t;
+ret_t nvmlDeviceGetTemperatureV(gpu_t *g, temperature_t *t) {
+    unsigned c;
+    ret_t r = nvmlDeviceGetTemperature(g, t->sensor, &c);
+    if (!r) t->celsius = (int)c;
+    return r;
 }
+ret_t nvmlDeviceGetClockInfo(gpu_t *g, int kind, unsigned *mhz) {
+    ALIVE(g);
+    *mhz = (unsigned)(kind == 2 ? g->condition.memory_clock_mhz : g->condition.sm_clock_mhz);
+    return SUCCESS;
+}
+ret_t nvmlDeviceGetClock(gpu_t *g, int kind, int id, unsigned *mhz) { (void)id; return nvmlDeviceGetClockInfo(g, kind, mhz); }
 ret_t nvmlDeviceGetMaxClockInfo(gpu_t *g, int kind, unsigned *mhz) {
-    ALIVE(g); *mhz = kind == 2 ? 2600 : 1980; return SUCCESS;
+    ALIVE(g);
+    *mhz = (unsigned)(kind == 2 ? g->condition.max_memory_clock_mhz : g->condition.max_sm_clock_mhz);
+    return SUCCESS;
 }
 ret_t nvmlDeviceGetApplicationsClock(gpu_t *g, int kind, unsigned *mhz) { return nvmlDeviceGetMaxClockInfo(g, kind, mhz); }
 ret_t nvmlDeviceGetCurrentClocksEventReasons(gpu_t *g, unsigned long long *mask) {
@@ -243,9 +228,10 @@ ret_t nvmlDeviceGetCurrentClocksEventReasons(gpu_t *g, unsigned long long *mask)
 ret_t nvmlDeviceGetCurrentClocksThrottleReasons(gpu_t *g, unsigned long long *mask) {
     return nvmlDeviceGetCurrentClocksEventReasons(g, mask);
 }
-ret_t nvmlDeviceGetPersistenceMode(gpu_t *g, unsigned *mode) { ALIVE(g); *mode = 1; return SUCCESS; }
 ret_t nvmlDeviceGetComputeMode(gpu_t *g, unsigned *mode) { ALIVE(g); *mode = 0; return SUCCESS; }
-ret_t nvmlDeviceGetEccMode(gpu_t *g, unsigned *now, unsigned *next) { ALIVE(g); *now = *next = 1; return SUCCESS; }
+ret_t nvmlDeviceGetEccMode(gpu_t *g, unsigned *now, unsigned *next) {
+    ALIVE(g); *now = *next = (unsigned)g->condition.ecc; return SUCCESS;
+}
 static gpu_t *instance(gpu_t *g, unsigned number) {
     for (int64_t i = control->n_gpus; i < control->n_gpus + control->n_mig; i++)
         if (control->gpus[i].parent == g - control->gpus + 1 && number-- == 0) return &control->gpus[i];

@@ -6,8 +6,11 @@ Run by `Recording` in tests with the environment of `simulated_nvml`, because a 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +20,7 @@ from joulegrid.cluster.power.sources import PowerConfig
 from joulegrid.errors import PreFlightError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parents[3]
 
@@ -45,6 +48,23 @@ class Recording:
             self._process.wait()
             self._process.stdout.close()
 
+    @property
+    def pid(self) -> int:
+        """Process id of the recorder."""
+        return self._process.pid
+
+    @contextmanager
+    def paused(self, pause: bool = True) -> Iterator[None]:
+        """Stop the recorder's processes for a while, where `pause` says so; what they miss is a gap."""
+        pids = tree(self.pid) if pause else []
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def energy(self, t0_ns: int, t1_ns: int, uuids: Sequence[str], cpu_s: float = 1.0) -> tuple[Energy, list[Energy]]:
         answer = self._ask({"ask": "energy", "window": [t0_ns, t1_ns], "uuids": list(uuids), "cpu_s": cpu_s})
         return Energy.model_validate(answer["main"]), [Energy.model_validate(part) for part in answer["beside"]]
@@ -68,6 +88,15 @@ class Recording:
         line = self._process.stdout.readline()
         assert line, "the recording process ended; its stderr says why"
         return json.loads(line)
+
+
+def tree(root: int) -> list[int]:
+    """A process and those below it, parents first."""
+    found = [root]
+    for pid in found:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
 
 
 def _reply(recorder: Recorder, request: dict[str, Any]) -> Any:

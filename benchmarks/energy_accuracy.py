@@ -1,0 +1,102 @@
+"""How near to the truth are the joules? Eight simulated GPUs with a known energy, read by four readers at once.
+
+No GPU is needed: the GPUs are simulated behind a real NVML shared library, read through the real pynvml on the real
+clock; tick, sensing window, decay, lag and phase are drawn anew in each round. Beside our recorder, in the same run,
+read Zeus's monitor, a poller of the one-second average and a trapezoid over instant power. What comes out is the
+*windowing* error; nothing here says anything about the absolute accuracy of a sensor.
+
+Parts: `accuracy` (errors and coverage), `faults` (silent zeros and believed lies), `jitter` (deadlines), `cost` (CPU
+and memory of the recorder), `mark` (a mark in the task). The default runs all in under 15 minutes, `jitter` beside the
+rest. Zeus is needed for `accuracy`: docs/energy.md says how to install it.
+
+Run: `python -m benchmarks.energy_accuracy [--part accuracy --part faults …] [--rounds 3] [--minutes 10] [--seed 4]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from benchmarks.energy import accuracy, cost, faults, jitter, mark
+from benchmarks.measurement import RESULTS, write
+from joulegrid.cluster.environment import capture
+
+NAME = "energy_accuracy"
+PARTS = ("accuracy", "faults", "cost", "mark", "jitter")
+
+
+def kept() -> dict[str, Any]:
+    """What earlier runs found, part by part: a part that is not run keeps its figures, date and commit."""
+    try:
+        found: dict[str, Any] = json.loads((RESULTS / f"{NAME}.json").read_text())["parts"]
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def noted(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Run a part; note when, for how long, of which commit and on how busy a machine."""
+    began_s, git = time.perf_counter(), capture(RESULTS.parent).git
+    before = os.getloadavg()[0]
+    found = run()
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": git.commit if git else None,
+        "dirty": git.dirty if git else None,
+        "seconds": round(time.perf_counter() - began_s, 1),
+        "load_average": [round(before, 2), round(os.getloadavg()[0], 2)],
+        **found,
+    }
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this part; may be given several times")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of `accuracy`, about 2.8 minutes each")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of `jitter`")
+    parser.add_argument("--seed", type=int, default=4)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the parts; `jitter` in a thread beside the others."""
+    given = parse(arguments)
+    chosen = given.part or PARTS
+    runs: dict[str, Callable[[], dict[str, Any]]] = {
+        "accuracy": lambda: accuracy.run(given.rounds, given.seed),
+        "faults": lambda: faults.run(given.seed),
+        "cost": cost.run,
+        "mark": mark.run,
+        "jitter": lambda: jitter.run(given.minutes * 60),
+    }
+    parts: dict[str, Any] = {}
+    aside = threading.Thread(target=lambda: parts.update(jitter=noted(runs["jitter"])))
+    if "jitter" in chosen:
+        aside.start()
+    for part in PARTS[:-1]:
+        if part in chosen:
+            print(f"\n== {part}", flush=True)
+            parts[part] = noted(runs[part])
+    if "jitter" in chosen:
+        aside.join()
+    print_aims(parts)
+    write(NAME, [], {"provenance": "simulated", "parts": kept() | parts})
+
+
+def print_aims(parts: dict[str, Any]) -> None:
+    """Print every aim with its value."""
+    print("\naims")
+    for part, found in parts.items():
+        for aim in found["aims"]:
+            value = "unknown" if aim["value"] is None else f"{aim['value']:.4g}"
+            print(f"{'met   ' if aim['met'] else 'MISSED'}  {part}: {aim['aim']}: {value}")
+
+
+if __name__ == "__main__":
+    main()
