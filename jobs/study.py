@@ -57,6 +57,13 @@ class TemperatureGate(Section):
     """After so long the task begins all the same, and its result says how warm the GPU was."""
 
 
+class ReportConfig(Section):
+    """What the report of the run shall tell."""
+
+    baseline: str | None = Field(default=None, min_length=1)
+    """The experiment that the others are compared with: its label (`joulegrid plan --points` shows it) or its key."""
+
+
 class ExecutionConfig(Section):
     """How a study is carried out. Never part of its design: changing it changes no experiment's identity."""
 
@@ -95,6 +102,8 @@ class ExecutionConfig(Section):
     wall_clock_timeout_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """After so many hours of one start nothing more is begun, the running tasks are cut short, and the run is drained
     (exit code 75): the next start goes on."""
+    report: ReportConfig = ReportConfig()
+    """What the report shall tell."""
 
 
 class StudyConfig(BaseModel):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from joulegrid.cluster.power.energy import Provenance, Scope, Source
+from joulegrid.jobs.report.comparison import Comparisons
 from joulegrid.jobs.report.summary import SummaryRow
 from joulegrid.jobs.search_result import SearchResult
 from joulegrid.jsontypes import Json
@@ -131,6 +132,8 @@ class StudyResult(Part):
     """Every different device, driver, main versions and commit of the done tasks, in a line each."""
     search: SearchResult | None = None
     """What proposed the experiments and what it found; null for a grid."""
+    comparisons: Comparisons | None = None
+    """The experiments against the baseline that was declared; null where none was."""
     notes: list[str] = Field(default_factory=list)
 
     @property

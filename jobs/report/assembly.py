@@ -12,9 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from joulegrid.errors import UsageError
+from joulegrid.jobs.report.comparison import Comparisons
 from joulegrid.jobs.report.failed_tasks import FailedTasks
 from joulegrid.jobs.report.gathering import Gathering
 from joulegrid.jobs.report.manifest_file import counts, read_manifest, sound
+from joulegrid.jobs.report.observations import Observations
 from joulegrid.jobs.report.quantity import counted
 from joulegrid.jobs.report.rows import SummaryRows
 from joulegrid.jobs.report.run_results import RunResults, read_json
@@ -28,16 +31,23 @@ if TYPE_CHECKING:
     from joulegrid.cluster.storage import Store
 
 
-def assemble(store: Store, *, write_summary: bool = False) -> StudyResult:
+def assemble(store: Store, *, baseline: str | None = None, write_summary: bool = False) -> StudyResult:
     """Return the study's result from what is committed in the run's folder now, finished or not.
 
+    Experiments are compared with `baseline`, a label or a key, or without it with the one that the study declares;
+    `UsageError` where the first is none of them.
     With `write_summary` every row goes into the run's `summary.parquet`; else nothing is written.
     """
     manifest, plan = read_manifest(store), sound(read_json(store, "plan.json"))
     with SummaryRows() as rows:
-        gathering = Gathering(rows, FailedTasks(manifest))
+        declared = declared_baseline(store) if baseline is None else None
+        observations = Observations() if baseline or declared else None
+        gathering = Gathering(rows, FailedTasks(manifest), observations)
         gathering.read(RunResults(store))
         result = _study_result(store, manifest, plan, gathering)
+        if observations is not None:
+            compared = _compared(observations, baseline, declared or "", gathering.strata.told()[1])
+            result = result.model_copy(update={"comparisons": compared})
         if write_summary:
             _, letters = gathering.strata.told()
             file = SummaryFile(result.study_name, result.study_design_hash, rows.columns)
@@ -77,6 +87,28 @@ def _study_result(store: Store, manifest: Mapping[str, Any], plan: Mapping[str, 
         search=found,
         notes=[*manifest["notes"], *_own_notes(seen), *search_notes(found)],
     )
+
+
+def declared_baseline(store: Store) -> str | None:
+    """Return the baseline that a run's study declares; a file that was changed by hand shall cost no more than that."""
+    import yaml
+
+    try:
+        execution = (yaml.safe_load(store.get("resolved.yaml")) or {}).get("execution") or {}
+        told = (execution.get("report") or {}).get("baseline")
+    except (FileNotFoundError, yaml.YAMLError, AttributeError):
+        return None
+    return told if isinstance(told, str) else None
+
+
+def _compared(seen: Observations, baseline: str | None, declared: str, letters: Mapping[int, str]) -> Comparisons:
+    """A baseline that was asked for and is none is the asker's error; one that the study declares is a note."""
+    if baseline is not None:
+        return seen.compared(baseline, letters)
+    try:
+        return seen.compared(declared, letters)
+    except UsageError as error:
+        return Comparisons(baseline=declared, reason=str(error).removeprefix("baseline: "))
 
 
 def _own_notes(seen: Gathering) -> Iterator[str]:

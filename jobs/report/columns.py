@@ -6,19 +6,19 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from joulegrid.jobs.report.pareto import FIRST_UNITS, THROUGHPUT, headline_throughput
 from joulegrid.jobs.report.quantity import interval, plain, title_of, with_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from joulegrid.jobs.report.energy_statistic import EnergyStatistic
     from joulegrid.jobs.report.run_report import RunReport
-    from joulegrid.jobs.report.statistic import EnergyStatistic, Statistic
+    from joulegrid.jobs.report.statistic import Statistic
     from joulegrid.jobs.report.summary import SummaryRow
     from joulegrid.jobs.study_result import StudyResult
 
-# What a reader of an inference study looks for first: the number under any of its usual names.
-_THROUGHPUT = re.compile(r"(^|\.)output_tokens_per_s(econd)?(\.mean)?$")
-_FIRST_TOKEN = re.compile(r"(^|\.)(ttft|time_to_first_token)(_m?s)?[._](p50|median)(_m?s)?$")
+FIRST_TOKEN = re.compile(r"(^|\.)(ttft|time_to_first_token)(_m?s)?[._](p50|median)(_m?s)?$")
 SOURCE_WORDS: dict[str, str] = {
     "counter": "from the device's energy counter",
     "instant_integral": "integral of instantaneous power readings",
@@ -29,7 +29,6 @@ SOURCE_WORDS: dict[str, str] = {
 _METRICS_SHOWN = 5
 _TEXTS_SHOWN = 2
 _TEXT_WIDTH = 24
-_FIRST_UNITS = ("output_token", "total_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,25 +133,20 @@ def metric_names(rows: Iterable[SummaryRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.metrics))
 
 
-def headline_metric(rows: Iterable[SummaryRow]) -> str | None:
-    """Return the name of the metric that is the output throughput; `None` where a workload has none."""
-    return next((name for name in metric_names(rows) if _THROUGHPUT.search(name)), None)
-
-
 def _metric_columns(rows: Sequence[SummaryRow]) -> tuple[list[Column], list[Column]]:
     """The metrics before and after the energies: throughput and latency, or whatever numbers a workload has."""
     names = metric_names(rows)
-    throughput = headline_metric(rows)
+    throughput = headline_throughput(rows)
     if throughput is None:
         return [], [_metric(name, rows) for name in names[:_METRICS_SHOWN]] + _text_columns(rows)
-    latency = next((name for name in names if _FIRST_TOKEN.search(name)), None)
+    latency = next((name for name in names if FIRST_TOKEN.search(name)), None)
     first = _metric(throughput, rows, headline_title(throughput))
     return [first], [_metric(latency, rows, headline_title(latency))] if latency else []
 
 
 def headline_title(name: str) -> str:
     """Return the title of a well-known metric without the group that a workload keeps it in."""
-    known = _THROUGHPUT.search(name) or _FIRST_TOKEN.search(name)
+    known = THROUGHPUT.search(name) or FIRST_TOKEN.search(name)
     return title_of(name[known.start() :].lstrip(".") if known else name)
 
 
@@ -172,8 +166,8 @@ def _text_columns(rows: Sequence[SummaryRow]) -> list[Column]:
 
 def _energy_columns(rows: Sequence[SummaryRow], shared: str | None) -> list[Column]:
     units = list(dict.fromkeys(unit for row in rows for unit in row.energy_per))
-    if _FIRST_UNITS[0] in units:  # tokens say it all; the rest is among the metrics of the page
-        units = [unit for unit in _FIRST_UNITS if unit in units]
+    if FIRST_UNITS[0] in units:  # tokens say it all; the rest is among the metrics of the page
+        units = [unit for unit in FIRST_UNITS if unit in units]
     return [_per_column(unit, rows, shared) for unit in units if not _is_one(unit, rows)]
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from joulegrid.actors.result import ExperimentResult
     from joulegrid.cluster.power.energy import Energy
     from joulegrid.jobs.report.failed_tasks import FailedTasks
+    from joulegrid.jobs.report.observations import Observations
     from joulegrid.jobs.report.rows import SummaryRows
     from joulegrid.jobs.report.run_results import Located, RunResults
 
@@ -53,6 +54,8 @@ class Gathering:
 
     rows: SummaryRows
     failed: FailedTasks
+    observations: Observations | None = None
+    """Kept where something will be compared; else it would cost memory for nothing."""
     strata: Strata = field(default_factory=Strata)
     totals: dict[EnergyKind, _Total] = field(default_factory=dict)
     hardware: dict[str, None] = field(default_factory=dict)
@@ -98,7 +101,10 @@ class Gathering:
     def _add(self, result: ExperimentResult, summary: Summary) -> None:
         self.n_done += 1
         self.last_cycle = max(self.last_cycle, result.cycle)
-        summary.add(result, self.strata.number(result))
+        stratum = self.strata.number(result)
+        summary.add(result, stratum)
+        if self.observations is not None:
+            self.observations.add(result, stratum)
         share = foreign_share(result)
         self.n_disturbed += share > DISTURBED_SHARE
         self.worst_share = max(self.worst_share, share)

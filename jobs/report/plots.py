@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from joulegrid.jobs.report.columns import headline_metric, headline_title, row_name
+from joulegrid.jobs.report.columns import headline_title, row_name
+from joulegrid.jobs.report.pareto import headline_throughput
 from joulegrid.jobs.report.quantity import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from joulegrid.jobs.report.energy_statistic import EnergyStatistic
     from joulegrid.jobs.report.run_report import RunReport
-    from joulegrid.jobs.report.statistic import EnergyStatistic, Statistic
+    from joulegrid.jobs.report.statistic import Statistic
     from joulegrid.jobs.report.summary import EnergyKind, SummaryRow
 
 INK, PAPER, GRID = "#1f2329", "#fefefe", "#d5d9df"  # no other part of a figure has these: a page may exchange them
@@ -126,7 +128,7 @@ def energy_plane(rows: Sequence[SummaryRow]) -> Figure | str:
 def _plane(rows: Sequence[SummaryRow]) -> Plane:
     """Joules per output token against tokens per second where these exist, else what is nearest to it."""
     units = dict.fromkeys(unit for row in rows for unit in row.energy_per if not unit.startswith("total"))
-    throughput = headline_metric(rows)
+    throughput = headline_throughput(rows)
     unit = "output_token" if "output_token" in units else next(iter(units), None)
     x_title, x = "seconds of the headline window", lambda row: row.seconds
     if throughput is not None:
