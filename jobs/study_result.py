@@ -54,6 +54,8 @@ class EnergyTotal(Part):
     """Sum of the lower ends that the source states; null unless every window has one."""
     high_j: float | None = None
     n_windows: int
+    windows: list[str] = Field(default_factory=list)
+    """Names of the windows that are summed, at most twenty."""
 
 
 class SkippedPoints(Part):

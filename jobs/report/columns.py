@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from joulegrid.jobs.report.legend import constant_lines, is_bracketed, is_constant, stated_factor, table_notes
+from joulegrid.jobs.report.marks import marks_of, shared_flags
 from joulegrid.jobs.report.pareto import FIRST_UNITS, THROUGHPUT, headline_throughput
 from joulegrid.jobs.report.quantity import interval, plain, title_of, with_interval
 
@@ -19,13 +21,6 @@ if TYPE_CHECKING:
     from joulegrid.jobs.study_result import StudyResult
 
 FIRST_TOKEN = re.compile(r"(^|\.)(ttft|time_to_first_token)(_m?s)?[._](p50|median)(_m?s)?$")
-SOURCE_WORDS: dict[str, str] = {
-    "counter": "from the device's energy counter",
-    "instant_integral": "integral of instantaneous power readings",
-    "average_deconvolved": "averaged power readings with the averaging undone",
-    "rapl": "from the processor's RAPL counters",
-    "model": "calculated from how busy the device was; no sensor was read",
-}
 _METRICS_SHOWN = 5
 _TEXTS_SHOWN = 2
 _TEXT_WIDTH = 24
@@ -51,12 +46,14 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class HeadlineTable:
+class ReportTable:
     """The leading columns name a row; the others hold its numbers; notes explain both."""
 
     names: list[Column]
     numbers: list[Column]
     notes: list[str] = field(default_factory=list)
+    constants: list[str] = field(default_factory=list)
+    """What is alike in all rows, told once above them."""
 
     @property
     def n_rows(self) -> int:
@@ -64,7 +61,7 @@ class HeadlineTable:
         return len(self.names[-1].cells)
 
 
-def headline_table(reports: Sequence[RunReport]) -> HeadlineTable:
+def headline_table(reports: Sequence[RunReport]) -> ReportTable:
     """Return the table of one run, or of several with a column that tells them apart."""
     runs = [plain(report.name) for report in reports for _ in report.study.summary]
     rows = [row for report in reports for row in report.study.summary]
@@ -78,9 +75,12 @@ def headline_table(reports: Sequence[RunReport]) -> HeadlineTable:
     numbers += [*first, *_energy_columns(rows, shared), *rest]
     numbers.append(_column("seconds", rows, lambda row: row.seconds))
     numbers.append(_energy_column("energy, J", rows, lambda row: row.energy_j, shared))
+    numbers.append(_marks_column(rows))
     left_out = [note for note in (rows_left_out(report.study) for report in reports) if note]
-    shown = [column for column in numbers if _says_something(column)]
-    return HeadlineTable(names, shown, [*left_out, *table_notes(rows)])
+    told = [column for column in numbers if _says_something(column)]
+    constant = [column for column in told if is_constant(column)]
+    shown = [column for column in told if column not in constant]
+    return ReportTable(names, shown, [*left_out, *table_notes(rows)], constant_lines(constant, rows))
 
 
 def experiment_name(row: SummaryRow) -> str:
@@ -100,32 +100,17 @@ def rows_left_out(study: StudyResult) -> str | None:
     return f"The first {len(study.summary):,} of {study.n_summary_rows:,} rows; all are in summary.parquet."
 
 
-def table_notes(rows: Sequence[SummaryRow]) -> list[str]:
-    """Return what the signs in a table of these rows mean, as far as they occur."""
-    done = [row for row in rows if row.n_done]
-    notes = []
-    if any(row.n_done > 1 for row in done):
-        notes.append("±: half-width of the 95 % Student t interval of the mean over n cycles.")
-    if any(row.n_done == 1 for row in done):
-        notes.append("n = 1: one cycle, no interval.")
-    kinds = dict.fromkeys((row.energy_words, row.source) for row in done if row.source)
-    notes += [f"Energy that is {kind}: {SOURCE_WORDS.get(source, source)}." for kind, source in kinds if source]
-    stated = dict.fromkeys(row.interval for row in done if row.energy_j and row.energy_j.stated_low is not None)
-    notes += [f"[a–b]: what the source states for each value: {plain(words or 'not explained')}." for words in stated]
-    unknown = dict.fromkeys(row.unknown for row in done if row.unknown)
-    notes += [f"Energy unknown: {plain(reason)}." for reason in unknown]
-    if any(row.stratum for row in done):
-        notes.append("(A), (B), …: strata, environments whose numbers are not comparable and never averaged.")
-    if done:
-        notes.append("Seconds and energy are those of the headline window; measured energy includes idle power.")
-    return notes
+def _marks_column(rows: Sequence[SummaryRow]) -> Column:
+    shared = shared_flags(rows) if len(rows) > 1 else []
+    return Column("marks", [Cell(marks_of(row, shared) or "–") for row in rows], is_number=False)
 
 
 def statistic_cell(statistic: Statistic | None, n_done: int) -> Cell:
     """Return mean and interval; how many cycles counted where not all did; `–` for nothing."""
     if statistic is None:
         return Cell("–")
-    return Cell(with_interval(statistic.mean, statistic.half_width), _counted(statistic, n_done))
+    half = statistic.half_width or None  # what never varies is a count, not a measurement
+    return Cell(with_interval(statistic.mean, half), _counted(statistic, n_done))
 
 
 def metric_names(rows: Iterable[SummaryRow]) -> list[str]:
@@ -188,7 +173,8 @@ def _column(title: str, rows: Sequence[SummaryRow], pick: Callable[[SummaryRow],
 def _energy_column(
     title: str, rows: Sequence[SummaryRow], pick: Callable[[SummaryRow], EnergyStatistic | None], shared: str | None
 ) -> Column:
-    cells = [_energy_cell(row, pick(row)) for row in rows]
+    bracket = stated_factor(rows) is None
+    cells = [_energy_cell(row, pick(row), bracket=bracket) for row in rows]
     return Column(title, cells, note=shared or "")
 
 
@@ -197,12 +183,12 @@ def _name_cell(row: SummaryRow, *, with_kind: bool) -> Cell:
     return Cell(row_name(row), f"energy {row.energy_words}" if with_kind and row.n_done else "")
 
 
-def _energy_cell(row: SummaryRow, statistic: EnergyStatistic | None) -> Cell:
+def _energy_cell(row: SummaryRow, statistic: EnergyStatistic | None, *, bracket: bool) -> Cell:
     if statistic is None:
         return Cell("unknown" if row.n_done and row.unknown else "–")
     cell = statistic_cell(statistic, row.n_done)
     notes = [cell.note] if cell.note else []
-    if statistic.stated_low is not None and statistic.stated_high is not None:
+    if bracket and is_bracketed(statistic) and statistic.stated_low is not None and statistic.stated_high is not None:
         notes.append(f"[{interval(statistic.stated_low, statistic.stated_high)}]")
     return Cell(cell.text, " ".join(notes))
 

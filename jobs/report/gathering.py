@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _HARDWARE_KEPT = 20
 _DAMAGED_KEPT = 5
+_NAMES_KEPT = 20
 SHARED_S = 0.1
 """In shorter windows the ticks of the cores' clocks (10 ms) say nothing of who had them."""
 DISTURBED_SHARE = 0.15
@@ -40,9 +41,12 @@ class _Total:
     low_j: float | None = 0.0
     high_j: float | None = 0.0
     n_windows: int = 0
+    names: dict[str, None] = field(default_factory=dict)
 
-    def add(self, energy: Energy) -> None:
+    def add(self, name: str, energy: Energy) -> None:
         self.n_windows += 1
+        if len(self.names) < _NAMES_KEPT:
+            self.names.setdefault(name)
         self.energy_j += energy.energy_j or 0.0
         self.low_j = None if self.low_j is None or energy.low_j is None else self.low_j + energy.low_j
         self.high_j = None if self.high_j is None or energy.high_j is None else self.high_j + energy.high_j
@@ -112,7 +116,7 @@ class Gathering:
             self.hardware.setdefault(hardware_line(result))
         for window in result.windows or []:
             for energy in (window.energy, *window.beside):
-                self.totals.setdefault(energy_kind(energy), _Total()).add(energy)
+                self.totals.setdefault(energy_kind(energy), _Total()).add(window.name, energy)
 
 
 def foreign_share(result: ExperimentResult) -> float:
@@ -126,7 +130,14 @@ def foreign_share(result: ExperimentResult) -> float:
 def _energy_total(kind: EnergyKind, total: _Total) -> EnergyTotal:
     provenance, source, scope = kind
     if provenance is None:
-        return EnergyTotal(provenance=None, source=None, scope=None, energy_j=None, n_windows=total.n_windows)
+        return EnergyTotal(
+            provenance=None,
+            source=None,
+            scope=None,
+            energy_j=None,
+            n_windows=total.n_windows,
+            windows=list(total.names),
+        )
     return EnergyTotal(
         provenance=provenance,
         source=source,
@@ -135,4 +146,5 @@ def _energy_total(kind: EnergyKind, total: _Total) -> EnergyTotal:
         low_j=total.low_j,
         high_j=total.high_j,
         n_windows=total.n_windows,
+        windows=list(total.names),
     )

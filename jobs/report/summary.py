@@ -56,6 +56,8 @@ class SummaryRow(BaseModel):
     """Why the energy is unknown, where it is."""
     interval: str | None = None
     """What `stated_low` and `stated_high` cover, in the source's words."""
+    headline: str | None = None
+    """Name of the window that the row's energy, seconds and work belong to."""
     seconds: Statistic | None = None
     """Length of the headline window."""
     energy_j: EnergyStatistic | None = None
@@ -112,6 +114,7 @@ class _Row:
     named: dict[str, Any]
     """What names the experiment; the result itself is not kept, it may weigh 100 kB."""
     energy: Energy | None
+    headline: str | None = None
     n_done: int = 0
     seconds: Running = field(default_factory=Running)
     energy_j: RunningEnergy = field(default_factory=RunningEnergy.empty)
@@ -126,6 +129,7 @@ class _Row:
 
     def add(self, result: ExperimentResult) -> None:
         self.n_done += 1
+        self.headline = result.headline
         window = headline_window(result)
         if window is not None:
             self.seconds.add(window.seconds)
@@ -155,6 +159,7 @@ class _Row:
         return SummaryRow(
             **self.named,
             n_done=self.n_done,
+            headline=self.headline,
             provenance=provenance,
             source=source,
             scope=scope,

@@ -19,7 +19,7 @@ ROWS_A_GROUP = 1_000
 _FIXED = {"index": "int64", "key": "string", "label": "string", "stratum": "string", "n_done": "int64"} | {
     "n_failed": "int64"
 }
-_WORDS = ("provenance", "source", "scope", "unknown", "interval")
+_WORDS = ("provenance", "source", "scope", "unknown", "interval", "headline")
 _GROUPS = ("energy_per", "net", "windows", "beside", "work", "metrics")
 _EDGES = ("edges_low", "edges_high", "systematic")
 _PARTS: dict[str, tuple[str, ...]] = {

@@ -32,6 +32,7 @@ def test_the_documented_defaults_are_applied_and_described() -> None:
         "exclusive": "gpu",
         "temperature_gate": None,
         "wall_clock_timeout_hours": None,
+        "report": {"baseline": None},
     }
     undescribed = [name for name, field in ExecutionConfig.model_fields.items() if not field.description]
     assert not undescribed
