@@ -53,6 +53,8 @@ class EnergyTotal(Part):
     low_j: float | None = None
     """Sum of the lower ends that the source states; null unless every window has one."""
     high_j: float | None = None
+    systematic: float | None = None
+    """The sensor's own accuracy as a fraction, common to one card and in no interval; null where it is not stated."""
     n_windows: int
     windows: list[str] = Field(default_factory=list)
     """Names of the windows that are summed, at most twenty."""

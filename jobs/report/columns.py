@@ -66,8 +66,11 @@ def headline_table(reports: Sequence[RunReport]) -> ReportTable:
     runs = [plain(report.name) for report in reports for _ in report.study.summary]
     rows = [row for report in reports for row in report.study.summary]
     shared = _shared_kind(rows)
+    marks = shared_flags(rows) if len(rows) > 1 else []
     names = [Column("run", [Cell(run) for run in runs], is_number=False)] if len(reports) > 1 else []
-    names.append(Column("experiment", [_name_cell(row, with_kind=shared is None) for row in rows], is_number=False))
+    names.append(
+        Column("experiment", [_name_cell(row, marks, with_kind=shared is None) for row in rows], is_number=False)
+    )
     numbers = [Column("n", [Cell(str(row.n_done)) for row in rows])]
     if any(row.n_failed for row in rows):
         numbers.append(Column("failed", [Cell(str(row.n_failed)) for row in rows]))
@@ -75,7 +78,6 @@ def headline_table(reports: Sequence[RunReport]) -> ReportTable:
     numbers += [*first, *_energy_columns(rows, shared), *rest]
     numbers.append(_column("seconds", rows, lambda row: row.seconds))
     numbers.append(_energy_column("energy, J", rows, lambda row: row.energy_j, shared))
-    numbers.append(_marks_column(rows))
     left_out = [note for note in (rows_left_out(report.study) for report in reports) if note]
     told = [column for column in numbers if _says_something(column)]
     constant = [column for column in told if is_constant(column)]
@@ -98,11 +100,6 @@ def rows_left_out(study: StudyResult) -> str | None:
     if study.n_summary_rows is None or study.n_summary_rows <= len(study.summary):
         return None
     return f"The first {len(study.summary):,} of {study.n_summary_rows:,} rows; all are in summary.parquet."
-
-
-def _marks_column(rows: Sequence[SummaryRow]) -> Column:
-    shared = shared_flags(rows) if len(rows) > 1 else []
-    return Column("marks", [Cell(marks_of(row, shared) or "–") for row in rows], is_number=False)
 
 
 def statistic_cell(statistic: Statistic | None, n_done: int) -> Cell:
@@ -178,9 +175,10 @@ def _energy_column(
     return Column(title, cells, note=shared or "")
 
 
-def _name_cell(row: SummaryRow, *, with_kind: bool) -> Cell:
-    """A row's name; where the rows' energies differ in kind, also what this row's are."""
-    return Cell(row_name(row), f"energy {row.energy_words}" if with_kind and row.n_done else "")
+def _name_cell(row: SummaryRow, shared_marks: Sequence[str], *, with_kind: bool) -> Cell:
+    """A row's name, its marks that not all have, and where the rows' energies differ in kind what this row's are."""
+    kind = f"energy {row.energy_words}" if with_kind and row.n_done else ""
+    return Cell(row_name(row), " · ".join(part for part in (kind, marks_of(row, shared_marks)) if part))
 
 
 def _energy_cell(row: SummaryRow, statistic: EnergyStatistic | None, *, bracket: bool) -> Cell:

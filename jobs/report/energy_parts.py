@@ -12,6 +12,8 @@ from joulegrid.cluster.power.energy import Provenance, Scope, Source
 from joulegrid.jobs.report.energy_statistic import EnergyStatistic, RunningEnergy, RunningNet
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from joulegrid.actors.result import ExperimentResult, WindowResult
     from joulegrid.cluster.power.energy import Energy
 
@@ -43,14 +45,16 @@ class RunningParts:
     net: dict[str, RunningNet] = field(default_factory=dict)
     beside: dict[_Kind, RunningEnergy] = field(default_factory=dict)
     windows: dict[str, RunningEnergy] = field(default_factory=dict)
+    power: dict[str, RunningEnergy] = field(default_factory=dict)
 
     def add(self, result: ExperimentResult, headline: WindowResult | None) -> None:
         """Take a done result."""
         if len(self.devices) < DEVICES_KEPT:
             self.devices.setdefault(device_of(result))
         for window in result.windows or []:
-            if _kind(window.energy) == self.kind and window is not headline:
+            if _kind(window.energy) == self.kind and window.seconds > 0:
                 _add(self.windows.setdefault(window.name, RunningEnergy()), window.energy)
+                _add(self.power.setdefault(window.name, RunningEnergy()), window.energy, window.seconds)
         if headline is not None:
             self._add_headline(headline)
 
@@ -69,14 +73,14 @@ class RunningParts:
     def told(self) -> dict[str, Any]:
         """Return the fields of a `SummaryRow`."""
         known = {name: one.statistic() for name, one in self.net.items()}
-        windows = {name: one.statistic("J") for name, one in self.windows.items()}
         return {
             "flags": dict(sorted(self.flags.items())),
             "n_cross_checked": self.checked,
             "n_disagreeing": self.disagreeing,
             "devices": list(self.devices),
             "net": {name: one for name, one in known.items() if one is not None},
-            "windows": {name: one for name, one in windows.items() if one is not None},
+            "windows": _statistics(self.windows, "J"),
+            "power_w": _statistics(self.power, "W"),
             "beside": [_beside(kind, one) for kind, one in self.beside.items()],
         }
 
@@ -87,8 +91,15 @@ def device_of(result: ExperimentResult) -> str:
     return "+".join(sorted(lane.parent_gpu_uuids or lane.gpu_uuids)) or lane.node
 
 
-def _add(running: RunningEnergy, energy: Energy) -> None:
-    running.add(energy.energy_j, energy.low_j, energy.high_j, energy)
+def _add(running: RunningEnergy, energy: Energy, seconds: float = 1.0) -> None:
+    ends = (energy.energy_j, energy.low_j, energy.high_j)
+    value, low, high = (None if joules is None else joules / seconds for joules in ends)
+    running.add(value, low, high, energy)
+
+
+def _statistics(running: Mapping[str, RunningEnergy], unit: str) -> dict[str, EnergyStatistic]:
+    told = {name: one.statistic(unit) for name, one in running.items()}
+    return {name: one for name, one in told.items() if one is not None}
 
 
 def _kind(energy: Energy) -> tuple[Provenance | None, Source | None, Scope | None]:

@@ -89,7 +89,7 @@ def _percent(
 
 
 def _plus_minus(half: float | None, digits: int) -> Cell:
-    return Cell("unknown" if half is None else number(half, digits))
+    return Cell("unknown" if half is None else number(round(half, 9), digits))
 
 
 def _table(shown: Sequence[tuple[SummaryRow, EnergyStatistic]], columns: list[Column], note: str) -> ReportTable:

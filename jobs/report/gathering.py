@@ -42,12 +42,14 @@ class _Total:
     high_j: float | None = 0.0
     n_windows: int = 0
     names: dict[str, None] = field(default_factory=dict)
+    accuracies: set[float | None] = field(default_factory=set)
 
     def add(self, name: str, energy: Energy) -> None:
         self.n_windows += 1
         if len(self.names) < _NAMES_KEPT:
             self.names.setdefault(name)
         self.energy_j += energy.energy_j or 0.0
+        self.accuracies.add(energy.systematic)
         self.low_j = None if self.low_j is None or energy.low_j is None else self.low_j + energy.low_j
         self.high_j = None if self.high_j is None or energy.high_j is None else self.high_j + energy.high_j
 
@@ -145,6 +147,7 @@ def _energy_total(kind: EnergyKind, total: _Total) -> EnergyTotal:
         energy_j=total.energy_j,
         low_j=total.low_j,
         high_j=total.high_j,
+        systematic=None if None in total.accuracies else max((one for one in total.accuracies if one), default=None),
         n_windows=total.n_windows,
         windows=list(total.names),
     )

@@ -80,7 +80,7 @@ def constant_lines(constant: Sequence[Column], rows: Sequence[SummaryRow]) -> li
 
 
 def _stated(rows: Sequence[SummaryRow], provenance: str | None) -> str:
-    """What a sensor counts, or a model's interval where it is in one proportion to every value and no cell repeats it."""
+    """What a sensor counts; a model's interval where it is in one proportion to every value and no cell repeats it."""
     factor = stated_factor(rows)
     if factor is None:
         return "" if provenance == "modelled" else ", idle power included"

@@ -122,7 +122,7 @@ def _figures(figures: Figures) -> Html:
 
 def _figure(figure: Figure) -> Html:
     caption = element("figcaption", element("b", f"{figure.title}. "), figure.caption)
-    return element("figure", inline_svg(figure), caption)
+    return element("figure", element("div", inline_svg(figure), class_="drawing"), caption)
 
 
 def inline_svg(figure: Figure) -> Html:

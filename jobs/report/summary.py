@@ -69,7 +69,9 @@ class SummaryRow(BaseModel):
     beside: list[BesideEnergy] = Field(default_factory=list)
     """Other devices in the headline window, by kind."""
     windows: dict[str, EnergyStatistic] = Field(default_factory=dict)
-    """Every other window → joules of the row's own kind."""
+    """Every window → joules of the row's own kind. Windows are separate measurements, no parts of one another."""
+    power_w: dict[str, EnergyStatistic] = Field(default_factory=dict)
+    """Every window → its mean power."""
     flags: dict[str, int] = Field(default_factory=dict)
     """Mark of the headline window's energy (`short`, `throttled`, …) → done tasks that have it."""
     n_cross_checked: int = 0

@@ -20,11 +20,12 @@ _FIXED = {"index": "int64", "key": "string", "label": "string", "stratum": "stri
     "n_failed": "int64"
 }
 _WORDS = ("provenance", "source", "scope", "unknown", "interval", "headline")
-_GROUPS = ("energy_per", "net", "windows", "beside", "work", "metrics")
+_GROUPS = ("energy_per", "net", "windows", "power_w", "beside", "work", "metrics")
 _EDGES = ("edges_low", "edges_high", "systematic")
 _PARTS: dict[str, tuple[str, ...]] = {
     "energy_per": ("stated_low", "stated_high", *_EDGES),
     "windows": ("stated_low", "stated_high", *_EDGES),
+    "power_w": ("stated_low", "stated_high", *_EDGES),
     "beside": ("stated_low", "stated_high", *_EDGES),
     "net": (*_EDGES, "baseline_low", "baseline_high", "baseline_power_w"),
 }

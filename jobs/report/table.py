@@ -121,6 +121,7 @@ def total_words(total: EnergyTotal) -> str:
     if total.provenance is None or total.energy_j is None:
         return f"unknown in {_windows(total)}"
     ends = f" [{interval(total.low_j, total.high_j)}]" if total.low_j is not None and total.high_j is not None else ""
+    ends += f" ±{number(100 * total.systematic, 2)} % sensor" if total.systematic is not None else ""
     kind = f"{total.provenance}, {SCOPE_WORDS.get(str(total.scope), total.scope)} ({total.source})"
     return f"{number(total.energy_j)} J{ends} {kind}, in {_windows(total)}"
 

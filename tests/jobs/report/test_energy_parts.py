@@ -105,7 +105,8 @@ def test_what_stands_beside_keeps_its_own_kind() -> None:
     (row,) = summarise(done(Made(cycle=cycle, energy=counter(500.0))) for cycle in range(2))
     (cpu,) = row.beside
     assert (cpu.provenance, cpu.scope, cpu.energy_j.mean) == ("modelled", "cpu_package", 80.0)
-    assert {name: one.mean for name, one in row.windows.items()} == {"prefill": 50.0}
+    assert {name: one.mean for name, one in row.windows.items()} == {"prefill": 50.0, "decode": 500.0}
+    assert {name: one.mean for name, one in row.power_w.items()} == {"prefill": 50.0, "decode": 50.0}
 
 
 def test_the_parquet_summary_has_the_parts_with_their_units(tmp_path: Path) -> None:
