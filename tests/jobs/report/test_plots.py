@@ -33,15 +33,20 @@ PNG = b"\x89PNG\r\n\x1a\n"
 ALL = ["energy", "pareto", "breakdown", "windows", "power"]
 
 
-def test_every_figure_is_drawn_as_svg_and_png(tmp_path: Path) -> None:
-    run_folder(tmp_path / "run", inference_results(3, 2))
-    figures = draw(read_run(tmp_path / "run"))
-    assert [figure.name for figure in figures.drawn] == ALL
-    assert figures.missing == []
-    for figure in figures.drawn:
-        ElementTree.fromstring(figure.svg)
-        assert figure.png.startswith(PNG)
-    energy, pareto, breakdown, windows, power = (figure.svg for figure in figures.drawn)
+def test_every_figure_is_drawn_inside_the_page_and_beside_it(tmp_path: Path) -> None:
+    store = run_folder(tmp_path / "run", inference_results(3, 2))
+    write_report(store)
+    assert list(store.list("report/figures/")) == [
+        f"report/figures/{name}.{kind}" for name in sorted(ALL) for kind in ("png", "svg")
+    ]
+    html = store.get("report/report.html").decode()
+    assert html.count("<svg ") == len(ALL)
+    assert "var(--ink)" in html
+    assert "figures/energy.svg" in store.get("report/report.md").decode()
+    for name in ALL:
+        ElementTree.fromstring(store.get(f"report/figures/{name}.svg"))
+        assert store.get(f"report/figures/{name}.png").startswith(PNG)
+    energy, pareto, breakdown, windows, power = (store.get(f"report/figures/{name}.svg").decode() for name in ALL)
     # Texts are drawn as outlines; the SVG keeps each beside them as a comment.
     for words in ("energy per output token, J (measured, GPU; counter)", "batch_size=1 dtype=float32"):
         assert words in energy
@@ -118,15 +123,3 @@ def test_drawing_changes_no_setting_of_the_process() -> None:
     before = dict(matplotlib.rcParams)
     energy_bars(summarise([done(Made())]))
     assert dict(matplotlib.rcParams) == before
-
-
-def test_the_report_holds_its_figures_inside_and_beside(tmp_path: Path) -> None:
-    store = run_folder(tmp_path / "run", inference_results(2, 2))
-    write_report(store)
-    assert list(store.list("report/figures/")) == [
-        f"report/figures/{name}.{kind}" for name in sorted(ALL) for kind in ("png", "svg")
-    ]
-    html = store.get("report/report.html").decode()
-    assert html.count("<svg ") == len(ALL)
-    assert "var(--ink)" in html
-    assert "figures/energy.svg" in store.get("report/report.md").decode()
