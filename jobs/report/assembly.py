@@ -41,7 +41,7 @@ def assemble(store: Store, *, baseline: str | None = None, write_summary: bool =
     manifest, plan = read_manifest(store), sound(read_json(store, "plan.json"))
     with SummaryRows() as rows:
         declared = declared_baseline(store) if baseline is None else None
-        observations = Observations() if baseline or declared else None
+        observations = Observations() if baseline is not None or declared else None
         gathering = Gathering(rows, FailedTasks(manifest), observations)
         gathering.read(RunResults(store))
         result = _study_result(store, manifest, plan, gathering)

@@ -26,6 +26,7 @@ from joulegrid.jobs.report.statistic import CONFIDENCE, student_t, two_sided_p
 
 ALPHA = 1.0 - CONFIDENCE
 DEVICES_TO_GENERALISE = 3
+_LARGEST_LOG = 700.0
 Verdict = Literal["lower", "higher", "cannot_tell_apart"]
 
 
@@ -126,7 +127,7 @@ class LogRatio:
         if self.error is None:
             return None
         half = math.hypot(student_t(self.freedom, confidence) * self.error, self.common)
-        return math.exp(self.mean - half), math.exp(self.mean + half)
+        return _exp(self.mean - half), _exp(self.mean + half)
 
 
 def log_ratio(blocks: Mapping[str, Sequence[float]], common: float = 0.0) -> LogRatio | None:
@@ -174,7 +175,7 @@ def judged(found: Sequence[tuple[Comparison, LogRatio | None]]) -> list[Comparis
     done = []
     for comparison, estimate in found:
         if estimate is None or estimate.p is None:
-            ratio = None if estimate is None else math.exp(estimate.mean)
+            ratio = None if estimate is None else _exp(estimate.mean)
             done.append(comparison.model_copy(update={**_counts(estimate), "ratio": ratio}))
         else:
             done.append(comparison.model_copy(update=_told(estimate, *next(corrected))))
@@ -188,7 +189,12 @@ def _told(estimate: LogRatio, p_holm: float, level: float) -> dict[str, object]:
     verdict = "cannot_tell_apart" if estimate.p > level else "higher" if estimate.mean > 0 else "lower"
     ends = {"low": low, "high": high, "adjusted_low": adjusted_low, "adjusted_high": adjusted_high}
     judgement = {"p": estimate.p, "p_holm": p_holm, "verdict": verdict, "reason": None}
-    return {**_counts(estimate), "ratio": math.exp(estimate.mean), **ends, **judgement}
+    return {**_counts(estimate), "ratio": _exp(estimate.mean), **ends, **judgement}
+
+
+def _exp(logarithm: float) -> float:
+    """Two blocks in a large family give intervals beyond what a float can hold."""
+    return math.exp(max(-_LARGEST_LOG, min(_LARGEST_LOG, logarithm)))
 
 
 def _counts(estimate: LogRatio | None) -> dict[str, object]:

@@ -201,6 +201,14 @@ def test_the_interval_covers_the_true_ratio_in_95_of_100_runs(n_devices: int) ->
     assert 0.935 <= covered / runs <= 0.965
 
 
+def test_two_wild_blocks_in_a_large_family_have_a_finite_interval() -> None:
+    family = [(ONE, log_ratio({"a": [-5.0, 5.0 + n]})) for n in range(200)]
+    for one in judged(family):
+        assert one.adjusted_low is not None
+        assert one.adjusted_high is not None
+        assert 0 < one.adjusted_low < 1 < one.adjusted_high < math.inf
+
+
 def test_a_wrong_baseline_is_refused_with_the_nearest_names() -> None:
     with pytest.raises(UsageError, match=r"no experiment .* named 'batch_size=7'.*'batch_size=0'"):
         compared([made(0, 0, 1.0), made(1, 0, 1.0)], "batch_size=7")

@@ -122,8 +122,9 @@ def test_another_baseline_may_be_asked_for_when_a_run_is_finished(tmp_path: Path
     assert found is not None
     assert found.baseline_label == "batch_size=4 dtype=float32"
     assert all(one.verdict == "higher" for one in found.comparisons if one.metric.startswith("energy_per"))
-    with pytest.raises(UsageError, match="'batch_size=4 dtype=float32'"):
-        read_run(tmp_path / "run", "batch_size=4")
+    for wrong in ("batch_size=4", ""):
+        with pytest.raises(UsageError, match="'batch_size=4 dtype=float32'"):
+            read_run(tmp_path / "run", wrong)
 
 
 @pytest.mark.parametrize("declared", [b"execution: {report: {baseline: gone}}", b"execution: [", b"execution: 3"])
