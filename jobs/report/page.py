@@ -122,7 +122,14 @@ def _figures(figures: Figures) -> Html:
 
 def _figure(figure: Figure) -> Html:
     caption = element("figcaption", element("b", f"{figure.title}. "), figure.caption)
-    return element("figure", element("div", inline_svg(figure), class_="drawing"), caption)
+    drawing = element("div", inline_svg(figure), class_="drawing", style=f"--least: {_least_width_pt(figure):.0f}pt")
+    return element("figure", drawing, caption)
+
+
+def _least_width_pt(figure: Figure) -> float:
+    """So narrow that the figure's 9 pt letters are 6 pt; a narrower page scrolls the figure sideways."""
+    found = re.search(r'<svg [^>]*?\bwidth="([\d.]+)pt"', figure.svg)
+    return float(found[1]) * 2 / 3 if found else 0.0
 
 
 def inline_svg(figure: Figure) -> Html:

@@ -33,7 +33,7 @@ td.name { min-width: 11rem; max-width: 24rem; overflow-wrap: anywhere; }
   background: var(--card); }
 figure { margin: 1rem 0; }
 figure .drawing { overflow-x: auto; }
-figure svg { display: block; max-width: 100%; min-width: 33rem; height: auto; }
+figure svg { display: block; max-width: 100%; min-width: var(--least, 0); height: auto; }
 details { margin: .35rem 0; }
 summary { cursor: pointer; overflow-wrap: anywhere; }
 summary b { color: var(--bad); }
