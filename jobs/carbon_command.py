@@ -98,7 +98,7 @@ def _write(store: Store, study: StudyResult) -> None:
 def _print(study: StudyResult) -> None:
     from rich.text import Text
 
-    from joulegrid.jobs.report.columns import Cell, Column, HeadlineTable, energy_column, footprint_columns, row_name
+    from joulegrid.jobs.report.columns import Cell, Column, ReportTable, energy_column, footprint_columns, row_name
     from joulegrid.jobs.report.footprint_view import account_lines, currency_of, shown_names
     from joulegrid.jobs.report.table import laid_out, page_console
 
@@ -109,7 +109,7 @@ def _print(study: StudyResult) -> None:
     numbers += footprint_columns(rows, shown_names(rows, (*_COLUMNS, *_MONEY)), currency)
     console.print(Text(f"{study.study_name} · {study.run}"))
     if rows:
-        for part in laid_out(HeadlineTable([names], numbers), console.width):
+        for part in laid_out(ReportTable([names], numbers), console.width):
             console.print()
             console.print(part)
     console.print()

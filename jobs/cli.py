@@ -206,12 +206,15 @@ def report(
         bool, typer.Option("--write", help="Also write Markdown, HTML and figures into each run.")
     ] = False,
     output: Annotated[str | None, typer.Option("--output", "-o", help="Write them there instead.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help="Compare with this experiment: its label or key.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the table of one or several runs; with --write or --output also the page and its figures."""
     from joulegrid.jobs.commands import report_command
 
-    report_command(runs, write=write, output=output, as_json=as_json)
+    report_command(runs, write=write, output=output, as_json=as_json, baseline=baseline)
 
 
 app.command(short_help="Derive grams of CO2 and money from a run's joules.")(carbon)

@@ -110,15 +110,17 @@ def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:
     return 1 if unfinished else 0
 
 
-def report_command(runs: list[str], *, write: bool, output: str | None, as_json: bool) -> None:
+def report_command(
+    runs: list[str], *, write: bool, output: str | None, as_json: bool, baseline: str | None = None
+) -> None:
     """Print the table of runs; write page and figures where asked."""
     from joulegrid.jobs.report.run_report import read_runs, report
 
     if as_json:
-        studies = [one.study.model_dump(mode="json") for one in read_runs(runs)]
+        studies = [one.study.model_dump(mode="json") for one in read_runs(runs, baseline)]
         print(json.dumps(studies[0] if len(studies) == 1 else studies, indent=2, ensure_ascii=False))  # noqa: T201
         return
-    for place in report(runs, write=write, output=output):
+    for place in report(runs, write=write, output=output, baseline=baseline):
         print(f"report: {place}")  # noqa: T201
 
 

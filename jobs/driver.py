@@ -21,6 +21,7 @@ from joulegrid.cluster.storage import Store, probe
 from joulegrid.errors import JoulegridError, RunHeldError, StudyDrained, StudyInterrupted, UsageError
 from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asked_visits import AskedVisits
+from joulegrid.jobs.baseline import refuse_unknown_baseline
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
 from joulegrid.jobs.lease import kept
@@ -269,6 +270,8 @@ def check_plan(plan: Plan | AskedPlan) -> None:
         raise UsageError(
             "script.preload: one zygote serves all experiments; give it once, in no sweep and no experiment"
         )
+    if isinstance(plan, Plan):
+        refuse_unknown_baseline(plan)
     limit = plan.study.execution.max_experiments
     if limit is not None and len(plan) > limit:
         raise UsageError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from joulegrid.jobs.report.pareto import beats
 from joulegrid.jobs.report.summary import SummaryRow
 from joulegrid.jobs.search import is_energy
 from joulegrid.jobs.search_config import Objective
@@ -70,12 +71,12 @@ class Front:
             return
         mine = self._losses(values)
         others = [(one, self._losses(one.values)) for one in self._best]
-        if any(_beats(theirs, mine) or (theirs == mine and len(mine) == 1) for _, theirs in others):
+        if any(beats(theirs, mine) or (theirs == mine and len(mine) == 1) for _, theirs in others):
             return
         candidate = BestExperiment(
             index=row.index, key=row.key, label=row.label, axes=row.axes, values=values, energy=energy
         )
-        self._best = [*(one for one, theirs in others if not _beats(mine, theirs)), candidate]
+        self._best = [*(one for one, theirs in others if not beats(mine, theirs)), candidate]
 
     def result(self) -> SearchResult | None:
         """Return what was found; `None` where the study was no search."""
@@ -144,8 +145,3 @@ def _objectives(section: object) -> list[Objective]:
         return [Objective.model_validate(one) for one in given or []]
     except (ValidationError, TypeError):  # a plan of another version: its report has no best
         return []
-
-
-def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether one is nowhere worse and somewhere better."""
-    return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)

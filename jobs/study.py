@@ -58,6 +58,13 @@ class TemperatureGate(Section):
     """After so long the task begins all the same, and its result says how warm the GPU was."""
 
 
+class ReportConfig(Section):
+    """What the report of the run shall tell."""
+
+    baseline: str | None = Field(default=None, min_length=1)
+    """The experiment that the others are compared with: its label (`joulegrid plan --points` shows it) or its key."""
+
+
 class ExecutionConfig(Section):
     """How a study is carried out. Never part of its design: changing it changes no experiment's identity."""
 
@@ -107,6 +114,9 @@ class ExecutionConfig(Section):
     def has_budget(self) -> bool:
         """Whether joules or grams are limited."""
         return self.energy_budget_j is not None or self.carbon_budget_g is not None
+
+    report: ReportConfig = ReportConfig()
+    """What the report shall tell."""
 
 
 class StudyConfig(BaseModel):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from joulegrid.cluster.power.energy import Provenance, Scope, Source
 from joulegrid.jobs.carbon_account import BudgetSpent, CarbonAccount
+from joulegrid.jobs.report.comparison import Comparisons
 from joulegrid.jobs.report.summary import SummaryRow
 from joulegrid.jobs.search_result import SearchResult
 from joulegrid.jsontypes import Json
@@ -53,7 +54,11 @@ class EnergyTotal(Part):
     low_j: float | None = None
     """Sum of the lower ends that the source states; null unless every window has one."""
     high_j: float | None = None
+    systematic: float | None = None
+    """The sensor's own accuracy as a fraction, common to one card and in no interval; null where it is not stated."""
     n_windows: int
+    windows: list[str] = Field(default_factory=list)
+    """Names of the windows that are summed, at most twenty."""
 
 
 class SkippedPoints(Part):
@@ -136,6 +141,8 @@ class StudyResult(Part):
     """What may be spent and what was; null without a budget."""
     carbon: CarbonAccount | None = None
     """Grams of CO₂ equivalent and money, derived from the joules; null in a record of an older version."""
+    comparisons: Comparisons | None = None
+    """The experiments against the baseline that was declared; null where none was."""
     notes: list[str] = Field(default_factory=list)
 
     @property

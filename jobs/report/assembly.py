@@ -12,12 +12,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from joulegrid.errors import UsageError
 from joulegrid.jobs.carbon_account import budget_told
 from joulegrid.jobs.pricing import accounting_of
+from joulegrid.jobs.report.comparison import Comparisons
 from joulegrid.jobs.report.failed_tasks import FailedTasks
 from joulegrid.jobs.report.footprint import Footprints
 from joulegrid.jobs.report.gathering import Gathering
 from joulegrid.jobs.report.manifest_file import counts, read_manifest, sound
+from joulegrid.jobs.report.observations import Observations
 from joulegrid.jobs.report.quantity import counted
 from joulegrid.jobs.report.rows import SummaryRows
 from joulegrid.jobs.report.run_results import RunResults, read_json
@@ -32,18 +35,27 @@ if TYPE_CHECKING:
     from joulegrid.cluster.storage import Store
 
 
-def assemble(store: Store, accounting: Accounting | None = None, *, write_summary: bool = False) -> StudyResult:
+def assemble(
+    store: Store, accounting: Accounting | None = None, *, baseline: str | None = None, write_summary: bool = False
+) -> StudyResult:
     """Return the study's result from what is committed in the run's folder now, finished or not.
 
     Grams and money come by `accounting`; without it as the run's own study says, from what is known without a network.
+    Experiments are compared with `baseline`, a label or a key, or without it with the one that the study declares;
+    `UsageError` where the first is none of them.
     With `write_summary` every row goes into the run's `summary.parquet`; else nothing is written.
     """
     manifest, plan = read_manifest(store), sound(read_json(store, "plan.json"))
     with SummaryRows() as rows:
+        declared = declared_baseline(store) if baseline is None else None
+        observations = Observations() if baseline is not None or declared else None
         footprints = Footprints(accounting or accounting_of(store, offline=True), store)
-        gathering = Gathering(rows, FailedTasks(manifest), footprints)
+        gathering = Gathering(rows, FailedTasks(manifest), footprints, observations)
         gathering.read(RunResults(store))
         result = _study_result(store, manifest, plan, gathering)
+        if observations is not None:
+            compared = _compared(observations, baseline, declared or "", gathering.strata.told()[1])
+            result = result.model_copy(update={"comparisons": compared})
         if write_summary:
             _, letters = gathering.strata.told()
             file = SummaryFile(result.study_name, result.study_design_hash, rows.columns)
@@ -85,6 +97,28 @@ def _study_result(store: Store, manifest: Mapping[str, Any], plan: Mapping[str, 
         carbon=seen.footprints.account() if seen.footprints else None,
         notes=[*manifest["notes"], *_own_notes(seen), *search_notes(found)],
     )
+
+
+def declared_baseline(store: Store) -> str | None:
+    """Return the baseline that a run's study declares; a file that was changed by hand shall cost no more than that."""
+    import yaml
+
+    try:
+        execution = (yaml.safe_load(store.get("resolved.yaml")) or {}).get("execution") or {}
+        told = (execution.get("report") or {}).get("baseline")
+    except (FileNotFoundError, yaml.YAMLError, AttributeError):
+        return None
+    return told if isinstance(told, str) else None
+
+
+def _compared(seen: Observations, baseline: str | None, declared: str, letters: Mapping[int, str]) -> Comparisons:
+    """A baseline that was asked for and is none is the asker's error; one that the study declares is a note."""
+    if baseline is not None:
+        return seen.compared(baseline, letters)
+    try:
+        return seen.compared(declared, letters)
+    except UsageError as error:
+        return Comparisons(baseline=declared, reason=str(error).removeprefix("baseline: "))
 
 
 def _own_notes(seen: Gathering) -> Iterator[str]:

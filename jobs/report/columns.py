@@ -8,32 +8,24 @@ from typing import TYPE_CHECKING
 
 from joulegrid.jobs.report.footprint_view import currency_of, shown_names
 from joulegrid.jobs.report.footprint_view import title_of as footprint_title
+from joulegrid.jobs.report.legend import constant_lines, is_bracketed, is_constant, stated_factor, table_notes
+from joulegrid.jobs.report.marks import marks_of, shared_flags
+from joulegrid.jobs.report.pareto import FIRST_UNITS, THROUGHPUT, headline_throughput
 from joulegrid.jobs.report.quantity import interval, plain, title_of, with_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from joulegrid.jobs.report.energy_statistic import EnergyStatistic
     from joulegrid.jobs.report.run_report import RunReport
-    from joulegrid.jobs.report.statistic import EnergyStatistic, Statistic
+    from joulegrid.jobs.report.statistic import Statistic
     from joulegrid.jobs.report.summary import SummaryRow
     from joulegrid.jobs.study_result import StudyResult
 
-# What a reader of an inference study looks for first: the number under any of its usual names.
-_THROUGHPUT = re.compile(r"(^|\.)output_tokens_per_s(econd)?(\.mean)?$")
-_FIRST_TOKEN = re.compile(r"(^|\.)(ttft|time_to_first_token)(_m?s)?[._](p50|median)(_m?s)?$")
-SOURCE_WORDS: dict[str, str] = {
-    "counter": "from the device's energy counter",
-    "instant_integral": "integral of instantaneous power readings",
-    "average_deconvolved": "averaged power readings with the averaging undone",
-    "rapl": "from the processor's RAPL counters",
-    "zeus": "as Zeus reads the device's energy counter",
-    "codecarbon": "as CodeCarbon reads the device's energy counter",
-    "model": "calculated from how busy the device was; no sensor was read",
-}
+FIRST_TOKEN = re.compile(r"(^|\.)(ttft|time_to_first_token)(_m?s)?[._](p50|median)(_m?s)?$")
 _METRICS_SHOWN = 5
 _TEXTS_SHOWN = 2
 _TEXT_WIDTH = 24
-_FIRST_UNITS = ("output_token", "total_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +48,14 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class HeadlineTable:
+class ReportTable:
     """The leading columns name a row; the others hold its numbers; notes explain both."""
 
     names: list[Column]
     numbers: list[Column]
     notes: list[str] = field(default_factory=list)
+    constants: list[str] = field(default_factory=list)
+    """What is alike in all rows, told once above them."""
 
     @property
     def n_rows(self) -> int:
@@ -69,13 +63,16 @@ class HeadlineTable:
         return len(self.names[-1].cells)
 
 
-def headline_table(reports: Sequence[RunReport]) -> HeadlineTable:
+def headline_table(reports: Sequence[RunReport]) -> ReportTable:
     """Return the table of one run, or of several with a column that tells them apart."""
     runs = [plain(report.name) for report in reports for _ in report.study.summary]
     rows = [row for report in reports for row in report.study.summary]
     shared = _shared_kind(rows)
+    marks = shared_flags(rows) if len(rows) > 1 else []
     names = [Column("run", [Cell(run) for run in runs], is_number=False)] if len(reports) > 1 else []
-    names.append(Column("experiment", [_name_cell(row, with_kind=shared is None) for row in rows], is_number=False))
+    names.append(
+        Column("experiment", [_name_cell(row, marks, with_kind=shared is None) for row in rows], is_number=False)
+    )
     numbers = [Column("n", [Cell(str(row.n_done)) for row in rows])]
     if any(row.n_failed for row in rows):
         numbers.append(Column("failed", [Cell(str(row.n_failed)) for row in rows]))
@@ -85,8 +82,10 @@ def headline_table(reports: Sequence[RunReport]) -> HeadlineTable:
     numbers.append(energy_column(rows))
     numbers += footprint_columns(rows, shown_names(rows), currency_of([report.study for report in reports]))
     left_out = [note for note in (rows_left_out(report.study) for report in reports) if note]
-    shown = [column for column in numbers if _says_something(column)]
-    return HeadlineTable(names, shown, [*left_out, *table_notes(rows)])
+    told = [column for column in numbers if _says_something(column)]
+    constant = [column for column in told if is_constant(column)]
+    shown = [column for column in told if column not in constant]
+    return ReportTable(names, shown, [*left_out, *table_notes(rows)], constant_lines(constant, rows))
 
 
 def experiment_name(row: SummaryRow) -> str:
@@ -106,32 +105,12 @@ def rows_left_out(study: StudyResult) -> str | None:
     return f"The first {len(study.summary):,} of {study.n_summary_rows:,} rows; all are in summary.parquet."
 
 
-def table_notes(rows: Sequence[SummaryRow]) -> list[str]:
-    """Return what the signs in a table of these rows mean, as far as they occur."""
-    done = [row for row in rows if row.n_done]
-    notes = []
-    if any(row.n_done > 1 for row in done):
-        notes.append("±: half-width of the 95 % Student t interval of the mean over n cycles.")
-    if any(row.n_done == 1 for row in done):
-        notes.append("n = 1: one cycle, no interval.")
-    kinds = dict.fromkeys((row.energy_words, row.source) for row in done if row.source)
-    notes += [f"Energy that is {kind}: {SOURCE_WORDS.get(source, source)}." for kind, source in kinds if source]
-    stated = dict.fromkeys(row.interval for row in done if row.energy_j and row.energy_j.stated_low is not None)
-    notes += [f"[a–b]: what the source states for each value: {plain(words or 'not explained')}." for words in stated]
-    unknown = dict.fromkeys(row.unknown for row in done if row.unknown)
-    notes += [f"Energy unknown: {plain(reason)}." for reason in unknown]
-    if any(row.stratum for row in done):
-        notes.append("(A), (B), …: strata, environments whose numbers are not comparable and never averaged.")
-    if done:
-        notes.append("Seconds and energy are those of the headline window; measured energy includes idle power.")
-    return notes
-
-
 def statistic_cell(statistic: Statistic | None, n_done: int) -> Cell:
     """Return mean and interval; how many cycles counted where not all did; `–` for nothing."""
     if statistic is None:
         return Cell("–")
-    return Cell(with_interval(statistic.mean, statistic.half_width), _counted(statistic, n_done))
+    half = statistic.half_width or None  # what never varies is a count, not a measurement
+    return Cell(with_interval(statistic.mean, half), _counted(statistic, n_done))
 
 
 def metric_names(rows: Iterable[SummaryRow]) -> list[str]:
@@ -139,25 +118,20 @@ def metric_names(rows: Iterable[SummaryRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.metrics))
 
 
-def headline_metric(rows: Iterable[SummaryRow]) -> str | None:
-    """Return the name of the metric that is the output throughput; `None` where a workload has none."""
-    return next((name for name in metric_names(rows) if _THROUGHPUT.search(name)), None)
-
-
 def _metric_columns(rows: Sequence[SummaryRow]) -> tuple[list[Column], list[Column]]:
     """The metrics before and after the energies: throughput and latency, or whatever numbers a workload has."""
     names = metric_names(rows)
-    throughput = headline_metric(rows)
+    throughput = headline_throughput(rows)
     if throughput is None:
         return [], [_metric(name, rows) for name in names[:_METRICS_SHOWN]] + _text_columns(rows)
-    latency = next((name for name in names if _FIRST_TOKEN.search(name)), None)
+    latency = next((name for name in names if FIRST_TOKEN.search(name)), None)
     first = _metric(throughput, rows, headline_title(throughput))
     return [first], [_metric(latency, rows, headline_title(latency))] if latency else []
 
 
 def headline_title(name: str) -> str:
     """Return the title of a well-known metric without the group that a workload keeps it in."""
-    known = _THROUGHPUT.search(name) or _FIRST_TOKEN.search(name)
+    known = THROUGHPUT.search(name) or FIRST_TOKEN.search(name)
     return title_of(name[known.start() :].lstrip(".") if known else name)
 
 
@@ -177,8 +151,8 @@ def _text_columns(rows: Sequence[SummaryRow]) -> list[Column]:
 
 def _energy_columns(rows: Sequence[SummaryRow], shared: str | None) -> list[Column]:
     units = list(dict.fromkeys(unit for row in rows for unit in row.energy_per))
-    if _FIRST_UNITS[0] in units:  # tokens say it all; the rest is among the metrics of the page
-        units = [unit for unit in _FIRST_UNITS if unit in units]
+    if FIRST_UNITS[0] in units:  # tokens say it all; the rest is among the metrics of the page
+        units = [unit for unit in FIRST_UNITS if unit in units]
     return [_per_column(unit, rows, shared) for unit in units if not _is_one(unit, rows)]
 
 
@@ -215,21 +189,23 @@ def _column(title: str, rows: Sequence[SummaryRow], pick: Callable[[SummaryRow],
 def _energy_column(
     title: str, rows: Sequence[SummaryRow], pick: Callable[[SummaryRow], EnergyStatistic | None], shared: str | None
 ) -> Column:
-    cells = [_energy_cell(row, pick(row)) for row in rows]
+    bracket = stated_factor(rows) is None
+    cells = [_energy_cell(row, pick(row), bracket=bracket) for row in rows]
     return Column(title, cells, note=shared or "")
 
 
-def _name_cell(row: SummaryRow, *, with_kind: bool) -> Cell:
-    """A row's name; where the rows' energies differ in kind, also what this row's are."""
-    return Cell(row_name(row), f"energy {row.energy_words}" if with_kind and row.n_done else "")
+def _name_cell(row: SummaryRow, shared_marks: Sequence[str], *, with_kind: bool) -> Cell:
+    """A row's name, its marks that not all have, and where the rows' energies differ in kind what this row's are."""
+    kind = f"energy {row.energy_words}" if with_kind and row.n_done else ""
+    return Cell(row_name(row), " · ".join(part for part in (kind, marks_of(row, shared_marks)) if part))
 
 
-def _energy_cell(row: SummaryRow, statistic: EnergyStatistic | None) -> Cell:
+def _energy_cell(row: SummaryRow, statistic: EnergyStatistic | None, *, bracket: bool) -> Cell:
     if statistic is None:
         return Cell("unknown" if row.n_done and row.unknown else "–")
     cell = statistic_cell(statistic, row.n_done)
     notes = [cell.note] if cell.note else []
-    if statistic.stated_low is not None and statistic.stated_high is not None:
+    if bracket and is_bracketed(statistic) and statistic.stated_low is not None and statistic.stated_high is not None:
         notes.append(f"[{interval(statistic.stated_low, statistic.stated_high)}]")
     return Cell(cell.text, " ".join(notes))
 

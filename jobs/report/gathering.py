@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from joulegrid.cluster.power.energy import Energy
     from joulegrid.jobs.report.failed_tasks import FailedTasks
     from joulegrid.jobs.report.footprint import Footprints
+    from joulegrid.jobs.report.observations import Observations
     from joulegrid.jobs.report.rows import SummaryRows
     from joulegrid.jobs.report.run_results import Located, RunResults
 
 _HARDWARE_KEPT = 20
 _DAMAGED_KEPT = 5
+_NAMES_KEPT = 20
 SHARED_S = 0.1
 """In shorter windows the ticks of the cores' clocks (10 ms) say nothing of who had them."""
 DISTURBED_SHARE = 0.15
@@ -40,10 +42,15 @@ class _Total:
     low_j: float | None = 0.0
     high_j: float | None = 0.0
     n_windows: int = 0
+    names: dict[str, None] = field(default_factory=dict)
+    accuracies: set[float | None] = field(default_factory=set)
 
-    def add(self, energy: Energy) -> None:
+    def add(self, name: str, energy: Energy) -> None:
         self.n_windows += 1
+        if len(self.names) < _NAMES_KEPT:
+            self.names.setdefault(name)
         self.energy_j += energy.energy_j or 0.0
+        self.accuracies.add(energy.systematic)
         self.low_j = None if self.low_j is None or energy.low_j is None else self.low_j + energy.low_j
         self.high_j = None if self.high_j is None or energy.high_j is None else self.high_j + energy.high_j
 
@@ -55,6 +62,8 @@ class Gathering:
     rows: SummaryRows
     failed: FailedTasks
     footprints: Footprints | None = None
+    observations: Observations | None = None
+    """Kept where something will be compared; else it would cost memory for nothing."""
     strata: Strata = field(default_factory=Strata)
     totals: dict[EnergyKind, _Total] = field(default_factory=dict)
     hardware: dict[str, None] = field(default_factory=dict)
@@ -101,7 +110,10 @@ class Gathering:
         result = located.result
         self.n_done += 1
         self.last_cycle = max(self.last_cycle, result.cycle)
-        summary.add(result, self.strata.number(result), self.footprints.add(located) if self.footprints else None)
+        stratum = self.strata.number(result)
+        summary.add(result, stratum, self.footprints.add(located) if self.footprints else None)
+        if self.observations is not None:
+            self.observations.add(result, stratum)
         share = foreign_share(result)
         self.n_disturbed += share > DISTURBED_SHARE
         self.worst_share = max(self.worst_share, share)
@@ -109,7 +121,7 @@ class Gathering:
             self.hardware.setdefault(hardware_line(result))
         for window in result.windows or []:
             for energy in (window.energy, *window.beside):
-                self.totals.setdefault(energy_kind(energy), _Total()).add(energy)
+                self.totals.setdefault(energy_kind(energy), _Total()).add(window.name, energy)
 
 
 def foreign_share(result: ExperimentResult) -> float:
@@ -123,7 +135,14 @@ def foreign_share(result: ExperimentResult) -> float:
 def _energy_total(kind: EnergyKind, total: _Total) -> EnergyTotal:
     provenance, source, scope = kind
     if provenance is None:
-        return EnergyTotal(provenance=None, source=None, scope=None, energy_j=None, n_windows=total.n_windows)
+        return EnergyTotal(
+            provenance=None,
+            source=None,
+            scope=None,
+            energy_j=None,
+            n_windows=total.n_windows,
+            windows=list(total.names),
+        )
     return EnergyTotal(
         provenance=provenance,
         source=source,
@@ -131,5 +150,7 @@ def _energy_total(kind: EnergyKind, total: _Total) -> EnergyTotal:
         energy_j=total.energy_j,
         low_j=total.low_j,
         high_j=total.high_j,
+        systematic=None if None in total.accuracies else max((one for one in total.accuracies if one), default=None),
         n_windows=total.n_windows,
+        windows=list(total.names),
     )

@@ -6,9 +6,12 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from joulegrid.jobs.report.columns import Cell, Column, headline_table
+from joulegrid.jobs.report.columns import Cell, Column, ReportTable, headline_table
+from joulegrid.jobs.report.comparison_table import comparison_reason, comparison_table
+from joulegrid.jobs.report.energy_tables import energy_tables
 from joulegrid.jobs.report.footprint_view import METHOD as CARBON_METHOD
 from joulegrid.jobs.report.footprint_view import account_lines
+from joulegrid.jobs.report.marks import mark_lines
 from joulegrid.jobs.report.page import METHOD
 from joulegrid.jobs.report.quantity import counted, plain
 from joulegrid.jobs.report.table import head_lines, total_words, warnings
@@ -30,7 +33,7 @@ def markdown(run: RunReport, details: Details, figures: Figures) -> str:
     name, _, state = first.partition(" · ")
     blocks = [f"# {escaped(name)}", escaped(state), *map(escaped, rest), f"Run: {code(run.study.run)}"]
     blocks += [f"> {escaped(note)}" for note in warnings(run.study)]
-    blocks += ["## Results", *_headline(run), "## Figures", *_figures(figures)]
+    blocks += ["## Results", *_headline(run), *_comparisons(run), "## Figures", *_figures(figures)]
     blocks += ["## How the energy was obtained", *_energy(run)]
     blocks += _carbon(run)
     blocks += ["## Environment", *_environment(details), *_failures(run, details), *_skipped(run)]
@@ -62,14 +65,26 @@ def _longest_run(text: str) -> int:
 
 def _headline(run: RunReport) -> list[str]:
     drawn = headline_table([run])
-    if not drawn.n_rows:
-        return ["No task has ended: there is nothing to tabulate."]
+    return _report_table(drawn) if drawn.n_rows else ["No task has ended: there is nothing to tabulate."]
+
+
+def _comparisons(run: RunReport) -> list[str]:
+    reason, found = comparison_reason(run.study), run.study.comparisons
+    drawn = comparison_table(found) if found is not None else None
+    if reason is None and drawn is None:
+        return []
+    told = _report_table(drawn) if drawn is not None else []
+    return ["## Compared with the baseline", *([escaped(reason)] if reason else []), *told]
+
+
+def _report_table(drawn: ReportTable) -> list[str]:
     columns = [*drawn.names, *drawn.numbers]
     head = [_words(Cell(column.title, column.note)) for column in columns]
     rows = [[_words(column.cells[row]) for column in columns] for row in range(drawn.n_rows)]
     return [
+        *map(escaped, drawn.constants),
         _table(head, rows, [_edge(column) for column in columns]),
-        "\n".join(f"- {escaped(n)}" for n in drawn.notes),
+        *(["\n".join(f"- {escaped(note)}" for note in drawn.notes)] if drawn.notes else []),
     ]
 
 
@@ -95,7 +110,12 @@ def _figures(figures: Figures) -> list[str]:
 
 def _energy(run: RunReport) -> list[str]:
     totals = [f"- All windows of the done tasks: {escaped(total_words(total))}" for total in run.study.energy]
-    return ["\n".join(totals) or "No task is done: no energy is known.", *map(escaped, METHOD)]
+    marks = [f"- {escaped(line)}" for line in mark_lines(run.study)]
+    tables = [
+        block for title, drawn in energy_tables(run.study.summary) for block in (f"### {title}", *_report_table(drawn))
+    ]
+    listed = "\n".join([*totals, *marks]) or "No task is done: no energy is known."
+    return [listed, *tables, *map(escaped, METHOD)]
 
 
 def _carbon(run: RunReport) -> list[str]:

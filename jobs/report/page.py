@@ -7,14 +7,20 @@ import re
 from typing import TYPE_CHECKING
 
 from joulegrid.jobs.report.columns import Cell, headline_table, row_name, statistic_cell
+from joulegrid.jobs.report.comparison_table import comparison_reason, comparison_table
+from joulegrid.jobs.report.energy_tables import energy_tables
 from joulegrid.jobs.report.footprint_view import METHOD as CARBON_METHOD
 from joulegrid.jobs.report.footprint_view import account_lines
+from joulegrid.jobs.report.marks import mark_lines
 from joulegrid.jobs.report.markup import Html, element, folded, joined, table
 from joulegrid.jobs.report.page_style import COLOUR_NAMES, STYLE
 from joulegrid.jobs.report.quantity import title_of
 from joulegrid.jobs.report.table import head_lines, total_words, warnings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from joulegrid.jobs.report.columns import ReportTable
     from joulegrid.jobs.report.details import Details, WholeFailure
     from joulegrid.jobs.report.plots import Figure, Figures
     from joulegrid.jobs.report.run_report import RunReport
@@ -32,9 +38,10 @@ METHOD = (
         "energy is shown as unknown, never as 0."
     ),
     (
-        "An interval with ± is the two-sided 95 % Student t interval of the mean over the cycles of one experiment. It "
-        "covers the spread between repetitions, not a common error of the sensor or the model; one cycle has no "
-        "interval. Where a source states the ends between which each value lies, they stand in brackets [a–b]."
+        "An interval with ± is the two-sided 95 % Student t interval of the mean over the cycles of one experiment, of "
+        "a sensor's joules in quadrature with the edges of the windows. A common error of the sensor or the model is "
+        "not in it. Edges of different cycles are independent and shrink with the root of their number, but for those "
+        "marked tail undecided, aliasing or counter distrusted, whose cause all cycles share."
     ),
 )
 
@@ -44,6 +51,7 @@ def page(run: RunReport, details: Details, figures: Figures) -> str:
     sections = [
         _head(run),
         _headline(run),
+        _comparisons(run),
         _figures(figures),
         _energy(run),
         _carbon(run),
@@ -78,13 +86,27 @@ def _headline(run: RunReport) -> Html:
     title = element("h2", "Results")
     if not drawn.n_rows:
         return joined([title, element("p", "No task has ended: there is nothing to tabulate.")])
+    return joined([title, _report_table(drawn)])
+
+
+def _report_table(drawn: ReportTable) -> Html:
     names = [(column, "name") for column in drawn.names]
     columns = names + [(column, "number" if column.is_number else "word") for column in drawn.numbers]
     head = element("tr", *(_cell("th", Cell(column.title, column.note), kind) for column, kind in columns))
     rows = [[_cell("td", column.cells[row], kind) for column, kind in columns] for row in range(drawn.n_rows)]
     body = element("tbody", *(element("tr", *row) for row in rows))
     whole = element("table", element("thead", head), body)
-    return joined([title, element("div", whole, class_="scroll"), *_notes(drawn.notes)])
+    above = [element("p", line, class_="soft") for line in drawn.constants]
+    return joined([*above, element("div", whole, class_="scroll"), *_notes(drawn.notes)])
+
+
+def _comparisons(run: RunReport) -> Html:
+    reason, found = comparison_reason(run.study), run.study.comparisons
+    drawn = comparison_table(found) if found is not None else None
+    if reason is None and drawn is None:
+        return Html("")
+    told = _report_table(drawn) if drawn is not None else Html("")
+    return joined([element("h2", "Compared with the baseline"), *_notes([reason] if reason else []), told])
 
 
 def _cell(name: str, cell: Cell, kind: str) -> Html:
@@ -103,7 +125,14 @@ def _figures(figures: Figures) -> Html:
 
 def _figure(figure: Figure) -> Html:
     caption = element("figcaption", element("b", f"{figure.title}. "), figure.caption)
-    return element("figure", inline_svg(figure), caption)
+    drawing = element("div", inline_svg(figure), class_="drawing", style=f"--least: {_least_width_pt(figure):.0f}pt")
+    return element("figure", drawing, caption)
+
+
+def _least_width_pt(figure: Figure) -> float:
+    """So narrow that the figure's 9 pt letters are 6 pt; a narrower page scrolls the figure sideways."""
+    found = re.search(r'<svg [^>]*?\bwidth="([\d.]+)pt"', figure.svg)
+    return float(found[1]) * 2 / 3 if found else 0.0
 
 
 def inline_svg(figure: Figure) -> Html:
@@ -119,7 +148,15 @@ def inline_svg(figure: Figure) -> Html:
 def _energy(run: RunReport) -> Html:
     totals = [element("li", f"All windows of the done tasks: {total_words(total)}") for total in run.study.energy]
     listed = element("ul", *totals) if totals else element("p", "No task is done: no energy is known.")
-    return joined([element("h2", "How the energy was obtained"), listed, *(element("p", text) for text in METHOD)])
+    marks = element("ul", *(element("li", line) for line in mark_lines(run.study)))
+    title = element("h2", "How the energy was obtained")
+    return joined([title, listed, marks, *_parts(run), *(element("p", text) for text in METHOD)])
+
+
+def _parts(run: RunReport) -> Iterator[Html]:
+    for title, drawn in energy_tables(run.study.summary):
+        yield element("h3", title)
+        yield _report_table(drawn)
 
 
 def _carbon(run: RunReport) -> Html:

@@ -57,6 +57,7 @@ def power_over_time(run: RunReport) -> Figure | str:
         panels = list(figure.subplots(lines, columns, squeeze=False, sharey=True).flat)
         for panel, task in zip(panels, tasks, strict=False):
             _draw(panel, task, names=_window_names(tasks))
+        panels[0].set_ylim(bottom=0)  # all share it; set any earlier it would keep the first task's upper end
         for panel in panels[len(tasks) :]:
             panel.set_visible(False)
         _legend(figure, _window_names(tasks))
@@ -132,7 +133,6 @@ def _draw(panel: Any, task: TaskPower, *, names: list[str]) -> None:
     panel.set_xlabel("time, s")
     kinds = "; ".join(dict.fromkeys(series.kind for series in task.series))
     panel.set_ylabel(f"power, W\n({kinds})")
-    panel.set_ylim(bottom=0)
 
 
 def _legend(figure: Any, names: list[str]) -> None:

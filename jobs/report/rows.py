@@ -12,10 +12,12 @@ import pickle
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from types import TracebackType
 from typing import IO
 
+from joulegrid.jobs.report.pareto import Fronts, place_of
 from joulegrid.jobs.report.summary import Experiment, SummaryRow
 from joulegrid.jobs.report.summary_file import SummaryColumns
 
@@ -31,6 +33,7 @@ class SummaryRows:
         self.columns = SummaryColumns()
         self.n_experiments = 0
         self.n_rows = 0
+        self._fronts = Fronts()
         self._piece_bytes = piece_bytes
         self._waiting: list[_Packed] = []
         self._waiting_bytes = 0
@@ -49,8 +52,9 @@ class SummaryRows:
         """Take an experiment."""
         self.n_experiments += 1
         self.n_rows += len(experiment.rows)
-        for _, row in experiment.rows:
+        for stratum, row in experiment.rows:
             self.columns.see(row)
+            self._take_place(stratum, row)
         packed = zlib.compress(pickle.dumps(experiment), 1)
         self._waiting.append((experiment.index, experiment.key, packed))
         self._waiting_bytes += len(packed)
@@ -61,7 +65,19 @@ class SummaryRows:
         """Yield every row in the order of the plan, with its stratum's letter; one reader at a time."""
         pieces = [self._piece(begin, count) for begin, count in self._pieces]
         merged = heapq.merge(*pieces, sorted(self._waiting, key=_place), key=_place)
-        return chain.from_iterable(_unpacked(packed).told(letters) for _, _, packed in merged)
+        return chain.from_iterable(self._told(_unpacked(packed), letters) for _, _, packed in merged)
+
+    def _take_place(self, stratum: int, row: SummaryRow) -> None:
+        place = place_of(row, stratum)
+        if place is not None:
+            self._fronts.add(place)
+
+    def _told(self, experiment: Experiment, letters: Mapping[int, str]) -> list[SummaryRow]:
+        rows = [(stratum, self._on_front(stratum, row)) for stratum, row in experiment.rows]
+        return replace(experiment, rows=rows).told(letters)
+
+    def _on_front(self, stratum: int, row: SummaryRow) -> SummaryRow:
+        return row.model_copy(update={"on_front": self._fronts.holds(place_of(row, stratum))})
 
     def _put_aside(self) -> None:
         if self._file is None:

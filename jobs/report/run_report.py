@@ -37,31 +37,37 @@ class RunReport:
     """Whether `study` is the run's own closing record; else it was put together from what is committed so far."""
 
 
-def read_run(url: str | Path) -> RunReport:
-    """Read one run; `UsageError` where there is none."""
+def read_run(url: str | Path, baseline: str | None = None) -> RunReport:
+    """Read one run; `UsageError` where there is none, or where the baseline to compare with is none of its experiments.
+
+    Another baseline than the one in the closing record has every result read again.
+    """
     store = open_store(url)
     from joulegrid.jobs.report.manifest_file import read_manifest
 
     closing = _closing_record(store)
-    if closing is not None and _is_current(closing, read_manifest(store)):
+    if closing is not None and _is_current(closing, read_manifest(store)) and _compares_with(closing, baseline):
         study = closing.model_copy(update={"run": store.url})
         return RunReport(_name(store.url), study, store, is_finished=True)
     if closing is None and not store.exists("manifest.json") and next(store.list("commit/"), None) is None:
         raise UsageError(_no_run(store))
     from joulegrid.jobs.report.assembly import assemble  # reads every result, and loads what that needs
 
-    return RunReport(_name(store.url), assemble(store), store, is_finished=False)
+    return RunReport(_name(store.url), assemble(store, baseline=baseline), store, is_finished=False)
 
 
-def read_runs(urls: list[str]) -> list[RunReport]:
+def read_runs(urls: list[str], baseline: str | None = None) -> list[RunReport]:
     """Read several runs and give them names that tell them apart."""
-    reports = [read_run(url) for url in urls]
+    reports = [read_run(url, baseline) for url in urls]
     return [replace(report, name=name) for report, name in zip(reports, short_names(reports), strict=True)]
 
 
-def report(runs: list[str], *, write: bool = False, output: str | None = None) -> list[str]:
+def report(
+    runs: list[str], *, write: bool = False, output: str | None = None, baseline: str | None = None
+) -> list[str]:
     """Print the headline table of the runs; with `write` or `output` make pages and figures too.
 
+    `baseline` is the label or key of the experiment that the others are compared with; without it the study's own.
     Pages go into each run's folder under `report/`, or with `output` to that folder or `s3://` prefix, below the
     run's name where there are several. Returns where the pages are.
     """
@@ -69,7 +75,7 @@ def report(runs: list[str], *, write: bool = False, output: str | None = None) -
         raise UsageError("report: no run was given; give the folder or the s3:// prefix of one run or more")
     from joulegrid.jobs.report.table import print_reports
 
-    reports = read_runs(runs)
+    reports = read_runs(runs, baseline)
     print_reports(reports)
     if not write and output is None:
         return []
@@ -129,6 +135,11 @@ def _closing_record(store: Store) -> StudyResult | None:
         return StudyResult.model_validate_json(store.get("study_result.json"))
     except (FileNotFoundError, ValidationError):  # another version's record: the results themselves still count
         return None
+
+
+def _compares_with(closing: StudyResult, baseline: str | None) -> bool:
+    found = closing.comparisons
+    return baseline is None or (found is not None and baseline in (found.baseline_key, found.baseline_label))
 
 
 def _is_current(closing: StudyResult, manifest: Mapping[str, Any]) -> bool:

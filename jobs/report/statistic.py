@@ -34,15 +34,6 @@ class Statistic(BaseModel):
         return None if self.high is None else self.high - self.mean
 
 
-class EnergyStatistic(Statistic):
-    """Joules over the cycles, with what the source itself states about each value."""
-
-    stated_low: float | None = None
-    """Mean of the lower ends that the source states; null unless every repetition has one."""
-    stated_high: float | None = None
-    """Mean of the upper ends."""
-
-
 @dataclass(slots=True)
 class Running:
     """Mean and squared deviations of a stream in constant memory (Welford, Technometrics 4, 1962)."""
@@ -71,38 +62,6 @@ class Running:
         return Statistic(n=self.n, mean=self.mean, sd=sd, low=self.mean - half, high=self.mean + half, unit=unit)
 
 
-@dataclass(slots=True)
-class RunningEnergy:
-    """A `Running` of joules and of the interval's ends that came with them."""
-
-    value: Running
-    low: Running
-    high: Running
-
-    @classmethod
-    def empty(cls) -> RunningEnergy:
-        """Return one that has seen nothing."""
-        return cls(Running(), Running(), Running())
-
-    def add(self, energy_j: float | None, low_j: float | None, high_j: float | None) -> None:
-        """Take one energy in joules; an unknown one does not count."""
-        if energy_j is None:
-            return
-        self.value.add(energy_j)
-        for running, end_j in ((self.low, low_j), (self.high, high_j)):
-            if end_j is not None:
-                running.add(end_j)
-
-    def statistic(self, unit: str) -> EnergyStatistic | None:
-        """Return what was seen so far, `None` where no energy is known."""
-        seen = self.value.statistic(unit)
-        if seen is None:
-            return None
-        stated = self.low.n == self.high.n == seen.n
-        ends = {"stated_low": self.low.mean, "stated_high": self.high.mean} if stated else {}
-        return EnergyStatistic(**seen.model_dump(), **ends)
-
-
 @lru_cache(maxsize=256)
 def student_t(freedom: int, confidence: float = CONFIDENCE) -> float:
     """Return t with P(|T| <= t) = `confidence` for `freedom` >= 1 degrees of freedom.
@@ -119,6 +78,11 @@ def student_t(freedom: int, confidence: float = CONFIDENCE) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if _central_probability(middle, freedom) < confidence else (low, middle)
     return math.sqrt(freedom) * math.tan((low + high) / 2)
+
+
+def two_sided_p(t: float, freedom: int) -> float:
+    """Return P(|T| >= |t|) for `freedom` >= 1 degrees of freedom; `t` may be infinite."""
+    return 1.0 - _central_probability(math.atan(abs(t) / math.sqrt(freedom)), freedom)
 
 
 def _central_probability(angle: float, freedom: int) -> float:

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from joulegrid.cluster.power.energy import Energy, Provenance, Scope, Source
+from joulegrid.jobs.report.energy_parts import BesideEnergy, RunningParts
+from joulegrid.jobs.report.energy_statistic import EnergyStatistic, NetStatistic, RunningEnergy
+from joulegrid.jobs.report.pareto import with_fronts
 from joulegrid.jobs.report.quantity import unit_of
-from joulegrid.jobs.report.statistic import EnergyStatistic, Running, RunningEnergy, Statistic
+from joulegrid.jobs.report.statistic import Running, Statistic
 from joulegrid.jsontypes import Json
 
 if TYPE_CHECKING:
@@ -55,12 +58,33 @@ class SummaryRow(BaseModel):
     """Why the energy is unknown, where it is."""
     interval: str | None = None
     """What `stated_low` and `stated_high` cover, in the source's words."""
+    headline: str | None = None
+    """Name of the window that the row's energy, seconds and work belong to."""
     seconds: Statistic | None = None
     """Length of the headline window."""
     energy_j: EnergyStatistic | None = None
     """Energy of the headline window."""
     energy_per: dict[str, EnergyStatistic] = Field(default_factory=dict)
     """Unit of work → joules for one of them."""
+    net: dict[str, NetStatistic] = Field(default_factory=dict)
+    """`bare_idle`, `loaded_idle` → joules of the headline window above that baseline."""
+    beside: list[BesideEnergy] = Field(default_factory=list)
+    """Other devices in the headline window, by kind."""
+    windows: dict[str, EnergyStatistic] = Field(default_factory=dict)
+    """Every window → joules of the row's own kind. Windows are separate measurements, no parts of one another."""
+    power_w: dict[str, EnergyStatistic] = Field(default_factory=dict)
+    """Every window → its mean power."""
+    flags: dict[str, int] = Field(default_factory=dict)
+    """Mark of the headline window's energy (`short`, `throttled`, …) → done tasks that have it."""
+    n_cross_checked: int = 0
+    """Done tasks whose headline energy was read from a second source as well."""
+    n_disagreeing: int = 0
+    """Of these, where the two differ by more than edges, update periods and aliasing explain."""
+    devices: list[str] = Field(default_factory=list)
+    """What the tasks ran on, the first twenty: GPUs by UUID, else the node."""
+    on_front: bool | None = None
+    """Whether no row of the same kind of energy and stratum has at least its throughput for at most its joules, and one
+    of the two better (by the means); null where one of these numbers is missing."""
     work: dict[str, Statistic] = Field(default_factory=dict)
     """Unit of work → count in the headline window."""
     metrics: dict[str, Statistic] = Field(default_factory=dict)
@@ -97,6 +121,7 @@ class _Row:
     named: dict[str, Any]
     """What names the experiment; the result itself is not kept, it may weigh 100 kB."""
     energy: Energy | None
+    headline: str | None = None
     n_done: int = 0
     seconds: Running = field(default_factory=Running)
     energy_j: RunningEnergy = field(default_factory=RunningEnergy.empty)
@@ -105,15 +130,24 @@ class _Row:
     metrics: dict[str, Running] = field(default_factory=dict)
     texts: dict[str, list[str]] = field(default_factory=dict)
     footprint: dict[str, RunningEnergy] = field(default_factory=dict)
+    parts: RunningParts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parts = RunningParts(energy_kind(self.energy))
 
     def add(self, result: ExperimentResult, footprint: Mapping[str, float]) -> None:
         self.n_done += 1
+        self.headline = result.headline
         window = headline_window(result)
         if window is not None:
             self.seconds.add(window.seconds)
-            self.energy_j.add(window.energy.energy_j, window.energy.low_j, window.energy.high_j)
+            energy = window.energy
+            self.energy_j.add(energy.energy_j, energy.low_j, energy.high_j, energy)
+        self.parts.add(result, window)
         for per in result.energy_per or []:
-            self.energy_per.setdefault(per.unit, RunningEnergy.empty()).add(per.energy_j, per.low_j, per.high_j)
+            self.energy_per.setdefault(per.unit, RunningEnergy.empty()).add(
+                per.energy_j, per.low_j, per.high_j, result.energy
+            )
         for unit, count in (result.work or {}).items():
             self.work.setdefault(unit, Running()).add(count)
         for name, value in flattened(result.metrics or {}):
@@ -136,6 +170,7 @@ class _Row:
         return SummaryRow(
             **self.named,
             n_done=self.n_done,
+            headline=self.headline,
             provenance=provenance,
             source=source,
             scope=scope,
@@ -148,6 +183,7 @@ class _Row:
             metrics=_known({name: value.statistic(unit_of(name)) for name, value in self.metrics.items()}),
             texts=self.texts,
             footprint=_known({name: value.statistic(_FOOTPRINT_UNITS[name]) for name, value in self.footprint.items()}),
+            **self.parts.told(),
         )
 
 
@@ -214,7 +250,7 @@ def summarise(results: Iterable[ExperimentResult], failed: Iterable[FailedTask] 
         summary.add(result)
     for task in failed:
         summary.add_failed(task)
-    return summary.rows()
+    return with_fronts(summary.rows())
 
 
 def energy_kind(energy: Energy | None) -> EnergyKind:

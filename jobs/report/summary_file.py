@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -19,9 +19,19 @@ ROWS_A_GROUP = 1_000
 _FIXED = {"index": "int64", "key": "string", "label": "string", "stratum": "string", "n_done": "int64"} | {
     "n_failed": "int64"
 }
-_WORDS = ("provenance", "source", "scope", "unknown", "interval")
-_GROUPS = ("energy_per", "work", "metrics", "footprint")
-_STATED = ("energy_per", "footprint")
+_WORDS = ("provenance", "source", "scope", "unknown", "interval", "headline")
+_GROUPS = ("energy_per", "net", "windows", "power_w", "beside", "work", "metrics", "footprint")
+_EDGES = ("edges_low", "edges_high", "systematic")
+_PARTS: dict[str, tuple[str, ...]] = {
+    "energy_per": ("stated_low", "stated_high", *_EDGES),
+    "windows": ("stated_low", "stated_high", *_EDGES),
+    "power_w": ("stated_low", "stated_high", *_EDGES),
+    "beside": ("stated_low", "stated_high", *_EDGES),
+    "footprint": ("stated_low", "stated_high", *_EDGES),
+    "net": (*_EDGES, "baseline_low", "baseline_high", "baseline_power_w"),
+}
+"""What a group's columns have beside mean, deviation and t interval."""
+_PART_UNITS = {"systematic": "1", "baseline_power_w": "W"}
 _Place = tuple[int, str, int]
 """Experiment and position of a name: the columns stand in the order of their first appearance in the plan."""
 
@@ -50,8 +60,7 @@ class SummaryColumns:
             self._note("axes", path, (row.index, row.key, number))
             self._kinds.setdefault(path, set()).update(_kind(value))
         for group in _GROUPS:
-            statistics: dict[str, Statistic] = getattr(row, group)
-            for number, (name, statistic) in enumerate(statistics.items()):
+            for number, (name, statistic) in enumerate(_group(row, group).items()):
                 self._note(group, name, (row.index, row.key, number))
                 self._units[group, name] = self._units.get((group, name)) or statistic.unit
         for number, name in enumerate(row.texts):
@@ -63,12 +72,16 @@ class SummaryColumns:
         columns += [_Column(name, "string", _attribute(name)) for name in _WORDS]
         columns += [self._axis(path) for path in self._names("axes")]
         columns.append(_Column("failures", "string", lambda row: json.dumps(row.failures)))
-        columns += _statistic("seconds", _attribute("seconds"), "s")
-        columns += _statistic("energy_j", _attribute("energy_j"), "J", stated=True)
+        columns.append(_Column("flags", "string", lambda row: json.dumps(row.flags)))
+        columns += [_Column(name, "int64", _attribute(name)) for name in ("n_cross_checked", "n_disagreeing")]
+        columns.append(_Column("devices", "string", lambda row: json.dumps(row.devices)))
+        columns.append(_Column("on_front", "bool_", _attribute("on_front")))
+        columns += _numbers("seconds", _attribute("seconds"), "s")
+        columns += _numbers("energy_j", _attribute("energy_j"), "J", _PARTS["energy_per"])
         for group in _GROUPS:
             for name in self._names(group):
                 pick, unit = partial(_of_group, group, name), self._units[group, name]
-                columns += _statistic(f"{group}.{name}", pick, unit, stated=group in _STATED)
+                columns += _numbers(f"{group}.{name}", pick, unit, _PARTS.get(group, ()))
         return columns + [_Column(f"text.{name}", "string", partial(_texts, name)) for name in self._names("texts")]
 
     def _note(self, group: str, name: str, place: _Place) -> None:
@@ -129,7 +142,8 @@ def write_summary_parquet(rows: Iterable[SummaryRow], *, study_name: str, study_
     """Return a summary that fits into memory as a Parquet file: a column for each number.
 
     Axes are columns `axis.{path}`; every statistic gives `{name}.n`, `.mean`, `.sd`, `.low` and `.high`, energies
-    also `.stated_low` and `.stated_high`. Units are in the fields' metadata; study, hash and version in the file's.
+    also the ends of their parts (`.edges_low`, `.baseline_low`). Units are in the fields' metadata; study, hash and
+    version in the file's.
     """
     import pyarrow as pa
 
@@ -145,9 +159,15 @@ def _attribute(name: str) -> Callable[[SummaryRow], Any]:
     return lambda row: getattr(row, name)
 
 
-def _of_group(group: str, name: str, row: SummaryRow) -> Statistic | None:
-    found: Statistic | None = getattr(row, group).get(name)
+def _group(row: SummaryRow, group: str) -> Mapping[str, Statistic]:
+    if group == "beside":
+        return {f"{one.provenance}.{one.source}.{one.scope}": one.energy_j for one in row.beside}
+    found: Mapping[str, Statistic] = getattr(row, group)
     return found
+
+
+def _of_group(group: str, name: str, row: SummaryRow) -> Statistic | None:
+    return _group(row, group).get(name)
 
 
 def _texts(name: str, row: SummaryRow) -> str | None:
@@ -162,12 +182,12 @@ def _kind(value: Json) -> set[type]:
     return {type(value)}
 
 
-def _statistic(
-    name: str, pick: Callable[[SummaryRow], Statistic | None], unit: str | None, *, stated: bool = False
+def _numbers(
+    name: str, pick: Callable[[SummaryRow], Statistic | None], unit: str | None, more: tuple[str, ...] = ()
 ) -> Iterator[_Column]:
     yield _Column(f"{name}.n", "int64", partial(_part, pick, "n"))
-    for part in ["mean", "sd", "low", "high", *(["stated_low", "stated_high"] if stated else [])]:
-        yield _Column(f"{name}.{part}", "float64", partial(_part, pick, part), unit)
+    for part in ["mean", "sd", "low", "high", *more]:
+        yield _Column(f"{name}.{part}", "float64", partial(_part, pick, part), _PART_UNITS.get(part, unit))
 
 
 def _part(pick: Callable[[SummaryRow], Statistic | None], part: str, row: SummaryRow) -> float | None:

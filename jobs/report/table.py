@@ -13,8 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from joulegrid.jobs.carbon_account import budget_words
-from joulegrid.jobs.report.columns import Cell, Column, HeadlineTable, headline_table
+from joulegrid.jobs.report.columns import Cell, Column, ReportTable, headline_table
+from joulegrid.jobs.report.comparison_table import comparison_reason, comparison_table
 from joulegrid.jobs.report.footprint_view import account_lines
+from joulegrid.jobs.report.marks import mark_lines
 from joulegrid.jobs.report.quantity import counted, duration, interval, number, plain
 from joulegrid.jobs.report.summary import SCOPE_WORDS
 
@@ -41,12 +43,33 @@ def print_reports(reports: Sequence[RunReport], console: Console | None = None) 
         console.print(Text(line))
     table = headline_table(reports)
     if table.n_rows:
+        for line in table.constants:
+            console.print(Text(line), style="dim")
         for part in laid_out(table, console.width):
             console.print()
             console.print(part)
     else:
         console.print(Text("\nNo task has ended: there is nothing to tabulate."))
+    for report in reports:
+        _print_comparisons(report, console, named=len(reports) > 1)
     _print_foot(reports, table, console)
+
+
+def _print_comparisons(report: RunReport, console: Console, *, named: bool) -> None:
+    """Nothing is printed where no baseline was declared: the page says how."""
+    found = report.study.comparisons
+    if found is None:
+        return
+    name = f"{report.name}: " if named else ""
+    drawn, reason = comparison_table(found), comparison_reason(report.study)
+    if drawn is None:
+        console.print(Text(f"\n{name}{reason}"), style="yellow")
+        return
+    console.print(Text(f"\n{name}{drawn.constants[0]}"))
+    for part in laid_out(drawn, console.width):
+        console.print(part)
+    for note in drawn.notes:
+        console.print(Text(note), style="dim")
 
 
 def page_console() -> Console:
@@ -99,13 +122,19 @@ def count_words(study: StudyResult) -> str:
 def total_words(total: EnergyTotal) -> str:
     """Return a total with its kind, e.g. `1,234 J measured, GPU (counter)`."""
     if total.provenance is None or total.energy_j is None:
-        return f"unknown in {counted(total.n_windows, 'window')}"
+        return f"unknown in {_windows(total)}"
     ends = f" [{interval(total.low_j, total.high_j)}]" if total.low_j is not None and total.high_j is not None else ""
+    ends += f" ±{number(100 * total.systematic, 2)} % sensor" if total.systematic is not None else ""
     kind = f"{total.provenance}, {SCOPE_WORDS.get(str(total.scope), total.scope)} ({total.source})"
-    return f"{number(total.energy_j)} J{ends} {kind}, in {counted(total.n_windows, 'window')}"
+    return f"{number(total.energy_j)} J{ends} {kind}, in {_windows(total)}"
 
 
-def laid_out(table: HeadlineTable, width: int) -> list[Table]:
+def _windows(total: EnergyTotal) -> str:
+    names = ", ".join(map(plain, total.windows))
+    return counted(total.n_windows, "window") + (f" ({names})" if names else "")
+
+
+def laid_out(table: ReportTable, width: int) -> list[Table]:
     """Return tables no wider than `width` that together hold every column; nothing is cut off.
 
     Columns that do not fit beside the names go on in a further table under the same names.
@@ -162,12 +191,14 @@ def _cell(cell: Cell) -> Text:
     return text
 
 
-def _print_foot(reports: Sequence[RunReport], table: HeadlineTable, console: Console) -> None:
+def _print_foot(reports: Sequence[RunReport], table: ReportTable, console: Console) -> None:
     console.print()
     for report in reports:
         name = f"{report.name}: " if len(reports) > 1 else ""
         for total in report.study.energy:
-            console.print(Text(f"{name}Energy of all windows: {total_words(total)}"))
+            console.print(Text(f"{name}Energy of all windows of the done tasks: {total_words(total)}"))
+        for line in mark_lines(report.study):
+            console.print(Text(f"{name}{line}"))
         for line in account_lines(report.study.carbon):
             console.print(Text(f"{name}{line}"))
         if report.study.budget is not None:

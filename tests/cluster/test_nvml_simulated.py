@@ -103,7 +103,7 @@ def test_an_integrating_counter_ends_at_the_true_energy_once_everything_has_sett
     published_ns = origin_ns + gpu_state.sensor.phase_ns + since * tick_ns
     truth_j = reader.control.energy_j(gpu, origin_ns, published_ns)
     counted_j = counter_mj / 1000 - gpu_state.counter_start_j
-    # All is idle at 70 W by now: left are the tick's jitter, one quantum of 1 J, and ticks while the reader was held up.
+    # All is idle at 70 W by now: left are the tick's jitter, a quantum of 1 J, and ticks while the reader was held up.
     tick_j = 70.0 * tick_ns / S
     passed = round((counted_j - truth_j) / tick_j)
     assert abs(passed) <= 5 and counted_j == pytest.approx(truth_j + passed * tick_j, abs=1.01 + 70.0 * 0.004)

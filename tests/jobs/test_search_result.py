@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegrid.jobs.report.statistic import EnergyStatistic, Statistic
+from joulegrid.jobs.report.energy_statistic import EnergyStatistic
+from joulegrid.jobs.report.statistic import Statistic
 from joulegrid.jobs.report.summary import SummaryRow
 from joulegrid.jobs.search_result import SearchResult, search_notes, search_result
 

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 from joulegrid.actors.result import ExperimentResult
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.details import gather
+from joulegrid.jobs.report.energy_plot import energy_bars
 from joulegrid.jobs.report.markdown import markdown
 from joulegrid.jobs.report.page import page
-from joulegrid.jobs.report.plots import Figures, energy_plane
+from joulegrid.jobs.report.plots import Figures
 from joulegrid.jobs.report.run_report import read_run
 from joulegrid.jobs.report.strata import Strata, _letters
 from tests.jobs.report.results import Made, done, measured, modelled, run_folder
@@ -67,7 +68,7 @@ def test_table_page_and_figure_tell_the_strata_apart(tmp_path: Path) -> None:
         assert "size=2 (B)" in text
         assert "Stratum A: 4 tasks on node-1." in text
         assert "unlike A in torch: 2.13.0 → 2.14.0." in text
-    figure = energy_plane(run.study.summary)
+    figure = energy_bars(run.study.summary)
     assert not isinstance(figure, str)
     assert "batch_size=1 (B)" in figure.svg
 
