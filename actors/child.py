@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from joulegrid.actors.ending import REPORT_LIMIT, too_large
-from joulegrid.actors.probe import Account, TaskProbe, cpu_seconds, datagrams
+from joulegrid.actors.probe import Account, TaskProbe, datagrams, family_seconds
 from joulegrid.actors.raised import describe
 from joulegrid.cases.contract import LaneCannotError, LaneView, Measurement
 from joulegrid.cases.models import fingerprint as model_fingerprint
@@ -80,7 +80,7 @@ def main(spec_path: str) -> None:
     entered_ns = time.monotonic_ns()
     spec = Spec.read(Path(spec_path))
     _settle(spec)
-    account = Account(cpu_seconds, spec.lane.cpus, mark_sender(spec.marks))
+    account = Account(family_seconds, spec.lane.cpus, mark_sender(spec.marks))
     probe = TaskProbe(spec.lane, Path(spec.scratch), datagrams(spec.progress), account)
     report = perform(spec.experiment, spec.inputs, spec.fingerprints, probe)
     write_durably(Path(spec.report), json.dumps({"entered_ns": entered_ns} | report).encode())

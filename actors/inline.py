@@ -1,7 +1,8 @@
-"""Tasks inside the worker itself: no process of their own, no limit, no protection. For many tiny trusted tasks.
+"""Tasks inside the worker itself: no process of their own, no protection. For many tiny trusted tasks.
 
 It takes the place of a `Supervisor`. Working folder, `sys.path`, `sys.argv` and `__main__` are put back after each
-task; everything else that a task changes in the interpreter stays changed for the next one.
+task; everything else that a task changes in the interpreter stays changed for the next one. Nothing can stop code that
+runs in a thread of this process: at its limit, or cancelled, it takes the worker along, and the driver starts another.
 """
 
 from __future__ import annotations
@@ -9,24 +10,28 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import math
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, NoReturn, cast
 
 from joulegrid.actors.attempt import artifacts_in
 from joulegrid.actors.child import perform
-from joulegrid.actors.ending import Ending, clean
+from joulegrid.actors.ending import Ending, clean, not_started
 from joulegrid.actors.logs import Tail
-from joulegrid.actors.probe import Account, TaskProbe, worker_cpu_seconds
+from joulegrid.actors.probe import Account, TaskProbe, thread_family_seconds
+from joulegrid.actors.zygote import kill_descendants
 from joulegrid.cluster.power.marks import mark_sender
 from joulegrid.jsontypes import Json
 
@@ -44,6 +49,11 @@ class Inline:
         self._log = Tail()
         self._stream = io.TextIOWrapper(cast("IO[bytes]", self._log), "utf-8", "backslashreplace", write_through=True)
         self._pinned = threading.local()
+        self._turn = threading.Lock()
+        """Held by a task that begins or ends, and by whoever ends the worker: a result that is there is kept."""
+        self._over_s: float | None = None
+        """While a task's code runs: when it reaches its limit."""
+        self.cancelled = False
         self._make_scratch()
 
     def start(self) -> None:
@@ -63,27 +73,41 @@ class Inline:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def cancel(self) -> None:
-        """Do nothing: a task inside the worker ends by itself, or with the worker."""
+        """End this worker with the task whose code runs, from another thread; one that has not begun does not begin."""
+        with self._turn:
+            self.cancelled = True
+            if self._over_s is not None:
+                end_this_process()
+
+    def hold_to_limit(self) -> None:
+        """End this worker where the code of its task has run beyond its limit, from another thread."""
+        with self._turn:
+            if self._over_s is not None and time.monotonic() >= self._over_s:
+                end_this_process()
 
     def arm(self) -> None:
-        """Do nothing: nothing can be cancelled."""
-
-    cancelled = False
+        """Forget what was cancelled before: from now on `cancel` means the next task."""
+        self.cancelled = False
 
     def run(self, launch: Launch, on_start: Callable[[int], object] | None = None) -> Ending:
         """Run one task to its end; there is no process to follow."""
         self._told = None
         self._settle(launch)
-        probe = TaskProbe(
-            launch.lane, self.scratch, self._tell, Account(worker_cpu_seconds, mark=mark_sender(launch.marks))
-        )
+        account = Account(thread_family_seconds, mark=mark_sender(launch.marks))
+        probe = TaskProbe(launch.lane, self.scratch, self._tell, account)
         ordered_ns = time.monotonic_ns()
+        if not self._begin(launch.timeout_s):
+            return replace(not_started(), killed="cancelled")
         with (
             _put_back(launch.inputs),
             contextlib.redirect_stdout(self._stream),
             contextlib.redirect_stderr(self._stream),
         ):
-            report = perform(launch.experiment, launch.inputs, launch.fingerprints, probe)
+            try:
+                report = perform(launch.experiment, launch.inputs, launch.fingerprints, probe)
+            finally:
+                with self._turn:
+                    self._over_s = None
         ended_ns = time.monotonic_ns()
         report["entered_ns"] = ordered_ns
         return Ending(
@@ -96,6 +120,13 @@ class Inline:
             ordered_ns=ordered_ns,
             ended_ns=ended_ns,
         )
+
+    def _begin(self, timeout_s: float | None) -> bool:
+        with self._turn:
+            self._over_s = time.monotonic() + timeout_s if timeout_s else math.inf
+            if self.cancelled:
+                self._over_s = None
+        return not self.cancelled
 
     def last_progress(self) -> dict[str, Json] | None:
         """Return the running task's newest progress."""
@@ -147,6 +178,13 @@ def _put_back(inputs: dict[str, str]) -> Iterator[None]:
                 del sys.modules[name]
         with contextlib.suppress(OSError):
             os.chdir(folder)
+
+
+def end_this_process() -> NoReturn:
+    """Kill everything below this process, and it."""
+    kill_descendants(os.getpid())
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
 
 
 def _names(folder: Path) -> list[str]:

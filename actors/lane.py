@@ -100,6 +100,11 @@ class Lane:
         """Kill the running task; its outcome is `cancelled`."""
         self._runner.cancel()
 
+    def hold_to_limit(self) -> None:
+        """End this process where the running task overruns its limit inside it; other tasks are held from outside."""
+        if isinstance(self._runner, Inline):
+            self._runner.hold_to_limit()
+
     def progress(self) -> dict[str, Json] | None:
         """Return the running task's newest progress, or what the lane waits for."""
         if self._waits_for is not None:

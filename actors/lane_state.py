@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import ray
 from ray.exceptions import RayError
@@ -14,6 +14,8 @@ from joulegrid.actors.placement import Place
 from joulegrid.actors.result import Task
 from joulegrid.jsontypes import Json
 
+HELD_S = 5.0
+"""After so long without an answer a worker is killed from outside: its task holds the interpreter."""
 PROGRESS_S = 1.0
 """A running task is asked how far it is at most once in so many seconds; shorter tasks are never asked."""
 
@@ -56,6 +58,12 @@ class LaneState:
     question: Any = None
     """The call for progress that is under way."""
     asked_s: float = 0.0
+    ending: Any = None
+    """The call that is to end a task inside its worker (isolation inline)."""
+    ending_s: float = 0.0
+    """When that was called for the first time."""
+    ended_as: Literal["timeout", "cancelled"] | None = None
+    """What a worker's death means from then on."""
     silent_s: float = 0.0
     """How long the worker has owed an answer; time in which the driver itself stood still does not count."""
 
@@ -78,6 +86,7 @@ class LaneState:
         """Give the worker its next task."""
         self.task, self.started_s, self.progress, self.rest = task, time.monotonic(), None, None
         self.question, self.asked_s, self.silent_s = None, self.started_s, 0.0
+        self.ending, self.ended_as = None, None
         self.order += 1
         self.running = self.actor.run.remote(task, self.order)
 
@@ -86,6 +95,20 @@ class LaneState:
         task, self.task, self.running, self.question, self.silent_s = self.task, None, None, None, 0.0
         assert task is not None
         return task
+
+    def end_inside(self, why: Literal["timeout", "cancelled"], now_s: float) -> bool:
+        """Call for the end of a task inside its worker, again where that was answered and the task goes on.
+
+        Returns whether the worker owes the answer for too long: its interpreter is held by the task.
+        """
+        if self.ended_as is None:
+            self.ended_as, self.ending_s = why, now_s
+        if self.ending is not None and ray.wait([self.ending], timeout=0)[0]:
+            self.ending = None
+            self.ending_s = now_s
+        if self.ending is None:
+            self.ending = (self.actor.cancel if why == "cancelled" else self.actor.hold_to_limit).remote()
+        return now_s - self.ending_s > HELD_S
 
     def ask(self, now_s: float, passed_s: float) -> None:
         """Ask a busy worker how far it is, and count how long it has owed an answer."""

@@ -52,6 +52,8 @@ class Pool:
         self._terms = terms or Terms()
         self._roster = Roster(setup, power, self._terms)
         self._grace_s = GRACE_S + setup.run_facts.patience_s
+        self._inline = setup.run_facts.isolation == "inline"
+        self._cancelled = False
         self._looked_s = self._surveyed_s = self._ticked_s = 0.0
         self.skip_rest = False
         """Set by a person who does not want to wait for the present gaps."""
@@ -89,9 +91,18 @@ class Pool:
                 self._ticked_s = now_s
 
     def cancel(self) -> None:
-        """Kill the running tasks, and wait until the lanes are quiet (three seconds at most)."""
+        """Kill the running tasks, and wait until the lanes are quiet (three seconds at most). Nothing begins any more.
+
+        A task inside its worker dies with it; where it holds the interpreter, the worker is killed from outside.
+        """
+        self._cancelled = True
         busy = [lane for lane in self.lanes if lane.running is not None]
-        calls = [lane.actor.cancel.remote() for lane in busy] + [lane.running for lane in busy]
+        if self._inline:
+            for lane in busy:
+                lane.end_inside("cancelled", time.monotonic())
+            calls = [call for lane in busy for call in (lane.ending, lane.running)]
+        else:
+            calls = [lane.actor.cancel.remote() for lane in busy] + [lane.running for lane in busy]
         with contextlib.suppress(RayError):
             ray.wait(calls, num_returns=len(calls), timeout=3.0) if calls else None
 
@@ -117,7 +128,7 @@ class Pool:
                 taken.add(lane.place.node.node_id)
                 lane.start(task_for(answer))
         self.skip_rest = False
-        return goes_on or self._roster.may_grow(now_s)
+        return goes_on or (not self._cancelled and self._roster.may_grow(now_s))
 
     def _answers(self) -> Iterator[Outcome]:
         """Wait shortly for calls that end, and take what they brought."""
@@ -152,10 +163,31 @@ class Pool:
             lost = self._roster.replace(lane, first_line(error))
             yield replace(lost, failure_class="oom_host")
         except RayError as error:
-            yield self._roster.replace(lane, f"the worker was lost: {first_line(error)}")
+            if lane.ended_as is not None:
+                yield self._ended_inside(lane)
+            else:
+                yield self._roster.replace(lane, f"the worker was lost: {first_line(error)}")
         else:
             lane.end()
             yield outcome
+
+    def _ended_inside(self, lane: LaneState) -> Outcome:
+        """Take back a task that was ended with its worker; another one is started, unless nothing begins any more."""
+        assert lane.task is not None
+        killed, ended_s = lane.ended_as, time.monotonic() - lane.started_s
+        limit = (
+            f"the limit of {lane.task.timeout_s:g} s was reached" if killed == "timeout" else "the study was stopped"
+        )
+        why = f"killed after {ended_s:.1f} s with its worker: {limit}"
+        outcome = self._roster.replace(lane, why, silent=self._cancelled)
+        return replace(outcome, failure_class=killed, duration_s=ended_s, lane_fault=None)
+
+    def _hold_inline(self, lane: LaneState, now_s: float) -> Iterator[Outcome]:
+        """Hold a task inside its worker to its limit, and to its end once that is wanted."""
+        if now_s < lane.limit_s and not self._cancelled:
+            return
+        if lane.running is not None and lane.end_inside("cancelled" if self._cancelled else "timeout", now_s):
+            yield self._ended_inside(lane)
 
     def _look(self, now_s: float) -> Iterator[Outcome]:
         """Question busy workers, replace silent ones, see which nodes have gone or come."""
@@ -163,6 +195,10 @@ class Pool:
         self._looked_s = now_s
         for lane in [lane for lane in self.lanes if lane.task is not None]:
             lane.ask(now_s, passed_s)
+            if self._inline:
+                yield from self._hold_inline(lane, now_s)
+            if lane.task is None:
+                continue
             if lane.silent_s > SILENCE_S:
                 yield self._roster.replace(lane, f"the worker has not answered for {SILENCE_S:.0f} s", silent=True)
             elif (

@@ -27,8 +27,9 @@ Tell = Callable[[dict[str, Json]], object]
 class Account:
     """Whose CPU time a window counts."""
 
-    cpu_s: Callable[[], float]
-    """CPU seconds until now of what is measured."""
+    family_s: Callable[[], float]
+    """CPU seconds until now of what this process has started. Looking them up takes CPU time itself, so that this
+    process's own are read after them when a window opens, and before them when it closes: the looking falls outside."""
     cpus: tuple[int, ...] = ()
     """Cores on which others are looked at too; none: what they do stays unknown."""
     mark: MarkEdge = unmarked
@@ -47,7 +48,7 @@ class TaskWindow:
         account.mark()  # before the wait for the device: the sampler already reads faster when the window begins
         synchronize()
         self._busy_s = busy_seconds(account.cpus)
-        self._cpu_s = account.cpu_s()
+        self._family_s = account.family_s()
         self._own_ns = time.process_time_ns()
         self._t0_ns = time.monotonic_ns()
 
@@ -67,10 +68,10 @@ class TaskWindow:
         """Synchronise, stamp the end and return the mark."""
         synchronize()
         t1_ns = time.monotonic_ns()
+        own_s = (time.process_time_ns() - self._own_ns) / 1e9
         self._account.mark()
         # A child that detached itself takes what it had used out of the sum: never below our own share.
-        own_s = (time.process_time_ns() - self._own_ns) / 1e9
-        cpu_s = max(own_s, self._account.cpu_s() - self._cpu_s)
+        cpu_s = own_s + max(0.0, self._account.family_s() - self._family_s)
         busy_s = busy_seconds(self._account.cpus)
         # The kernel counts busy time in ticks of 10 ms: the difference may come out a tick below zero.
         other_s = None if busy_s is None or self._busy_s is None else max(0.0, busy_s - self._busy_s - cpu_s)
@@ -129,31 +130,30 @@ def synchronize() -> None:
             torch.cuda.synchronize(device)
 
 
-def cpu_seconds() -> float:
-    """CPU seconds of this process, of the children that it waited for, and of all that live below it.
+def family_seconds() -> float:
+    """CPU seconds of the children that this process waited for, and of all that live below it.
 
     With the living ones counted at both edges, a pool of workers costs what it used inside the window, whether it began
     before it, ended in it, or goes on. What detached itself from the process is missing.
     """
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    own_s = time.process_time_ns() / 1e9 + children.ru_utime + children.ru_stime
-    return own_s + sum(family_s(pid) for pid in descendants(os.getpid()))
+    return children.ru_utime + children.ru_stime + sum(family_s(pid) for pid in descendants(os.getpid()))
 
 
-def worker_cpu_seconds() -> float:
-    """CPU seconds of this whole process and of the children of this thread: what a task in the worker itself is told.
+def thread_family_seconds() -> float:
+    """CPU seconds of the children of this thread: what a task in the worker itself has started.
 
-    The worker's other threads (Ray's) are in it. Looking at this thread's children alone is one file instead of one for
+    Looking at this thread's children alone is one file instead of one for
     each of some 40 threads.
     """
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    own_s = time.process_time_ns() / 1e9 + children.ru_utime + children.ru_stime
+    waited_s = children.ru_utime + children.ru_stime
     try:
         with open("/proc/thread-self/children", "rb") as file:  # noqa: PTH123 - a Path costs as much as the reading
             below = file.read().split()
     except OSError:
-        return own_s
-    return own_s + sum(family_s(pid) for child in map(int, below) for pid in (child, *descendants(child)))
+        return waited_s
+    return waited_s + sum(family_s(pid) for child in map(int, below) for pid in (child, *descendants(child)))
 
 
 def busy_seconds(cpus: tuple[int, ...]) -> float | None:

@@ -235,6 +235,10 @@ class Task:
         return f"{self.key}-c{self.cycle}"
 
 
+UNKEPT = "its result could not be kept: "
+"""How the message of a task begins whose lane could not write to the store."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What the driver learns when a task has ended; small, because it crosses Ray."""

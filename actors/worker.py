@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from joulegrid.actors.lane import Lane
 from joulegrid.actors.placement import Place
 from joulegrid.actors.record import LaneFacts, RunFacts
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.result import UNKEPT, Outcome, Task
 from joulegrid.actors.zygote import adopt_orphans, kill_descendants
 from joulegrid.cluster.drift import fingerprint
 from joulegrid.cluster.environment import capture
@@ -165,6 +165,9 @@ class Worker:
         except SamplerLostError as error:  # nothing was kept: its joules are unknown through no fault of the task
             self._meter.await_sampler()
             return Outcome.lost(task, self._place.lane, f"the node's sampler was lost: {error}")
+        except StoreError as error:  # the node's way to the store may be the fault: other lanes try it
+            why = f"{UNKEPT}{error}"
+            return Outcome.lost(task, self._place.lane, why, lane_fault=why)
         if outcome.failure_class == "infra":
             kill_descendants(os.getpid())  # what outlived its zygote has come to this process
         return outcome
@@ -177,6 +180,11 @@ class Worker:
         """Kill the running task."""
         if self._lane is not None:
             self._lane.cancel()
+
+    def hold_to_limit(self) -> None:
+        """End this process where the task inside it overruns its limit (isolation inline)."""
+        if self._lane is not None:
+            self._lane.hold_to_limit()
 
     def close(self) -> None:
         """End all processes of the lane."""

@@ -20,7 +20,8 @@ REQUEUE_LIMIT = 200
 """Starts after which a job is no longer requeued: a study that never gets on shall not go in circles."""
 RAY_END_S = 20
 """What `ray stop` may take: it waits up to 16 s for its processes."""
-_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
+_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?", re.ASCII)
+LONGEST_S = 100 * 366 * 86_400
 _KEY = re.compile(r"[a-z][a-z0-9-]*")
 _OURS = ("signal", "open-mode", "ntasks-per-node", "ntasks", "array", "wrap", "parsable", "no-requeue", "requeue")
 """Options on which the file's own way of working rests."""
@@ -59,7 +60,8 @@ class Allocation:
 
     def drain_lead_s(self) -> int:
         """Seconds between the signal to drain and the end of the walltime."""
-        limit_s = walltime_s(self.time) if self.time is not None else None
+        given = self._further().get("time", self.time)
+        limit_s = walltime_s(given) if given is not None else None
         return DRAIN_LEAD_S if limit_s is None else max(1, min(DRAIN_LEAD_S, limit_s // 10))
 
     def _further(self) -> dict[str, str]:
@@ -74,6 +76,8 @@ class Allocation:
                 )
             if name in _OURS:
                 raise UsageError(f"--sbatch {option!r}: draining and requeueing rest on joulegrid's own --{name}")
+            if name == "time":
+                walltime_s(value.strip())
             further[name] = value.strip()
         return further
 
@@ -130,6 +134,16 @@ def walltime_s(text: str) -> int | None:
         raise UsageError(
             f"--time {text!r}: give minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS, e.g. --time 4:00:00"
         )
+    seconds = _seconds(found)
+    if not 60 <= seconds <= LONGEST_S:
+        raise UsageError(
+            f"--time {text!r} is {seconds:,} s; give a minute to a hundred years (0 means no limit to SLURM: "
+            "say --time UNLIMITED for that)"
+        )
+    return seconds
+
+
+def _seconds(found: re.Match[str]) -> int:
     first, second, third = (int(found[name] or 0) for name in ("first", "second", "third"))
     if found["days"] is not None:
         return ((int(found["days"]) * 24 + first) * 60 + second) * 60 + third

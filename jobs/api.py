@@ -20,6 +20,7 @@ from joulegrid.jobs.planning import plan_of
 from joulegrid.jobs.search import Searcher, SearcherSource
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jobs.study_result import StudyResult
+from joulegrid.jobs.text import refuse_unwritable
 
 StudyLike = str | Path | StudyConfig | Mapping[str, Any]
 
@@ -97,6 +98,7 @@ def as_study(study: StudyLike | None, fields: Mapping[str, Any]) -> StudyConfig:
     """Turn whatever a caller gave into a `StudyConfig`; `UsageError` for a wrong one."""
     if isinstance(study, StudyConfig):
         if not fields:
+            refuse_unwritable(study.model_dump())
             return study
         given = study.model_dump(mode="json", exclude_unset=True) | dict(fields)
         made = make_study(given, folder=study.folder)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from joulegrid.errors import UsageError
 from joulegrid.jobs.asked import AskedPlan
-from joulegrid.jobs.asking import Search
+from joulegrid.jobs.asking import Search, nothing_to_run
 from joulegrid.jobs.search import Wait
 from joulegrid.jsontypes import Json
 
@@ -25,8 +26,8 @@ def asked_json(plan: AskedPlan, *, points: bool = False) -> dict[str, Json]:
         "n_cycles": execution.n_cycles,
         "max_tasks": None if limit is None else limit * execution.n_cycles,
     }
+    ask_first(plan)  # also where nobody wants to see them: a study that cannot run anything is told of here
     if points:
-        ask_first(plan)
         facts["points"] = [{"index": point.index, "key": point.key, "axes": point.axes} for point in plan]
         facts["skipped"] = [{"reason": one.reason, "count": one.count, "example": one.example} for one in plan.skipped]
     return facts
@@ -58,13 +59,17 @@ def ask_first(plan: AskedPlan) -> str | None:
     """
     if plan.study.search is not None:
         return None
-    search = Search(plan, plan.source.make())
+    search, found = Search(plan, plan.source.make()), None
     while len(plan) < FIRST_SHOWN:
         found = search.next_index()
         if isinstance(found, Wait):
             return "the rest depends on what these come to"
         if found is None:
-            return None
+            break
+    if not len(plan):
+        raise UsageError(nothing_to_run(search))
+    if found is None:
+        return None
     return "and so on, as the searcher proposes"
 
 

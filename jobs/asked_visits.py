@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from joulegrid.errors import UsageError
-from joulegrid.jobs.asking import Ending, Search, asks_of, ended_event, has_ended
+from joulegrid.jobs.asking import Ending, Search, asks_of, ended_event, has_ended, nothing_to_run
 from joulegrid.jobs.run import Run
 from joulegrid.jobs.schedule import Rest
 from joulegrid.jobs.search import Searcher, Wait
@@ -51,8 +51,7 @@ class AskedVisits:
         if not len(plan):
             visits._ask()
         if not len(plan):
-            reasons = "".join(f"\n  {one.count} × {one.reason} (e.g. {one.example})" for one in plan.skipped[:20])
-            raise UsageError(f"{plan.source.name} proposed no experiment that can be run: {search.ended}{reasons}")
+            raise UsageError(nothing_to_run(search))
         return visits
 
     def take(self, lane: str) -> At | Rest | None:

@@ -13,6 +13,7 @@ from typing import Any
 from joulegrid.actors.result import FailureClass
 from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.jobs.asked import Admission, AskedPlan
+from joulegrid.jobs.plan import REASONS_SHOWN
 from joulegrid.jobs.search import (
     WAIT,
     CycleResult,
@@ -268,3 +269,10 @@ class Search:
         if not self._waiting:
             raise UsageError("the searcher waits, but everything it asked for has been told: it would wait forever")
         return WAIT
+
+
+def nothing_to_run(search: Search) -> str:
+    """Say why a search has no experiment."""
+    plan = search.plan
+    reasons = "".join(f"\n  {one.count} × {one.reason} (e.g. {one.example})" for one in plan.skipped[:REASONS_SHOWN])
+    return f"{plan.source.name} proposed no experiment that can be run: {search.ended}{reasons}"

@@ -13,6 +13,8 @@ from joulegrid.jobs.study import CircuitBreaker
 
 LANE_FAULTS = ("infra", "contaminated")
 """Failures that are the lane's, not the experiment's."""
+SAID = 300
+"""Letters of the last failure's message in a note."""
 NO_FAULT = ("cancelled", "unschedulable")
 """Failures that say nothing of lane, family or study."""
 
@@ -124,7 +126,8 @@ class Breakers:
         return [breaker for breaker in found if breaker is not None]
 
     def _tell(self, what: str, breaker: Breaker, outcome: Outcome, end: str) -> None:
-        failures = f"{breaker.in_a_row} failures in a row, the last of class {outcome.failure_class}"
+        said = f" ({outcome.message[:SAID]})" if outcome.message and is_lane_fault(outcome) else ""
+        failures = f"{breaker.in_a_row} failures in a row, the last of class {outcome.failure_class}{said}"
         then = f"the probe failed too, {end}" if breaker.given_up else f"one probe after {breaker.cooldown_s:g} s"
         self.notes.append(f"{what}: {failures}: {then}")
 

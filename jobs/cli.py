@@ -99,7 +99,7 @@ def run(
     extend: Extend = False,
     allow_env_drift: AllowDrift = False,
     yes: Yes = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the run to go on with.")] = False,
     quiet: Quietly = False,
     as_json: AsJson = False,
     metrics_port: MetricsPort = 0,
@@ -109,15 +109,15 @@ def run(
 
     Exit code 0: all done; 1: some tasks failed; 75: drained, the next start goes on.
     """
-    from joulegrid.jobs.commands import RunFlags, StudyFlags, run_command, show_plan
+    from joulegrid.jobs.commands import RunFlags, StudyFlags, run_command, show_start
     from joulegrid.jobs.metrics import Endpoint
     from joulegrid.jobs.opening import Choice
 
     flags = StudyFlags(tuple(sets), tuple(sweeps), cycles, order, no_gaps, output, power)
-    if dry_run:
-        show_plan(study, flags, points=False, as_json=as_json)
-        return
     choice = Choice(fresh, retry_failed, extend, allow_env_drift)
+    if dry_run:
+        show_start(study, flags, choice, as_json=as_json)
+        return
     run_flags = RunFlags(address, choice, yes, quiet, as_json, Endpoint(metrics_port, metrics_host))
     raise typer.Exit(run_command(study, flags, run_flags))
 
@@ -240,7 +240,7 @@ def main() -> NoReturn:
     except typer.Exit as leave:
         code = leave.exit_code
     except JoulegridError as error:
-        code = _complain(str(error), error.exit_code)
+        code = _complain("\n".join([str(error), *getattr(error, "__notes__", ())]), error.exit_code)
     except KeyboardInterrupt:
         code = _complain("interrupted", 130)
     except OSError as error:

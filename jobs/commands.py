@@ -59,14 +59,31 @@ class RunFlags:
 
 def show_plan(path: Path, flags: StudyFlags, *, points: bool, as_json: bool) -> None:
     """Print a study's plan."""
-    plan = plan_of(load_study(path, flags.overrides()))
-    if isinstance(plan, AskedPlan):
-        facts = json.dumps(asked_json(plan, points=points), indent=2, ensure_ascii=False) if as_json else None
-        print(facts or asked_text(plan))  # noqa: T201
-    elif as_json:
-        print(json.dumps(plan_json(plan, points=points), indent=2, ensure_ascii=False))  # noqa: T201
-    else:
-        print(plan_text(plan, points=points))  # noqa: T201
+    _print_plan(plan_of(load_study(path, flags.overrides())), points=points, as_json=as_json)
+
+
+def _print_plan(plan: Plan | AskedPlan, *, points: bool, as_json: bool, start: str | None = None) -> None:
+    """Print a plan and, where it is asked for, what a start would do."""
+    if as_json:
+        facts = asked_json(plan, points=points) if isinstance(plan, AskedPlan) else plan_json(plan, points=points)
+        facts |= {"start": start} if start is not None else {}
+        print(json.dumps(facts, indent=2, ensure_ascii=False))  # noqa: T201
+        return
+    print(asked_text(plan) if isinstance(plan, AskedPlan) else plan_text(plan, points=points))  # noqa: T201
+    if start is not None:
+        print(f"start        {start}")  # noqa: T201
+
+
+def show_start(path: Path, flags: StudyFlags, choice: Choice, *, as_json: bool) -> None:
+    """Print a study's plan and which run a start would go on with; nothing is started and nothing written."""
+    from joulegrid.jobs.driver import check_plan
+    from joulegrid.jobs.upcoming import upcoming
+
+    study = load_study(path, flags.overrides())
+    plan = plan_of(study)
+    check_plan(plan)
+    says = upcoming(study, plan, choice)
+    _print_plan(plan, points=False, as_json=as_json, start=says)
 
 
 def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from difflib import unified_diff
 from typing import Any
 
 from joulegrid.cluster.secrets import mask
@@ -21,6 +22,9 @@ from joulegrid.jsontypes import Json
 GRAMMAR = ("experiment", "sweep", "zip", "experiments", "deduplicate")
 _IDENTITY = ("study_name", "study_design_hash", "inputs_hash", "n_experiments")
 _SHOWN = 200
+_LINES_SHOWN = 20
+_NO_DIFFERENCE = ("searcher.fingerprint", "search.budget")
+"""What tells a person nothing, and what may be changed."""
 
 
 def design_of(study: StudyConfig, plan: Plan | AskedPlan) -> dict[str, Any]:
@@ -68,12 +72,29 @@ def is_same(known: Mapping[str, Any], design: Mapping[str, Any]) -> bool:
 
 def design_differences(known: Mapping[str, Any], design: Mapping[str, Any]) -> list[str]:
     """Say in a line each how a study differs from what a run was planned as."""
-    lines = list(_differences(known.get("grammar") or {}, design["grammar"], ""))
+    found = list(_differences(known.get("grammar") or {}, design["grammar"], ""))
+    lines = [line for line in found if not line.startswith(_NO_DIFFERENCE)]
+    if not lines and any(line.startswith(_NO_DIFFERENCE[0]) for line in found):
+        lines.append("what proposes the experiments was changed")
     if known.get("inputs_hash") != design["inputs_hash"]:
         lines.append("what the experiments read (models, scripts, prompts) has other contents than before")
     if not lines:
         lines.append("fields, models or rules of another version of Joulegrid give the same text another meaning")
     return lines
+
+
+def source_differences(store: Store, study: StudyConfig) -> list[str]:
+    """Show where the text of a study in Python differs from what a run keeps of it; empty for one in YAML."""
+    if study.source_name != "study.py":
+        return []
+    try:
+        before = store.get(study.source_name).decode().splitlines()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return []
+    after = mask(study.source or "").splitlines()
+    lines = list(unified_diff(before, after, "of the run", "of the study", n=0, lineterm=""))
+    more = [f"… and {len(lines) - _LINES_SHOWN} lines more"] if len(lines) > _LINES_SHOWN else []
+    return ["the file differs:", *(f"  {line[:_SHOWN]}" for line in lines[:_LINES_SHOWN]), *more] if lines else []
 
 
 def _differences(before: Json, now: Json, path: str) -> Iterator[str]:

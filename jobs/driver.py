@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from joulegrid.actors.gate import Gate
 from joulegrid.actors.placement import Pair, largest_need, place_lanes, split_needs
 from joulegrid.actors.record import RunFacts
+from joulegrid.cluster.patient import PatientStore, patience_s
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import ray_session
 from joulegrid.cluster.storage import Store, probe
-from joulegrid.errors import RunHeldError, StudyDrained, StudyInterrupted, UsageError
+from joulegrid.errors import JoulegridError, RunHeldError, StudyDrained, StudyInterrupted, UsageError
 from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
@@ -34,6 +35,7 @@ from joulegrid.jobs.streams import balance_note
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jobs.study_result import StudyResult
 from joulegrid.jobs.turn import Turn
+from joulegrid.jobs.upcoming import passed_words
 
 if TYPE_CHECKING:
     from joulegrid.actors.pool import Pool
@@ -71,13 +73,14 @@ def drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options) -> Study
 
 
 def _drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options, metrics: Metrics) -> StudyResult:
-    drain = Drain.of(study.execution.wall_clock_timeout_hours)
-    root = options.store or open_output(study)
-    check = probe(root)
+    drain, patience = Drain.of(study.execution.wall_clock_timeout_hours), patience_s()
+    plain = options.store or open_output(study)
+    check = probe(plain)  # a store that cannot be used at all is told of at once
+    root = PatientStore(plain, patience)
     searcher = plan.source.make() if isinstance(plan, AskedPlan) else None  # what it lacks is said before a run begins
     run = open_run(study, plan, root, options.choice, conditional=check.conditional)
     run.searcher = searcher
-    with kept(run.lease, run.store):
+    with kept(run.lease, plain.child(run.name)):
         return _hold(run, options, drain, metrics)
 
 
@@ -92,8 +95,8 @@ def _hold(run: Run, options: Options, drain: Drain, metrics: Metrics) -> StudyRe
         raise StudyInterrupted(f"interrupted: {_left(run)}") from None
     except RunHeldError:
         raise  # the run is another's: nothing more is written
-    except BaseException:
-        run.close("stopped")
+    except BaseException as error:
+        _close_after(run, error)
         raise
     run.close(state, release=state == "drained")
     if state == "drained":
@@ -124,6 +127,14 @@ def _close_undisturbed(run: Run, state: str) -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def _close_after(run: Run, error: BaseException) -> None:
+    """Write the final state after an error; what fails in that is told beside the error and does not hide it."""
+    try:
+        run.close("stopped")
+    except (JoulegridError, OSError, ValueError) as late:
+        error.add_note(f"the run's state could not be written whole: {late}")
+
+
 def _announce(run: Run, display: Display) -> None:
     counts = run.counts()
     verb = f"going on with {counts['done']} done" if run.continued else "new run"
@@ -132,6 +143,8 @@ def _announce(run: Run, display: Display) -> None:
         f"{counts['n_tasks']} tasks" if run.asked_plan is None else f"a search, {most or 'any number of'} tasks at most"
     )
     display.say(f"{run.study.study_name} {run.plan.study_design_hash}: {tasks}, {verb}: {run.store.url}")
+    if run.passed is not None:
+        display.say(passed_words(run.passed))
     for skipped in run.plan.skipped:
         display.say(f"skipped {skipped.count} × {skipped.reason} (e.g. {skipped.example})")
     if run.unfenced:

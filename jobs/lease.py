@@ -27,6 +27,10 @@ STALE_S = 30.0
 """An owner that has not renewed for so long may be dead; `JOULEGRID_LEASE_STALE_S` sets another limit."""
 RENEWALS = 6
 """In the time after which a lease is stale."""
+LAST_EPOCH = 1_000_000
+"""A lease that names a later epoch was changed by hand; drivers of a run are counted, not drawn."""
+LAST_S = 253_402_300_799.0
+"""The end of the year 9999: no lease was renewed later."""
 _WRITING = threading.Lock()
 """A driver and the renewal beside it write one lease."""
 WATCHED = 1.5
@@ -43,11 +47,17 @@ class Lease:
     renewed_s: float
     released: bool = False
     epoch: int = 0
+    boot_id: str | None = None
+    """Which boot of which machine the owner lives in; `None` where its lease does not say."""
+    pid_namespace: int | None = None
+    """In which process table `pid` means something. Containers may share a host name, and each has a process 1."""
 
     @classmethod
     def of_this_process(cls, epoch: int) -> Lease:
         """Return this driver's lease under an epoch of the log; it says nothing to others before it is written."""
-        return cls(secrets.token_hex(8), socket.gethostname(), os.getpid(), time.time(), epoch=epoch)
+        boot_id, pid_namespace = process_table()
+        owner, host = secrets.token_hex(8), socket.gethostname()
+        return cls(owner, host, os.getpid(), time.time(), False, epoch, boot_id, pid_namespace)
 
     @classmethod
     def take(cls, store: Store) -> Lease:
@@ -100,8 +110,11 @@ class Lease:
         return abs(time.time() - self.renewed_s) < stale_s()  # another host's clock may run ahead
 
     def is_gone(self) -> bool:
-        """Whether it was a process of this host that has ended; a zombie, which nobody has waited for, has ended."""
-        if self.host != socket.gethostname():
+        """Whether it was a process of this process table that has ended; a zombie has ended, though it is listed.
+
+        Of a process in another container, or of another boot, that cannot be asked: then its renewals tell.
+        """
+        if None in (self.boot_id, self.pid_namespace) or (self.boot_id, self.pid_namespace) != process_table():
             return False
         try:
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
@@ -170,13 +183,22 @@ def read_lease(store: Store) -> Lease | None:
 
 
 def lease_of(told: Json) -> Lease | None:
-    """Return a lease from its fields; `None` where they are none."""
+    """Return a lease from its fields; `None` where they are none, or no driver can have written them."""
     try:
         lease = Lease(**told)  # what is no mapping is a TypeError
         lease.renewed_s, lease.epoch, lease.pid = float(lease.renewed_s), int(lease.epoch), int(lease.pid)
-        return lease
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
+    sound = 0.0 <= lease.renewed_s <= LAST_S and 0 <= lease.epoch <= LAST_EPOCH and 0 < lease.pid < 2**31
+    return lease if sound and isinstance(lease.host, str) and isinstance(lease.released, bool) else None
+
+
+def process_table() -> tuple[str | None, int | None]:
+    """Return the boot of this machine and the process table in which this process has its number, where /proc tells."""
+    with contextlib.suppress(OSError):
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return boot_id, Path("/proc/self/ns/pid").stat().st_ino
+    return None, None
 
 
 def stale_s() -> float:

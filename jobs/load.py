@@ -20,6 +20,7 @@ from joulegrid.jobs.merge import GRAMMAR, deep_merge, leaves, nested, sections
 from joulegrid.jobs.pyfile import StudyFile, run_file
 from joulegrid.jobs.schema import expanded, explain_all, typed, unknown_in, unknown_key
 from joulegrid.jobs.study import SECTIONS, StudyConfig, collected, power_section, unknown_keys
+from joulegrid.jobs.text import refuse_unwritable
 from joulegrid.jobs.yamlfile import parse, read_mapping, read_with_base
 
 
@@ -118,6 +119,7 @@ def make_study(
 ) -> StudyConfig:
     """Validate a study given as a mapping; see `load_study`."""
     values = _with_user_defaults(_overridden(sections(mapping), overrides or Overrides()), read_user_config())
+    refuse_unwritable(values)
     given = collected(values)
     problems = unknown_keys(given)
     given |= {"folder": folder or Path.cwd()}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from joulegrid.cluster.storage import Store
 from joulegrid.jobs.states import At
+from joulegrid.jobs.text import AS_JSON_ESCAPES
 from joulegrid.jsontypes import Json
 
 TASKS_LISTED = 10_000
@@ -56,7 +57,7 @@ class Manifest:
     def write(self, head: dict[str, Json]) -> None:
         """Write the head's fields and, last, the list of tasks."""
         began_s = time.monotonic()
-        self.store.put("manifest.json", self.text(head).encode())
+        self.store.put("manifest.json", self.text(head).encode(errors=AS_JSON_ESCAPES))
         self._written_s, self._owed = time.monotonic(), False
         self._cost_s = self._written_s - began_s
 

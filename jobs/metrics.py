@@ -52,6 +52,10 @@ class Metrics(Protocol):
         """Show the tasks by status; `n_tasks` among them is left out."""
         ...
 
+    def time_left(self, seconds: float | None) -> None:
+        """Show the estimate of the time that is left; `None` where there is none yet."""
+        ...
+
     def lanes(self, lanes: Sequence[WatchedLane]) -> None:
         """Show what the lanes do now."""
         ...
@@ -69,6 +73,9 @@ class NoMetrics:
     """Tells nobody anything."""
 
     def counts(self, counts: Mapping[str, int]) -> None:
+        """Show nothing."""
+
+    def time_left(self, seconds: float | None) -> None:
         """Show nothing."""
 
     def lanes(self, lanes: Sequence[WatchedLane]) -> None:

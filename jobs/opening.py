@@ -20,7 +20,14 @@ from joulegrid.cluster.storage import Store, open_store
 from joulegrid.errors import PreFlightError, RunHeldError, UsageError
 from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asking import fill, has_ended, is_over, n_experiments
-from joulegrid.jobs.design import design_differences, design_of, is_same, read_designs, write_design
+from joulegrid.jobs.design import (
+    design_differences,
+    design_of,
+    is_same,
+    read_designs,
+    source_differences,
+    write_design,
+)
 from joulegrid.jobs.extension import extended
 from joulegrid.jobs.lease import Lease, lease_of, read_lease, refuse_alive, stale_s, was_released
 from joulegrid.jobs.ledger import Ledger, read_states
@@ -76,9 +83,9 @@ def open_run(study: StudyConfig, plan: Plan | AskedPlan, root: Store, choice: Ch
         )
     if choice.extend and isinstance(plan, AskedPlan):
         raise UsageError("--extend adds points to a grid; a search goes on when its budget is raised")
-    name = None if choice.fresh else _to_continue(study, root, design, choice, plan)
-    continued = name is not None
-    name = name or _begin(study, root, design)
+    found = Found() if choice.fresh else to_continue(study, root, design, choice, plan)
+    continued = found.name is not None
+    name = found.name or _begin(study, root, design)
     store = root.child(name)
     designs = read_designs(store)
     is_new = not is_same(designs[-1], design)
@@ -88,7 +95,7 @@ def open_run(study: StudyConfig, plan: Plan | AskedPlan, root: Store, choice: Ch
     try:
         if is_new and not write_design(store, design, len(designs) + 1):
             raise RunHeldError(f"{store.url} was extended by somebody else in this moment; start again")
-        run = Run(study, plan, name, store, ledger, lease, "", not conditional, continued)
+        run = Run(study, plan, name, store, ledger, lease, "", not conditional, continued, passed=found.finished)
         return _opened(study, plan, run, choice)
     except BaseException:
         lease.release(store)
@@ -130,10 +137,24 @@ def _take(store: Store) -> tuple[Ledger, Lease]:
     return ledger, lease
 
 
-def _to_continue(
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Which run a start goes on with."""
+
+    name: str | None = None
+    """`None`: it begins one."""
+    finished: str | None = None
+    """A newer run of the same design, or the newest, of which nothing is left to do."""
+
+
+def to_continue(
     study: StudyConfig, root: Store, design: dict[str, Any], choice: Choice, plan: Plan | AskedPlan
-) -> str | None:
-    """The newest run of this design, if something of it is left to do."""
+) -> Found:
+    """Find the newest run of this design of which something is left to do.
+
+    Behind a finished one only a run counts that was itself left unfinished, and one of another design is passed over.
+    """
+    finished: str | None = None
     of_study = re.compile(rf"{re.escape(study.study_name)}_\d{{8}}-")
     for name in sorted(filter(of_study.match, root.folders(f"{study.study_name}_")), reverse=True):
         store = root.child(name)
@@ -147,21 +168,39 @@ def _to_continue(
         if not designs or designs[-1].get("study_name") != study.study_name:
             continue
         if not is_same(designs[-1], design):
-            if choice.extend:
-                return name
-            _refuse_changed(study, store, designs[-1], design)
+            if choice.extend and finished is None:
+                return Found(name)
+            if finished is None:
+                _refuse_changed(study, store, designs[-1], design)
             continue
-        states = read_states(store)
-        counts = states.counts(_n_experiments(design, states), study.execution.n_cycles)
-        unfinished = counts["done"] + counts["failed"] < counts["n_tasks"] or not was_released(store)
-        if unfinished and states.n_cycles > study.execution.n_cycles:
-            raise UsageError(
-                f"{store.url} is unfinished and has {states.n_cycles} cycles, but execution.n_cycles is "
-                f"{study.execution.n_cycles}; give {states.n_cycles} or more, or begin a run of its own with --fresh"
-            )
-        unfinished = unfinished or (isinstance(plan, AskedPlan) and not is_over(plan, states.asked))
-        return name if unfinished or choice.retry_failed else None
-    return None
+        if finished is not None and _was_finished(store):
+            continue
+        if _is_unfinished(study, store, design, plan) or choice.retry_failed:
+            return Found(name, finished)
+        finished = finished or name
+    return Found(None, finished)
+
+
+def _is_unfinished(study: StudyConfig, store: Store, design: dict[str, Any], plan: Plan | AskedPlan) -> bool:
+    """Whether something of a run is left to do; `UsageError` where it has more cycles than the study asks for."""
+    states = read_states(store)
+    counts = states.counts(_n_experiments(design, states), study.execution.n_cycles)
+    unfinished = counts["done"] + counts["failed"] < counts["n_tasks"] or not was_released(store)
+    if unfinished and states.n_cycles > study.execution.n_cycles:
+        raise UsageError(
+            f"{store.url} is unfinished and has {states.n_cycles} cycles, but execution.n_cycles is "
+            f"{study.execution.n_cycles}; give {states.n_cycles} or more, or begin a run of its own with --fresh"
+        )
+    return unfinished or (isinstance(plan, AskedPlan) and not is_over(plan, states.asked))
+
+
+def _was_finished(store: Store) -> bool:
+    """Whether a run's own last driver left nothing to do, whatever the study asks for now."""
+    try:
+        state = json.loads(store.get("manifest.json"))["state"]
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return False
+    return state == "done" and was_released(store)
 
 
 def _refuse_changed(study: StudyConfig, store: Store, known: dict[str, Any], design: dict[str, Any]) -> None:
@@ -172,7 +211,7 @@ def _refuse_changed(study: StudyConfig, store: Store, known: dict[str, Any], des
     goes_on = known.get("n_experiments") is None and not has_ended(states.asked)
     if not (left or goes_on) or not counts["done"] + counts["failed"]:
         return
-    changes = "".join(f"\n  {line}" for line in design_differences(known, design))
+    changes = "".join(f"\n  {line}" for line in [*design_differences(known, design), *source_differences(store, study)])
     more = ", and more to ask for" if goes_on else ""
     raise UsageError(
         f"{store.url} has {left} of {counts['n_tasks']} tasks left{more}, but the study was changed since:{changes}\n"

@@ -127,7 +127,8 @@ class OptunaSearcher:
         names = told.names()
         raise UsageError(
             f"search.objectives: the first result has no number {' and no '.join(map(repr, lacking))}; it has "
-            f"{', '.join(names) or 'none at all'}. Its data are kept; name one of these in the study"
+            f"{', '.join(names) or 'none at all'}. Its data are kept; name one of these in the study and begin again "
+            "with --fresh, because other objectives make another study"
         )
 
     def _is_comparable(self, told: Told) -> bool:

@@ -12,7 +12,7 @@ import termios
 import textwrap
 import time
 import tty
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -66,14 +66,14 @@ class Totals:
     done: int = 0
     failed: int = 0
     joules: dict[str, float] = field(default_factory=dict)
-    began_s: float = field(default_factory=time.monotonic)
-    ended_here: int = 0
+    time_left_s: Callable[[], float | None] = lambda: None
+    """The estimate of the run; `None` where it has none."""
 
     @classmethod
     def of(cls, run: Run) -> Totals:
         """Take over what earlier drivers of the run have done."""
         counts = run.counts()
-        totals = cls(run.most_tasks, counts["done"], counts["failed"])
+        totals = cls(run.most_tasks, counts["done"], counts["failed"], time_left_s=run.time_left_s)
         totals.joules = dict(run.states.joules)
         return totals
 
@@ -81,7 +81,6 @@ class Totals:
         """Count one final outcome."""
         self.done += outcome.status == "done"
         self.failed += outcome.status == "failed"
-        self.ended_here += 1
         self.add_joules(outcome.energy_j, outcome.provenance)
 
     def add_joules(self, energy_j: float | None, provenance: str | None) -> None:
@@ -94,8 +93,8 @@ class Totals:
         ended = self.done + self.failed
         of = "" if self.n_tasks is None else f"/{self.n_tasks}"
         parts = [f"{ended}{of} ended"] + ([f"{self.failed} failed"] if self.failed else [])
-        if self.n_tasks is not None and self.ended_here and ended < self.n_tasks:
-            left_s = (time.monotonic() - self.began_s) / self.ended_here * (self.n_tasks - ended)
+        left_s = self.time_left_s()
+        if left_s:
             parts.append(f"about {duration_words(left_s)} left")
         parts += [f"{joules:.4g} J ({provenance})" for provenance, joules in sorted(self.joules.items())]
         return ", ".join(parts)
@@ -126,6 +125,8 @@ class Plain(Quiet):
     def __init__(self) -> None:
         self._totals: Totals | None = None
         self._resting: set[str] = set()
+        self._waits: set[str] = set()
+        """Why lanes rested without a known end: said once, because they come between any two tasks."""
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -145,8 +146,15 @@ class Plain(Quiet):
                 self._resting.discard(name)
             elif name not in self._resting:
                 self._resting.add(name)
-                self.say(f"[{name}] {_rest_words(lane.rest)}")
+                self._say_rest(name, lane.rest)
         return False
+
+    def _say_rest(self, name: str, rest: Any) -> None:
+        if rest.until_s > time.monotonic():
+            self.say(f"[{name}] {_rest_words(rest)}")
+        elif rest.why not in self._waits:
+            self._waits.add(rest.why)
+            self.say(f"[{name}] {_rest_words(rest)} (said once)")
 
     def ended(self, outcome: Outcome, label: str) -> None:
         """Say how a task ended and where the run stands."""

@@ -26,15 +26,16 @@ class PrometheusMetrics:
     """The metrics of one driver, in a registry of their own: two runs in one process do not mix."""
 
     def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry, Gauge
+        from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
 
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they would be a second series for each counter: the time of its first value
         self.registry = CollectorRegistry()
         self._attempts = AttemptMetrics(self.registry)
         self._lanes = LaneMetrics(self.registry)
         self._tasks = Gauge("joulegrid_tasks", "Tasks of the study by status.", ["status"], registry=self.registry)
         self._left = Gauge(
             "joulegrid_time_left_seconds",
-            "Time until the last task ends if the rest takes as long as what ended here; NaN before the first end.",
+            "Estimated time until the last task ends; NaN before the first end.",
             registry=self.registry,
         )
         self._breakers = Gauge(
@@ -47,10 +48,13 @@ class PrometheusMetrics:
         self.breakers({})
 
     def counts(self, counts: Mapping[str, int]) -> None:
-        """Show the tasks by status, and how long the rest will take."""
+        """Show the tasks by status."""
         for status in STATUSES:
             self._tasks.labels(status).set(counts.get(status, 0))
-        self._left.set(self._time_left_s(counts.get("pending", 0) + counts.get("running", 0)))
+
+    def time_left(self, seconds: float | None) -> None:
+        """Show how long the rest will take."""
+        self._left.set(math.nan if seconds is None else seconds)
 
     def lanes(self, lanes: Sequence[WatchedLane]) -> None:
         """Show what the lanes do, and count the time that they did it."""
@@ -66,12 +70,6 @@ class PrometheusMetrics:
         for kind in BREAKERS:
             self._breakers.labels(kind).set(unclosed.get(kind, 0))
 
-    def _time_left_s(self, n_left: int) -> float:
-        began_s, n_ended = self._lanes.began_s, self._attempts.n_ended
-        if n_left and (began_s is None or not n_ended):
-            return math.nan
-        return (time.monotonic() - began_s) / n_ended * n_left if n_left and began_s is not None else 0.0
-
 
 class AttemptMetrics:
     """What attempts came to: failures and retries by class, durations, joules by kind."""
@@ -80,7 +78,6 @@ class AttemptMetrics:
         from prometheus_client import Counter, Histogram
 
         by_class = ["failure_class"]
-        self.n_ended = 0
         self._failures = Counter("joulegrid_task_failures", "Tasks that failed for good.", by_class, registry=registry)
         self._retries = Counter(
             "joulegrid_task_retries", "Attempts after which a task is tried again.", by_class, registry=registry
@@ -110,7 +107,6 @@ class AttemptMetrics:
         if not final:
             self._retries.labels(str(outcome.failure_class)).inc()
             return
-        self.n_ended += 1
         self._durations.labels(outcome.status).observe(outcome.duration_s)
         if outcome.status == "failed":
             self._failures.labels(str(outcome.failure_class)).inc()
@@ -127,7 +123,6 @@ class LaneMetrics:
         from prometheus_client import Counter, Gauge
 
         lane = ["node", "lane", "device"]
-        self.began_s: float | None = None
         self._times: dict[str, LaneTime] = {}
         self._states = Gauge("joulegrid_lanes", "Lanes by what they do now.", ["state"], registry=registry)
         self._busy = Counter("joulegrid_lane_busy_seconds", "Time in which a lane had a task.", lane, registry=registry)
@@ -139,7 +134,6 @@ class LaneMetrics:
 
     def look(self, lanes: Sequence[WatchedLane], now_s: float) -> None:
         """Take what the lanes do now."""
-        self.began_s = now_s if self.began_s is None else self.began_s
         states = [state_of(lane) for lane in lanes]
         for state in LANE_STATES:
             self._states.labels(state).set(states.count(state))

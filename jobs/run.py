@@ -20,6 +20,7 @@ from joulegrid.jobs.lease import Lease
 from joulegrid.jobs.ledger import Ledger
 from joulegrid.jobs.manifest import FAILURES_LISTED, TASKS_LISTED, Manifest
 from joulegrid.jobs.order import Order
+from joulegrid.jobs.pace import Pace
 from joulegrid.jobs.plan import Plan, Point
 from joulegrid.jobs.search import Searcher
 from joulegrid.jobs.states import At, States, TaskState
@@ -43,6 +44,8 @@ class Run:
     started_at: str
     unfenced: bool
     continued: bool
+    passed: str | None = None
+    """A finished run of the same design that was passed over."""
     searcher: Searcher | None = None
     """What proposes the experiments, where that is no grid."""
     state: str = "running"
@@ -104,8 +107,24 @@ class Run:
     @property
     def most_tasks(self) -> int | None:
         """Number of tasks at most; `None` where a search has no limit."""
-        n_experiments = len(self.plan) if self.asked_plan is None else self.asked_plan.limit
-        return None if n_experiments is None else n_experiments * self.study.execution.n_cycles
+        n_cycles = self.study.execution.n_cycles
+        if self.asked_plan is None:
+            return len(self.plan) * n_cycles
+        limit = self.asked_plan.limit  # it may have been lowered since: what was asked for is run all the same
+        return None if limit is None else max(limit, len(self.plan)) * n_cycles
+
+    def time_left_s(self) -> float | None:
+        """Return the seconds until the last task ends, by the one estimate; of a search, until its limit is reached."""
+        counts, states, most = self.counts(), self.states, self.most_tasks
+        ended, running = counts["done"] + counts["failed"], counts["running"]
+        pending = None if most is None else max(0, most - ended - running - counts["skipped"])
+        mean_task_s = states.seconds / states.n_timed if states.n_timed else None
+        return Pace(self.spent_s, ended, running, pending, mean_task_s).time_left_s()
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds that all drivers of the run have spent."""
+        return self.before_s + time.monotonic() - self._opened_s
 
     def record_asked(self, visits: Iterable[At]) -> None:
         """Enter what a searcher asked for into the manifest."""
@@ -142,14 +161,14 @@ class Run:
     def close(self, state: str, *, release: bool = True) -> None:
         """Write the final state and give the run back; without `release` it is held until its summary is written."""
         self.state = state
-        for at in list(self.states.with_status("running")):
-            self.ledger.retried(at, self.states.state(at).attempt + 1)
-            self._altered.add(at)
         with ExitStack() as last:  # each is tried even where another fails, as on a full disk
             if release:
                 last.callback(self.lease.release, self.store)
             last.callback(self.write_manifest, force=True)
-            self.ledger.snapshot()
+            last.callback(self.ledger.snapshot)
+            for at in list(self.states.with_status("running")):
+                self._altered.add(at)
+                self.ledger.retried(at, self.states.state(at).attempt + 1)
 
     def write_manifest(self, *, force: bool = False) -> None:
         """Write `manifest.json`, unless it was just written and is dear."""
@@ -180,7 +199,7 @@ class Run:
             "started_at": self.started_at,
             "written_at": now(),
             "ended_at": None if self.state == "running" else now(),
-            "duration_s": round(self.before_s + time.monotonic() - self._opened_s, 3),
+            "duration_s": round(self.spent_s, 3),
             "epoch": self.ledger.epoch,
             "unfenced": self.unfenced,
             "notes": list(mask(self.states.notes)),

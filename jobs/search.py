@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from joulegrid.actors.result import FailureClass
 from joulegrid.jobs.identity import digest
 from joulegrid.jobs.merge import leaves, lookup, nested
+from joulegrid.jobs.text import refuse_unwritable
 from joulegrid.jsontypes import Json
 
 PARTS = ("duration_s", "energy_j", "energy_per")
@@ -176,9 +177,11 @@ def plain(values: Mapping[str, Any]) -> dict[str, Json]:
     """Return values as dotted path → what JSON holds, so that they are the same when they are read back.
 
     Raises:
-        UsageError: for a path that is given twice. TypeError or ValueError: for what JSON cannot hold.
+        UsageError: for a path that is given twice, or a text that no file can hold. TypeError or ValueError: for what
+            JSON cannot hold.
     """
     written: dict[str, Json] = json.loads(json.dumps(dict(leaves(nested(values))), default=_scalar))
+    refuse_unwritable(written)
     return written
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from joulegrid.cluster.storage import Store
 from joulegrid.jobs.snapshot import Snapshot, read_snapshot
 from joulegrid.jobs.states import States
+from joulegrid.jobs.text import AS_JSON_ESCAPES
 
 READ_AT_ONCE = 16
 """Segments read side by side: on S3 the answers take longer than the bytes."""
@@ -35,7 +36,7 @@ class Replay:
 
 def segment(events: Sequence[str]) -> bytes:
     """Return the bytes of a segment: one event a line, and last their sha256."""
-    body = "".join(f"{event}\n" for event in events).encode()
+    body = "".join(f"{event}\n" for event in events).encode(errors=AS_JSON_ESCAPES)
     return body + json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from joulegrid.cluster.storage import Store
 from joulegrid.jobs.states import States
+from joulegrid.jobs.text import AS_JSON_ESCAPES
 
 SCHEMA_VERSION = "1.0"
 
@@ -29,10 +30,10 @@ class Snapshot:
 
     def write(self, store: Store) -> None:
         """Replace this epoch's snapshot."""
-        body = json.dumps(self.states.pack(), ensure_ascii=False)
+        body = json.dumps(self.states.pack(), ensure_ascii=False).encode(errors=AS_JSON_ESCAPES)
         head: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "epoch": self.epoch, "seq": self.seq}
-        head |= {"accepted": self.accepted, "sha256": hashlib.sha256(body.encode()).hexdigest()}
-        store.put(_path(self.epoch), zlib.compress(f"{json.dumps(head)}\n{body}".encode(), 1))
+        head |= {"accepted": self.accepted, "sha256": hashlib.sha256(body).hexdigest()}
+        store.put(_path(self.epoch), zlib.compress(json.dumps(head).encode() + b"\n" + body, 1))
 
 
 def read_snapshot(store: Store, path: str) -> Snapshot | None:

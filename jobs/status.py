@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from joulegrid.jobs.asking import n_experiments
 from joulegrid.jobs.design import read_designs
 from joulegrid.jobs.lease import Lease, read_lease
+from joulegrid.jobs.pace import Pace
 from joulegrid.jobs.report.run_results import read_json
 from joulegrid.jobs.segments import replay
 from joulegrid.jobs.verify import verified
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from joulegrid.jobs.states import States
     from joulegrid.jsontypes import JsonMap
 
-SETTLED_S = 600.0
-"""Before, the start of Ray and of the workers (7 to 30 s) would weigh too much in a run's pace."""
 _ALL_CYCLES = 2**31
 
 
@@ -189,16 +188,10 @@ def _settle(store: Store, states: States, counts: dict[str, Any]) -> None:
 
 
 def _time_left_s(manifest: JsonMap, counts: Mapping[str, int | None], mean_task_s: float | None) -> float | None:
-    pending, running, told = counts["pending"], counts["running"] or 0, manifest.get("counts")
+    told = manifest.get("counts")
     ended = sum(_number(told, name) or 0 for name in ("done", "failed")) if isinstance(told, dict) else 0
-    spent_s = _number(manifest, "duration_s")
-    if pending is None or pending + running == 0:
-        return None if pending is None else 0.0
-    if not ended or spent_s is None:
-        return None
-    if spent_s < SETTLED_S and running and mean_task_s is not None:
-        return mean_task_s * (pending + running) / running
-    return spent_s / ended * (pending + running)
+    spent_s = _number(manifest, "duration_s")  # of the same moment as the manifest's counts
+    return Pace(spent_s, int(ended), counts["running"] or 0, counts["pending"], mean_task_s).time_left_s()
 
 
 def _text(of: Mapping[str, Any], name: str) -> str | None:

@@ -31,8 +31,10 @@ def status_command(places: Sequence[str], *, follow: bool, verify: bool, as_json
     Raises:
         UsageError: where there is no run.
     """
-    stores = [store for place in places for store in runs_at(place)]
-    with _shown(as_json=as_json, follow=follow) as show:
+    found = [runs_at(place) for place in places]
+    stores = [store for stores in found for store in stores]
+    one_run = len(places) == 1 and is_run(open_store(places[0]))
+    with _shown(as_json=as_json, follow=follow, one_run=one_run) as show:
         while True:
             statuses = [read_status(store, verify=verify) for store in stores]
             show(statuses)
@@ -57,10 +59,10 @@ def runs_at(place: str) -> list[Store]:
 
 
 @contextmanager
-def _shown(*, as_json: bool, follow: bool) -> Iterator[Show]:
+def _shown(*, as_json: bool, follow: bool, one_run: bool) -> Iterator[Show]:
     """A terminal's lines are drawn over; a pipe gets a line for each change."""
     if as_json:
-        yield _show_lines_of_json if follow else _show_json
+        yield _show_lines_of_json if follow else _show_run_as_json if one_run else _show_runs_as_json
     elif not follow:
         yield lambda statuses: _write(status_lines(statuses))
     elif sys.stdout.isatty():
@@ -94,9 +96,14 @@ class _Changes:
                 _write([status_line(status)])
 
 
-def _show_json(statuses: Sequence[RunStatus]) -> None:
-    told = [status.model_dump(mode="json") for status in statuses]
-    _write([json.dumps(told[0] if len(told) == 1 else told, indent=2, ensure_ascii=False)])
+def _show_run_as_json(statuses: Sequence[RunStatus]) -> None:
+    """What is asked of one run's place is one object; its shape depends on nothing that lies there."""
+    _write([json.dumps(statuses[0].model_dump(mode="json"), indent=2, ensure_ascii=False)])
+
+
+def _show_runs_as_json(statuses: Sequence[RunStatus]) -> None:
+    runs = [status.model_dump(mode="json") for status in statuses]
+    _write([json.dumps({"runs": runs}, indent=2, ensure_ascii=False)])
 
 
 def _show_lines_of_json(statuses: Sequence[RunStatus]) -> None:
@@ -159,7 +166,8 @@ def _time_left(status: RunStatus) -> str:
 
 
 def _energy(status: RunStatus) -> str:
-    return ", ".join(f"{joules:.4g} J ({name})" for name, joules in sorted(status.energy_j.items())) or "unknown"
+    known = ", ".join(f"{joules:.4g} J ({name})" for name, joules in sorted(status.energy_j.items()))
+    return f"{known} in headline windows" if known else "unknown"
 
 
 def _driver(status: RunStatus) -> str:

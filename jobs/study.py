@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from joulegrid.actors.result import FailureClass
 from joulegrid.cases.contract import ExperimentConfig, Section
 from joulegrid.cases.registry import workload_named
 from joulegrid.cluster.power.sources import PowerConfig
@@ -28,7 +27,11 @@ CycleOrder = Annotated[
     BeforeValidator(lambda value: _ORDER_ALIASES.get(value, value) if isinstance(value, str) else value),
 ]
 Isolation = Literal["zygote", "spawn", "inline"]
-RETRIES: dict[FailureClass, int] = {"infra": 3, "contaminated": 3, "oom_host": 1}
+RetriedClass = Literal[
+    "invalid", "app", "timeout", "oom_host", "oom_device", "crash", "no_result", "import", "infra", "contaminated"
+]
+"""Failure classes that a task may be tried again after. `cancelled` is no failure, and `unschedulable` stays so."""
+RETRIES: dict[RetriedClass, int] = {"infra": 3, "contaminated": 3, "oom_host": 1}
 """How often a class of failure is tried again where the study says nothing; every other class is not."""
 
 
@@ -78,8 +81,9 @@ class ExecutionConfig(Section):
     """Start nothing more after the first failed task."""
     isolation: Isolation = "zygote"
     """How a task gets its fresh process: forked from a prepared `zygote`, or a new interpreter by `spawn`. `inline`
-    gives it none: it runs in the worker itself, without limit or protection, for many tiny tasks that are trusted."""
-    max_retries: dict[FailureClass, Annotated[int, Field(ge=0, le=100)]] = Field(default_factory=dict)
+    gives it none: it runs in the worker itself, without protection, for many tiny tasks that are trusted; at its limit
+    the worker is killed and replaced."""
+    max_retries: dict[RetriedClass, Annotated[int, Field(ge=0, le=100)]] = Field(default_factory=dict)
     """Failure class → how often such a task is tried again; without a word `infra` and `contaminated` three times,
     `oom_host` once, any other never. What a drain, a lost node or a dead driver cut short counts as no try."""
     circuit_breaker: CircuitBreaker | None = CircuitBreaker()

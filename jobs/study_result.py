@@ -144,9 +144,9 @@ class StudyResult(Part):
         Damaged results and failures that left no file are not among them.
         """
         from joulegrid.cluster.storage import open_store
-        from joulegrid.jobs.report.run_results import RunResults, read_json
+        from joulegrid.jobs.report.manifest_file import read_manifest
+        from joulegrid.jobs.report.run_results import RunResults
 
         found = RunResults(open_store(self.run))
         yield from (located.result for located in found.done())
-        tasks = read_json(found.store, "manifest.json").get("tasks", [])
-        yield from (located.result for located in found.failed(tasks))
+        yield from (located.result for located in found.failed(read_manifest(found.store)["tasks"]))

@@ -7,7 +7,8 @@ from collections.abc import Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.result import UNKEPT, Outcome, Task
+from joulegrid.cluster.storage import StoreError
 from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
@@ -70,6 +71,11 @@ class Turn:
 
     def _take(self, outcome: Outcome) -> None:
         verdict = self.schedule.record(outcome, time.monotonic())
+        if verdict == "final" and (outcome.message or "").startswith(
+            UNKEPT
+        ):  # no failure of the task: it stays pending
+            self._run.record_open((outcome.index, outcome.cycle), outcome.attempt + 1)
+            raise StoreError(f"{outcome.lane}: {outcome.message}")
         if verdict in ("final", "again"):
             self.metrics.ended(outcome, final=verdict == "final")
         if verdict == "final":
@@ -82,7 +88,15 @@ class Turn:
             self._display.say(f"{outcome.task_id} on {outcome.lane}: {outcome.failure_class}, to be tried again")
         self._take_notes()
         if self.schedule.stopped is not None and self._run.study.execution.fail_fast:
+            self._say_why()
             self._cut()
+
+    def _say_why(self) -> None:
+        """A run that fail_fast stopped says so wherever it is looked at."""
+        if not self._cut_short and self._drained is None:
+            why = f"{self.schedule.stopped}; nothing more was begun. The same study started again goes on"
+            self._run.ledger.note(why)
+            self._display.say(why)
 
     def _task_for(self, visit: Visit) -> Task:
         task = self._run.task(visit.index, visit.cycle, visit.attempt)
@@ -102,6 +116,7 @@ class Turn:
         self._measured_s = time.monotonic()
         self.metrics.lanes(self._pool.lanes)
         self.metrics.counts(self._run.counts())
+        self.metrics.time_left(self._run.time_left_s())
         self.metrics.breakers(self.schedule.breakers.unclosed())
 
     def _follow_lanes(self) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.jobs.processes import SESSION
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a background job of a shell: what it starts would ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -24,6 +26,19 @@ def _no_settings_of_the_person(tmp_path_factory: pytest.TempPathFactory) -> Iter
     os.environ["JOULEGRID_CONFIG"] = str(tmp_path_factory.mktemp("nobody") / "config.yaml")
     yield
     _restore(before)
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[None]:
+    """Hold a local Ray session with two CPUs; `drive` finds it initialised and uses it."""
+    import ray
+
+    from joulegrid.cluster.session import ray_session
+
+    os.environ[SESSION] = str(os.getpid())  # what its workers start inherits it
+    with ray_session():
+        assert ray.is_initialized()
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -29,13 +29,22 @@ _FEW_FILES = 4096
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of the kernel's include/linux/proc_ns.h
 
 
+LIBRARIES = (
+    ("torch", "the workload `inference` needs", "pytorch"),
+    ("transformers", "the workload `inference` needs", "pytorch"),
+    ("optuna", "studies with a section `search` need", "search"),
+    ("matplotlib", "figures in a report need", "figures"),
+)
+"""Distribution, who needs it, and the extra that installs it."""
+
+
 def software() -> list[Finding]:
-    """Python, Joulegrid, torch, transformers, and the two packages that both call themselves `pynvml`."""
+    """Python, Joulegrid, the libraries of its extras, and the two packages that both call themselves `pynvml`."""
     package = Path(release.__file__).parent
     return [
         ok("python", f"{platform.python_version()} on {platform.platform(terse=True)}"),
         ok("joulegrid", f"{release.__version__} in {package}"),
-        *(_library(name) for name in ("torch", "transformers")),
+        *(_library(*one) for one in LIBRARIES),
         nvml_binding(),
     ]
 
@@ -48,10 +57,10 @@ def version(distribution: str) -> str | None:
         return None
 
 
-def _library(name: str) -> Finding:
+def _library(name: str, what_for: str, extra: str) -> Finding:
     found = version(name)
     if found is None or util.find_spec(name) is None:
-        return missing(name, "not installed; the workload `inference` needs it", "pip install 'joulegrid[pytorch]'")
+        return missing(name, f"not installed; {what_for} it", f"pip install 'joulegrid[{extra}]'")
     return ok(name, found)
 
 

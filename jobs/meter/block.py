@@ -9,7 +9,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from joulegrid.actors.probe import cpu_seconds, synchronize
+from joulegrid.actors.probe import family_seconds, synchronize
 from joulegrid.cluster.power.marks import mark_sender
 from joulegrid.cluster.power.model import process_cpu_s
 from joulegrid.cluster.power.recorder import Recorder, Target
@@ -141,7 +141,7 @@ class Block:
     def _cpu_now_s(self) -> float:
         """CPU seconds of this process and of everything below it, without the process that reads the sensors."""
         pid = self._recorder.sampling_pid
-        return cpu_seconds() - ((process_cpu_s(pid) if pid else None) or 0.0)
+        return time.process_time() + family_seconds() - ((process_cpu_s(pid) if pid else None) or 0.0)
 
 
 def shared_recorder(source: str, trace: str | None = None) -> Recorder:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from joulegrid.jobs.report.failed_tasks import FailedTasks
 from joulegrid.jobs.report.gathering import Gathering
+from joulegrid.jobs.report.manifest_file import counts, read_manifest, sound
 from joulegrid.jobs.report.quantity import counted
 from joulegrid.jobs.report.rows import SummaryRows
 from joulegrid.jobs.report.run_results import RunResults, read_json
@@ -32,7 +33,7 @@ def assemble(store: Store, *, write_summary: bool = False) -> StudyResult:
 
     With `write_summary` every row goes into the run's `summary.parquet`; else nothing is written.
     """
-    manifest, plan = read_json(store, "manifest.json"), read_json(store, "plan.json")
+    manifest, plan = read_manifest(store), sound(read_json(store, "plan.json"))
     with SummaryRows() as rows:
         gathering = Gathering(rows, FailedTasks(manifest))
         gathering.read(RunResults(store))
@@ -48,7 +49,7 @@ def assemble(store: Store, *, write_summary: bool = False) -> StudyResult:
 
 
 def _study_result(store: Store, manifest: Mapping[str, Any], plan: Mapping[str, Any], seen: Gathering) -> StudyResult:
-    tasks: list[dict[str, Any]] = [task for task in manifest.get("tasks") or [] if isinstance(task, dict)]
+    tasks: list[dict[str, Any]] = manifest["tasks"]
     strata, letters = seen.strata.told()
     found = search_result(plan, seen.rows.rows(letters))
     return StudyResult(
@@ -71,10 +72,10 @@ def _study_result(store: Store, manifest: Mapping[str, Any], plan: Mapping[str, 
         strata=strata,
         failures=seen.failed.first(),
         failures_by_class=seen.failed.by_class,
-        unfenced=bool(manifest.get("unfenced")),
+        unfenced=manifest["unfenced"],
         hardware=list(seen.hardware),
         search=found,
-        notes=[*map(str, manifest.get("notes") or []), *_own_notes(seen), *search_notes(found)],
+        notes=[*manifest["notes"], *_own_notes(seen), *search_notes(found)],
     )
 
 
@@ -106,7 +107,7 @@ def _state(given: object) -> State:
 
 def _counts(manifest: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], seen: Gathering) -> Counts:
     """Count; a task that was committed after it had been given up is done and not failed as well."""
-    given = manifest.get("counts") or {}
+    given = manifest.get("counts", {})
 
     def told(status: str) -> int:
         return int(given.get(status, sum(task.get("status") == status for task in tasks)))
@@ -119,14 +120,11 @@ def _counts(manifest: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], see
     return Counts(n_tasks=n_tasks, done=done, failed=failed, skipped=skipped, pending=pending, damaged=damaged)
 
 
-def _skipped(entry: object) -> list[SkippedPoints]:
-    if not isinstance(entry, dict) or "reason" not in entry:
+def _skipped(entry: Mapping[str, Any]) -> list[SkippedPoints]:
+    if "reason" not in entry:
         return []
-    return [
-        SkippedPoints(
-            reason=str(entry["reason"]), count=int(entry.get("count", 1)), example=str(entry.get("example", ""))
-        )
-    ]
+    count = counts(entry, ("count",)).get("count", 1)
+    return [SkippedPoints(reason=str(entry["reason"]), count=count, example=str(entry.get("example", "")))]
 
 
 def _distinct(tasks: Sequence[Mapping[str, Any]], otherwise: int) -> int:
@@ -138,9 +136,8 @@ def _cycles(tasks: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def _duration_s(manifest: Mapping[str, Any]) -> float | None:
-    told = manifest.get("duration_s")
-    if isinstance(told, int | float):
-        return float(told)
+    if "duration_s" in manifest:
+        return float(manifest["duration_s"])
     try:
         started, ended = (datetime.fromisoformat(manifest[name]) for name in ("started_at", "ended_at"))
         return (ended - started).total_seconds()

@@ -24,12 +24,10 @@ class FailedTasks:
     """
 
     def __init__(self, manifest: Mapping[str, Any]) -> None:
-        listed = manifest.get("tasks")
-        tasks = [task for task in listed if isinstance(task, dict)] if isinstance(listed, list) else []
-        found = [task_failure(task) for task in tasks if task.get("status") == "failed"]
-        told = manifest.get("failures_by_class")
+        """Take a manifest as `manifest_file.sound` leaves it."""
+        found = [task_failure(task) for task in manifest.get("tasks", ()) if task.get("status") == "failed"]
         self._by_class = Counter(one.failure_class for one in found)
-        self._by_class |= Counter(told if isinstance(told, dict) else {})
+        self._by_class |= Counter(manifest.get("failures_by_class", {}))
         self._by_key: dict[str, list[TaskFailure]] = {}
         for one in found:
             self._by_key.setdefault(one.key, []).append(one)
@@ -74,8 +72,7 @@ class FailedTasks:
 
 def task_failure(task: Mapping[str, Any]) -> TaskFailure:
     """Return the failed task that an entry of a manifest tells of."""
-    inner = task.get("failure")
-    failure: Mapping[str, Any] = inner if isinstance(inner, dict) else {}
+    failure: Mapping[str, Any] = task.get("failure", {})
     key = str(task.get("key", ""))
     return TaskFailure(
         index=int(task.get("index", -1)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -17,10 +17,10 @@ from joulegrid.errors import UsageError
 from joulegrid.jobs.study_result import StudyResult
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from joulegrid.cluster.storage import Store
-    from joulegrid.jsontypes import JsonMap
 
 _SHOWN_RUNS = 5
 _PATHS_SEARCHED = 10_000
@@ -40,12 +40,13 @@ class RunReport:
 def read_run(url: str | Path) -> RunReport:
     """Read one run; `UsageError` where there is none."""
     store = open_store(url)
-    manifest = _manifest(store)
+    from joulegrid.jobs.report.manifest_file import read_manifest
+
     closing = _closing_record(store)
-    if closing is not None and _is_current(closing, manifest):
+    if closing is not None and _is_current(closing, read_manifest(store)):
         study = closing.model_copy(update={"run": store.url})
         return RunReport(_name(store.url), study, store, is_finished=True)
-    if not manifest and closing is None and next(store.list("commit/"), None) is None:
+    if closing is None and not store.exists("manifest.json") and next(store.list("commit/"), None) is None:
         raise UsageError(_no_run(store))
     from joulegrid.jobs.report.assembly import assemble  # reads every result, and loads what that needs
 
@@ -123,12 +124,6 @@ def _name(url: str) -> str:
     return url.rstrip("/").rpartition("/")[2]
 
 
-def _manifest(store: Store) -> JsonMap:
-    from joulegrid.jobs.report.run_results import read_json
-
-    return read_json(store, "manifest.json")
-
-
 def _closing_record(store: Store) -> StudyResult | None:
     try:
         return StudyResult.model_validate_json(store.get("study_result.json"))
@@ -136,9 +131,9 @@ def _closing_record(store: Store) -> StudyResult | None:
         return None
 
 
-def _is_current(closing: StudyResult, manifest: JsonMap) -> bool:
+def _is_current(closing: StudyResult, manifest: Mapping[str, Any]) -> bool:
     """Whether nothing happened after the closing record: a resumed run leaves an old one behind."""
-    counts = manifest.get("counts") or {}
+    counts = manifest.get("counts", {})
     same = all(counts.get(name, count) == count for name, count in closing.counts if name in ("done", "failed"))
     return same and manifest.get("state", closing.state) == closing.state
 

@@ -87,7 +87,7 @@ class RunResults:
             if task.get("status") == "failed" and task.get("path"):
                 try:
                     result = ExperimentResult.model_validate_json(self.store.get(f"{task['path']}/result.json"))
-                except (FileNotFoundError, ValidationError):
+                except (FileNotFoundError, ValueError):
                     continue  # the manifest still tells why it failed
                 if result.status == "failed":
                     yield Located(result, str(task["path"]))

@@ -35,8 +35,10 @@ def submit_command(path: Path, study_flags: StudyFlags, run_flags: RunFlags, tar
 
 def _refuse_mixture(targets: Targets) -> None:
     ray, slurm = targets.ray, targets.slurm
-    if bool(ray.address) == targets.by_slurm:
-        raise UsageError("give one of --address http://HEAD:8265 (a Ray cluster) and --slurm")
+    if ray.address and targets.by_slurm:
+        raise UsageError("give --address or --slurm, not both: a study is submitted to one place")
+    if not ray.address and not targets.by_slurm:
+        raise UsageError("say where: --address http://HEAD:8265 (a Ray cluster), or --slurm")
     if targets.by_slurm and (ray.follow or ray.working_dir or ray.variables):
         raise UsageError("--follow, --working-dir and --env belong to --address; a SLURM job's log is a file")
     of_slurm = slurm.allocation != Allocation() or slurm.setup or slurm.python or slurm.only_print

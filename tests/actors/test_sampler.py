@@ -15,19 +15,14 @@ from joulegrid.errors import PreFlightError
 from tests.cluster.nvml_simulated.build import Control, simulated_nvml, uuid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
+@pytest.fixture
+def ray(ray_here: None) -> Any:
     import ray
 
-    ray.init(num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    return ray
 
 
 @pytest.fixture

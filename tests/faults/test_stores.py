@@ -25,15 +25,13 @@ LAST_OPERATION = 45
 
 
 @pytest.mark.parametrize("kind", ["error", "lost"])
-def test_a_store_that_refuses_or_loses_the_answer_once_ends_a_start_in_words_and_the_next_completes(
-    trial: Trials, kind: str
-) -> None:
+def test_a_store_that_is_not_waited_for_ends_a_start_in_words_and_the_next_completes(trial: Trials, kind: str) -> None:
     draws = random.Random(f"{SEED} {kind}")
     for number in range(DRAWS):
         one = trial(name=f"{kind}-{number}")
         after = int((number + draws.random()) / DRAWS * LAST_OPERATION)
         with ManifestWatch(Path(one.output)):
-            ended = one.end(one.start_faulty({"kind": kind, "after": after}))
+            ended = one.end(one.start_faulty({"kind": kind, "after": after}, JOULEGRID_STORE_PATIENCE_S="0"))
             assert ended.code in (0, 1), f"operation {after} (seed {SEED}): {ended.err}"
             assert "Traceback" not in ended.err, f"operation {after} (seed {SEED}): {ended.err}"
             wait_until_gone(one.head)
@@ -43,6 +41,17 @@ def test_a_store_that_refuses_or_loses_the_answer_once_ends_a_start_in_words_and
         assert {path: one.committed()[path] for path in before} == before
         assert {x: one.executions()[x] for x in xs} == {x: executed[x] for x in xs}
         one.check(again or ended)
+
+
+@pytest.mark.parametrize("kind", ["error", "lost"])
+def test_a_store_that_fails_for_a_while_is_waited_for(trial: Trials, kind: str) -> None:
+    one = trial()
+    with ManifestWatch(Path(one.output)):
+        ended = one.end(one.start_faulty({"kind": kind, "after": LAST_OPERATION // 2, "count": 3}))
+    assert ended.code == 0, ended.err
+    assert "a fault of this store" in ended.err
+    assert set(one.executions().values()) == {1}
+    one.check(ended)
 
 
 def test_a_store_that_stalls_costs_time_and_nothing_else(trial: Trials) -> None:
@@ -75,7 +84,7 @@ def test_an_s3_server_that_stays_away_ends_the_start_and_the_next_one_completes(
     with RestartableS3(tmp_path / "s3") as server:
         os.environ.update(environment(server.endpoint) | {"AWS_MAX_ATTEMPTS": "2"})
         one = trial(HELD, [1, 2, 3], output=f"s3://{BUCKET}/demo")
-        process = one.start()
+        process = one.start(JOULEGRID_STORE_PATIENCE_S="1")
         one.until(process, one.executions)
         server.kill()
         one.let_go()
@@ -100,7 +109,7 @@ def test_a_full_disk_ends_the_start_in_words_and_the_next_one_goes_on(trial: Tri
     with small_disk(tmp_path / "disk", "1m"):
         one = trial(BULKY, [1, 2, 3, 4, 5, 6], output=str(tmp_path / "disk" / "out"))
         with ManifestWatch(Path(one.output)):
-            ended = one.run()
+            ended = one.run(JOULEGRID_STORE_PATIENCE_S="1")
             assert ended.code == 1, ended.err
             assert "the disk is full" in ended.err
             assert "Traceback" not in ended.err

@@ -35,7 +35,19 @@ def test_a_machine_that_can_run_a_study_leaves_with_0(tmp_path: Path, monkeypatc
     findings, code = doctor(store=str(tmp_path / "results"), address=None, cluster=False)
     assert code == 0, findings
     found = by_name(findings)
-    assert {"python", "torch", "cpu", "memory", "rapl", "power source", "ray", "store", "shared memory"} <= found.keys()
+    assert {
+        "python",
+        "torch",
+        "optuna",
+        "matplotlib",
+        "cpu",
+        "memory",
+        "rapl",
+        "power source",
+        "ray",
+        "store",
+        "shared memory",
+    } <= found.keys()
     assert "conditional writes are honoured" in found["store"].value
     assert list(tmp_path.iterdir()) == []
 

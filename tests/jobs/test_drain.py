@@ -69,6 +69,6 @@ def test_a_drained_run_is_gone_on_with_and_no_try_is_counted(tmp_path: Path, mon
     with pytest.raises(StudyDrained, match="drained: 2 tasks left"):
         run(study)
     monkeypatch.delenv("JOULEGRID_DRAIN_FILE")
-    result = run({**study, "execution": {"max_retries": {"cancelled": 0, "infra": 0}}})
+    result = run({**study, "execution": {"max_retries": {"infra": 0}}})
     assert (result.counts.done, result.counts.failed) == (3, 0)
     assert sorted(one.attempt for one in result.iter_results()) == [0, 0, 1]

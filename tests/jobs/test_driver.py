@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from joulegrid.cluster.folder import FolderStore
+from joulegrid.cluster.storage import open_store
 from joulegrid.errors import PreFlightError, RunHeldError, StudyDrained, UsageError
 from joulegrid.jobs.lease import Lease
 from joulegrid.jobs.load import make_study
 from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.report.assembly import assemble
+from joulegrid.jobs.status import read_status
 from joulegrid.jobs.study_result import StudyResult
 from tests.jobs.studies import run, study_of
 
@@ -60,6 +62,8 @@ def test_fail_fast_stops_after_the_first_failure_and_the_next_start_goes_on(tmp_
     study = study_of(tmp_path, "x = 0\ndef main():\n    return {'inverse': 1 / x}", [0, 1, 2, 4], resources={"cpus": 2})
     first = run({**study, "execution": {"fail_fast": True}})
     assert (first.state, first.counts.failed, first.counts.pending) == ("stopped", 1, 3)
+    assert any(note.startswith("fail_fast: ") and "started again goes on" in note for note in first.notes)
+    assert any("fail_fast" in note for note in read_status(open_store(first.run)).notes)
     second = run(study)
     assert second.run == first.run
     assert (second.counts.done, second.counts.failed, second.counts.pending) == (3, 1, 0)
@@ -284,7 +288,7 @@ def test_what_fits_no_lane_is_not_tried_on_one(tmp_path: Path) -> None:
     study = study_of(tmp_path, xs=[1])
     del study["resources"]
     study["sweep"]["resources.cpus"] = [1, 4096]
-    result = run({**study, "execution": {"max_retries": {"unschedulable": 2}}})
+    result = run(study)
     assert (result.counts.done, result.counts.failed) == (1, 1)
 
 

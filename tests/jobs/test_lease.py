@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,12 +11,14 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.errors import RunHeldError, UsageError
-from joulegrid.jobs.lease import Lease, read_lease, refuse_alive, renewed_every_s, stale_s
+from joulegrid.jobs.lease import Lease, process_table, read_lease, refuse_alive, renewed_every_s, stale_s
+from joulegrid.jobs.status import read_status
 
 
 @pytest.fixture
@@ -74,6 +77,54 @@ def test_a_process_that_has_ended_and_that_nobody_waits_for_holds_nothing(store:
     assert not held.is_alive()
     child.wait()
     assert held.is_gone()
+
+
+def test_a_process_number_of_another_boot_or_another_container_is_not_asked_for_here(store: FolderStore) -> None:
+    nobody = replace(Lease.of_this_process(1), pid=2**22 + 1)  # above the largest that Linux gives
+    assert nobody.is_gone()
+    for elsewhere in (
+        replace(nobody, boot_id="another"),
+        replace(nobody, pid_namespace=1),
+        replace(nobody, boot_id=None),
+    ):
+        assert not elsewhere.is_gone()
+        assert elsewhere.is_alive()
+        assert not replace(elsewhere, renewed_s=time.time() - 2.0).is_alive()
+
+
+def test_a_real_container_has_another_process_table_under_the_same_host_name() -> None:
+    code = "from joulegrid.jobs.lease import process_table; print(*process_table())"
+    inside = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code], capture_output=True, text=True
+    )
+    if inside.returncode:
+        pytest.skip("no PID namespace can be made here")
+    boot_id, pid_namespace = inside.stdout.split()
+    assert boot_id == process_table()[0]
+    assert int(pid_namespace) != process_table()[1]
+
+
+HOLDER: dict[str, Any] = {"owner": "x", "host": "y", "pid": 1, "renewed_s": 5.0, "epoch": 1}
+MALFORMED = [
+    {"renewed_s": 1e30},
+    {"renewed_s": math.nan},
+    {"renewed_s": "soon"},
+    {"epoch": 1e30},
+    {"epoch": math.inf},
+    {"pid": -1},
+    {"pid": 10**30},
+    {"host": 5},
+    {"released": "no"},
+]
+
+
+@pytest.mark.parametrize("changed", MALFORMED, ids=str)
+def test_a_lease_that_no_driver_can_have_written_names_nobody_and_status_answers(
+    store: FolderStore, changed: dict[str, Any]
+) -> None:
+    store.put("lease", json.dumps(HOLDER | changed).encode())
+    assert read_lease(store) is None
+    assert read_status(store).driver is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"owner": 1}', '{"owner": "x", "host": "y", "pid": "z"}'])

@@ -60,7 +60,8 @@ def test_plan_json_has_the_promised_facts_and_takes_flags(study: Path) -> None:
 
 def test_dry_run_shows_the_same_plan_and_starts_nothing(study: Path, tmp_path: Path) -> None:
     shown = [joulegrid(*verb, study) for verb in (["plan"], ["run", "--dry-run", "--output", tmp_path / "out"])]
-    assert shown[0].stdout == shown[1].stdout
+    start = f"start        begins a run of its own in {tmp_path / 'out'}\n"
+    assert shown[0].stdout + start == shown[1].stdout
     assert "experiments  4" in shown[0].stdout
     assert not (tmp_path / "out").exists()
 
@@ -104,3 +105,13 @@ def test_max_experiments_is_a_hard_stop_even_with_yes(study: Path, tmp_path: Pat
     done = joulegrid("run", study, "--yes", "-o", tmp_path / "out")
     assert done.returncode == 2
     assert "execution.max_experiments allows 3" in done.stderr
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_a_generator_whose_script_is_missing_cannot_be_planned(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    text = 'STUDY = {"workload": "script", "script": "none.py"}\ndef config_gen():\n    yield {"script.globals.x": 1}'
+    (tmp_path / "study.py").write_text(text)
+    done = joulegrid("plan", tmp_path / "study.py", *flags)
+    assert done.returncode == 2, done.stderr
+    assert "proposed no experiment that can be run" in done.stderr
+    assert "none.py" in done.stderr

@@ -243,7 +243,7 @@ def test_several_runs_get_a_line_each_and_a_wrong_path_ends_with_code_2(tmp_path
     told = status(tmp_path / "out")
     assert told.returncode == 0
     assert told.stdout.splitlines() == [f"{name}: interrupted, 0 of 3 done, 3 pending" for name in ("tiny_1", "tiny_2")]
-    assert [one["pending"] for one in json.loads(status(tmp_path / "out", "--json").stdout)] == [3, 3]
+    assert [one["pending"] for one in json.loads(status(tmp_path / "out", "--json").stdout)["runs"]] == [3, 3]
     for wrong in (tmp_path / "nowhere", tmp_path, __file__):
         told = status(wrong)
         assert (told.returncode, told.stdout) == (2, "")
@@ -266,7 +266,7 @@ def test_follow_says_each_change_in_a_line_and_ends_with_the_run(tmp_path: Path)
         one.end(0)
         one.close("interrupted")
         rest, _ = process.communicate(timeout=30)
-        assert rest == f"{NAME}: interrupted, 1 of 6 done, 5 pending, 5 J (modelled)\n"
+        assert rest == f"{NAME}: interrupted, 1 of 6 done, 5 pending, 5 J (modelled) in headline windows\n"
         assert process.returncode == 0
     finally:
         process.kill()
@@ -336,7 +336,7 @@ def test_a_run_whose_driver_was_killed_says_so_and_its_numbers_add_up(tmp_path: 
     finally:
         process.kill()
         process.wait()
-    after = json.loads(status(tmp_path / "out", "--json").stdout)
+    (after,) = json.loads(status(tmp_path / "out", "--json").stdout)["runs"]
     assert (after["state"], after["running"], after["time_left_s"]) == ("abandoned", 0, None)
     assert after["done"] >= told["done"]
     assert sum(after[name] for name in ("done", "failed", "skipped", "running", "pending")) == after["n_tasks"] == 40

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from joulegrid.errors import UsageError
+from joulegrid.jobs.load import make_study
 from joulegrid.jobs.study import ExecutionConfig, StudyConfig
 
 
@@ -91,3 +92,9 @@ def test_an_unknown_key_and_a_contradiction_are_refused_at_once() -> None:
         StudyConfig.model_validate({"model": "tiny-lm", "pytorch": {"sed": 1}})
     with pytest.raises(UsageError, match="need equal lengths"):
         StudyConfig.model_validate({"model": "tiny-lm", "zip": {"pytorch.seed": [1], "pytorch.top_k": [1, 2]}})
+
+
+@pytest.mark.parametrize("name", ["cancelled", "unschedulable", "timout"])
+def test_retries_that_would_never_happen_are_refused_with_those_that_may(name: str) -> None:
+    with pytest.raises(UsageError, match=r"max_retries.*(?s:.*)infra"):
+        make_study({"model": "tiny-lm", "execution": {"max_retries": {name: 1}}})

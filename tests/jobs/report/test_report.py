@@ -13,8 +13,9 @@ from rich.console import Console
 from joulegrid.errors import UsageError
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.quantity import number, plain, title_of, unit_of, with_interval
-from joulegrid.jobs.report.run_report import read_run, read_runs
+from joulegrid.jobs.report.run_report import read_run, read_runs, report
 from joulegrid.jobs.report.table import print_reports
+from joulegrid.jobs.status import read_status
 from joulegrid.jobs.study_result import StudyResult
 from tests.jobs.report.results import (
     HASH,
@@ -207,3 +208,31 @@ def test_a_finished_run_is_told_without_heavy_imports(tmp_path: Path) -> None:
     )
     done_run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done_run.stdout.rstrip().endswith("[]")
+
+
+BROKEN_TASKS = [
+    5,
+    None,
+    {"status": 7},
+    {"status": "failed", "index": "x", "cycle": "y", "key": 5, "attempt": "z", "path": ["a"], "failure": 3},
+    {"status": "failed", "index": 1e30, "cycle": -1, "path": "../../etc", "message": "\ud800", "label": {}},
+]
+BROKEN_FIELDS = [
+    {"tasks": BROKEN_TASKS},
+    {"tasks": 5, "counts": "many", "failures_by_class": {"app": "two"}, "notes": 5},
+    {"tasks": {"a": 1}, "counts": {"done": "x", "failed": None}, "notes": [1, "kept"], "skipped": [{"reason": 1}, 2]},
+    {"study_name": 5, "started_at": 7, "ended_at": [], "duration_s": "long", "n_cycles": "two", "n_experiments": 1e400},
+    {"state": ["done"], "cycle_order": 3, "unfenced": "perhaps", "n_duplicates": "none", "study_design_hash": {}},
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN_FIELDS, ids=range(len(BROKEN_FIELDS)))
+def test_a_manifest_that_was_edited_into_nonsense_costs_its_fields_and_not_the_report(
+    tmp_path: Path, broken: dict[str, object]
+) -> None:
+    store = run_folder(tmp_path, [done(Made(index=0))], **broken)
+    report([str(tmp_path)])
+    found = assemble(store)
+    assert found.counts.done == 1
+    assert len(list(found.iter_results())) == 1
+    assert read_status(store).state

@@ -1,0 +1,27 @@
+"""Which run a start of a study would go on with, in words; nothing is taken and nothing written."""
+
+from __future__ import annotations
+
+from joulegrid.jobs.asked import AskedPlan
+from joulegrid.jobs.design import design_of
+from joulegrid.jobs.ledger import read_states
+from joulegrid.jobs.opening import Choice, Found, open_output, to_continue
+from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.study import StudyConfig
+
+
+def upcoming(study: StudyConfig, plan: Plan | AskedPlan, choice: Choice) -> str:
+    """Say which run a start would go on with, without taking it; raises what the start would raise."""
+    root = open_output(study)
+    found = Found() if choice.fresh else to_continue(study, root, design_of(study, plan), choice, plan)
+    newer = f" ({passed_words(found.finished)})" if found.finished else ""
+    if found.name is None:
+        return f"begins a run of its own in {root.url}{newer}"
+    store = root.child(found.name)
+    done = read_states(store).counts(0, study.execution.n_cycles)["done"]
+    return f"goes on with {store.url}, {done} tasks done{newer}"
+
+
+def passed_words(finished: str) -> str:
+    """Say of a finished run what can still be done with it."""
+    return f"{finished} is finished: --retry-failed tries its failed tasks again, a larger n_cycles adds cycles"
