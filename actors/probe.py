@@ -68,8 +68,8 @@ class TaskWindow:
         """Synchronise, stamp the end and return the mark."""
         synchronize()
         t1_ns = time.monotonic_ns()
-        self._account.mark()
         own_s = (time.process_time_ns() - self._own_ns) / 1e9
+        self._account.mark()
         # A child that detached itself takes what it had used out of the sum: never below our own share.
         cpu_s = own_s + max(0.0, self._account.family_s() - self._family_s)
         busy_s = busy_seconds(self._account.cpus)

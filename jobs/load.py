@@ -128,9 +128,11 @@ def make_study(
         problems += str(error).splitlines()
     if problems:
         raise UsageError("\n".join(dict.fromkeys(problems)))
-    if study.power.trace is not None:
-        read_trace(Path(study.power.trace))
-    return study
+    if study.power.trace is None:
+        return study
+    place = Path(study.power.trace).expanduser().absolute()
+    read_trace(place)  # a damaged one is refused here, and not on a node
+    return study.model_copy(update={"power": study.power.model_copy(update={"trace": str(place)})})
 
 
 def with_fields(mapping: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:

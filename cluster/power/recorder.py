@@ -132,7 +132,10 @@ class Recorder:
         beside = self._dram_energy(t0_ns, t1_ns)
         if not target.gpu_uuids:
             return cpu, beside
-        return self._gpu_energy(t0_ns, t1_ns, target.gpu_uuids), [cpu, *beside]
+        main = self._gpu_energy(t0_ns, t1_ns, target.gpu_uuids)
+        if self.config.source == "replay" and not self._sources.packages:
+            return main, beside  # nobody expects a CPU of a trace that has none
+        return main, [cpu, *beside]
 
     def lost(self, t0_ns: int, t1_ns: int) -> str | None:
         """Why readings between two instants are missing, if through a death of the sampling process."""

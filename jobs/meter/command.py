@@ -21,7 +21,6 @@ from joulegrid.jobs.meter.devices import chosen_gpus, power_config
 from joulegrid.jobs.meter.figure import Metered, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from resource import struct_rusage
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
@@ -80,7 +79,8 @@ def run(command: tuple[str, ...], recorder: Recorder) -> Ran:
     mark = mark_sender(recorder.marks)
     mark()
     t0_ns = time.monotonic_ns()
-    with subprocess.Popen(command) as process, _forwarding(process.pid):
+    with _Forwarding() as forwarding, subprocess.Popen(command) as process:
+        forwarding.to(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
         t1_ns = time.monotonic_ns()
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -90,21 +90,33 @@ def run(command: tuple[str, ...], recorder: Recorder) -> Ran:
     return Ran(t0_ns, t1_ns, code, _seconds(usage) + detached_s, left)
 
 
-@contextlib.contextmanager
-def _forwarding(pid: int) -> Iterator[None]:
-    """Pass signals on. What a terminal sends (Ctrl-C) reaches the command by itself, and then it decides."""
+class _Forwarding:
+    """Passes signals on. What a terminal sends (Ctrl-C) reaches the command by itself, and then it decides."""
 
-    def forward(number: int, _: object) -> None:
-        if number not in OF_THE_TERMINAL or not _in_foreground():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+    def __init__(self) -> None:
+        self._pid: int | None = None
+        self._early: list[int] = []
 
-    was = {number: signal.signal(number, forward) for number in FORWARDED}
-    try:
-        yield
-    finally:
-        for number, handler in was.items():
+    def __enter__(self) -> _Forwarding:
+        self._was = {number: signal.signal(number, self._forward) for number in FORWARDED}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._was.items():
             signal.signal(number, handler)
+
+    def to(self, pid: int) -> None:
+        """Name the process, and pass on what came before there was one."""
+        self._pid = pid
+        for number in self._early:
+            self._forward(number, None)
+
+    def _forward(self, number: int, _: object) -> None:
+        if self._pid is None:
+            self._early.append(number)
+        elif number not in OF_THE_TERMINAL or not _in_foreground():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, number)
 
 
 def _in_foreground() -> bool:

@@ -115,12 +115,38 @@ def test_auto_prefers_rapl_to_the_model(tmp_path: Path) -> None:
 
 
 def test_a_counter_that_wraps_inside_the_window_loses_nothing(tmp_path: Path) -> None:
-    zones = [Zone(tmp_path, "intel-rapl:0", "package-0", 30.0, start_uj=RANGE_UJ - 10_000_000)]
+    zones = [Zone(tmp_path, "intel-rapl:0", "package-0", 0.0, start_uj=RANGE_UJ - 10_000_000)]
     with advancing(zones), recording(tmp_path) as recorder:
+        zones[0].t0_ns = time.monotonic_ns()
+        zones[0].power_w = 30.0  # from here on: the wrap is 0.33 s away, however long the recorder took to start
+        time.sleep(0.1)
         t0_ns, t1_ns = window(0.8)
         energy, _ = recorder.energy(t0_ns, t1_ns, LANE, cpu_s=0.0)
     assert int((zones[0].folder / "energy_uj").read_text()) < RANGE_UJ / 2, "the counter has wrapped"
     assert energy.energy_j == pytest.approx(30.0 * (t1_ns - t0_ns) / 1e9, rel=0.05)
+
+
+def test_a_reset_is_no_wrap_and_makes_no_spike(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, "intel-rapl:0", "package-0", 0.0, start_uj=3_000_000)
+    (zone.folder / "max_energy_range_uj").write_text("262143328850\n")
+    (sensor,) = open_domains(tmp_path)
+    first = sensor.read()
+    zone.start_uj = 1_000_000  # as after a sleep of the machine: 262 kJ, if it were a wrap
+    zone.advance()
+    reset, after = sensor.read(), sensor.read()
+    assert first.counter_j == after.counter_j == 3.0
+    assert reset.counter_j is None and "reset" in str(reset.trouble)
+
+
+def test_the_dies_of_one_socket_are_counted_once_each_also_under_one_name(tmp_path: Path) -> None:
+    for zone, name in [("intel-rapl:0", "package-0-die-0"), ("intel-rapl:1", "package-0-die-1")]:
+        Zone(tmp_path, zone, name, 0.0)
+    for zone in ("intel-rapl:2", "intel-rapl:3"):
+        Zone(tmp_path, zone, "package-1", 0.0)
+    Zone(tmp_path, "intel-rapl:3:0", "dram", 0.0)
+    devices = [sensor.device for sensor in open_domains(tmp_path)]
+    assert devices[:2] == ["package-0-die-0", "package-0-die-1"]
+    assert devices[2:] == ["package-1 (intel-rapl:2)", "package-1 (intel-rapl:3)", "package-1 (intel-rapl:3)-dram"]
 
 
 def test_a_counter_that_stands_still_is_unknown_not_zero(tmp_path: Path) -> None:

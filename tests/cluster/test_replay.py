@@ -20,6 +20,7 @@ from joulegrid.cluster.power.recorder import Recorder, Target
 from joulegrid.cluster.power.sources import PowerConfig
 from joulegrid.cluster.power.trace import Trace, read_trace
 from joulegrid.errors import UsageError
+from joulegrid.jobs.load import make_study
 from tests.cluster.nvml_simulated.build import simulated_nvml, uuid_of
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def test_a_replay_goes_round_and_is_simulated_in_every_word(trace: Trace, tmp_pa
     assert energy.energy_j == pytest.approx(200.0 * (t1_ns - t0_ns) / S, rel=0.1)
     assert (energy.provenance, energy.source, energy.device) == ("simulated", "counter", "GPU-trace")
     assert "replayed from a trace" in str(energy.interval)
-    assert beside[0].energy_j is None and beside[0].reason == "power: replay does not read CPUs"
+    assert beside == [], "the trace has no CPU, and this machine's is not asked"
     assert {sample.provenance for sample in samples} == {"simulated"}
     assert conditions[0].simulated and conditions[0].throttled
     assert again.provenance == "simulated", "what was replayed is not measured by being recorded"
@@ -118,6 +119,16 @@ def test_a_malformed_trace_is_refused_by_name(
     with pytest.raises(UsageError, match=why) as refusal:
         Recorder(PowerConfig(source="replay", trace=str(place)))
     assert str(place) in str(refusal.value) and refusal.value.exit_code == 2
+
+
+def test_a_study_with_a_damaged_trace_is_refused_when_it_is_read(trace: Trace, tmp_path: Path) -> None:
+    place = tmp_path / "t.jsonl"
+    trace.write(place)
+    study = {"workload": "script", "script": {"path": __file__}, "power": {"source": "replay", "trace": str(place)}}
+    assert make_study({"study_name": "s", **study}).power.trace == str(place)
+    cut(place)
+    with pytest.raises(UsageError, match="too few readings"):
+        make_study({"study_name": "s", **study})
 
 
 def test_a_parquet_file_of_something_else_is_refused(tmp_path: Path) -> None:

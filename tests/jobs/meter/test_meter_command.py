@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -111,7 +112,8 @@ def test_signals_reach_the_command_and_its_joules_are_still_told(number: signal.
             process.send_signal(number)
             _, told = process.communicate(timeout=20)
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the command too, should it have outlived the meter
     assert process.returncode == code
     assert "model, modelled" in told
 
