@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 from pathlib import Path
 from random import Random
@@ -12,6 +13,7 @@ from benchmarks.energy.boards import SENSED, draw
 from benchmarks.energy.plan import Window, plan
 from benchmarks.energy.readers import Reader, trapezoid
 from benchmarks.energy.score import HEAD, Answer, line, quantile, table
+from joulegrid.cluster.power.marks import mark_sender
 from tests.cluster.nvml_simulated.build import Control, simulated_nvml, uuid_of
 from tests.cluster.nvml_simulated.record import Recording
 
@@ -56,11 +58,24 @@ def _round(number: int, drawn: list[Drawn], random: Random, long: bool) -> list[
         zeus, poll = Reader(env, "zeus"), Reader(env, "poll")
         with Recording(env, source="nvml") as recording:
             windows = plan(control, drawn, time.monotonic_ns() + LEAD_NS, random, long)
+            _mark(windows, recording.described["marks"])
             zeus.give([(each.number, each.gpu, each.t0_ns, each.t1_ns) for each in windows])
             ours = [_ours(number, recording, control, window) for window in windows]
         others = _of_zeus(number, zeus, control, windows) + _of_polls(number, poll, control, windows)
         del control
     return ours + others
+
+
+def _mark(windows: Sequence[Window], address: str) -> None:
+    """Send a mark at every edge from now on, as the measured process does, from a thread that ends with the last."""
+    mark = mark_sender(address)
+
+    def send() -> None:
+        for edge_ns in sorted(edge_ns for window in windows for edge_ns in (window.t0_ns, window.t1_ns)):
+            time.sleep(max(0, edge_ns - time.monotonic_ns()) / S)
+            mark()
+
+    threading.Thread(target=send, daemon=True).start()
 
 
 def _ours(number: int, recording: Recording, control: Control, window: Window) -> Answer:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from typing import Any
 
 from benchmarks.energy.score import quantile
 from joulegrid.actors.probe import Account, TaskWindow, cpu_seconds
+from joulegrid.cluster.power.marks import mark_receiver, mark_sender, marks_arrived
 
 N = 2000
 
 
 def run() -> dict[str, Any]:
     """Open and close windows as a task does; torch is not imported, so nothing waits for a device."""
-    account = Account(cpu_seconds)
+    address = f"joulegrid-benchmark-{os.getpid()}"
+    receiver = mark_receiver(address)
+    account = Account(cpu_seconds, mark=mark_sender(address))
     opened_us, closed_us = [], []
     for _ in range(N):
         began_ns = time.perf_counter_ns()
         window = TaskWindow("mark", 0.0, account)
         opened_ns = time.perf_counter_ns()
         window.close()
+        closed_ns = time.perf_counter_ns()
+        marks_arrived(receiver)
         opened_us.append((opened_ns - began_ns) / 1e3)
-        closed_us.append((time.perf_counter_ns() - opened_ns) / 1e3)
+        closed_us.append((closed_ns - opened_ns) / 1e3)
     edges = {"begin": opened_us, "end": closed_us}
     found = {
         edge: {"median_us": statistics.median(values), "p99_us": quantile(values, 0.99)}
