@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import ValidationError
@@ -12,19 +11,18 @@ from pydantic import ValidationError
 from joulegrid.actors.ending import Ending, crash_message, failure_class_of
 from joulegrid.actors.gate import Gate, Start
 from joulegrid.actors.gpu_watch import GpuWatch
+from joulegrid.actors.idle import IdleTerms
+from joulegrid.actors.pricing import Price, differed, energy_per, window_of
 from joulegrid.actors.result import (
-    EnergyPer,
     ExperimentResult,
     Failure,
     LaneRecord,
     Task,
     Timing,
-    WindowResult,
 )
 from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.gpu_use import parents
-from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.model import CoreWatts
 from joulegrid.cluster.secrets import mask
 from joulegrid.jsontypes import Json
@@ -35,9 +33,6 @@ REPORTABLE = ("app", "invalid", "import", "oom_host", "oom_device")
 
 UNTOUCHED = ("invalid", "import", "cancelled")
 """Classes that stand whatever else happened on the GPUs: another try would end in the same way, or is not wanted."""
-
-Price = Callable[[int, int, float], tuple[Energy, list[Energy]]]
-"""What a window cost: (t0_ns, t1_ns, cpu_s) → (main devices, others beside)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +47,16 @@ class RunFacts:
     study_yaml: str | None
     carbon_place: str | None = None
     temperature_gate: Gate | None = None
+    baseline: IdleTerms | None = None
+    """How idle power is measured; `None` not at all."""
     watts_per_core: CoreWatts | None = None
     """What the sampler models CPUs with; known here, a lane with no other source need not ask it."""
 
     @property
     def patience_s(self) -> float:
         """How long a lane may wait before a task's limit begins to run."""
-        return self.temperature_gate.max_wait_s if self.temperature_gate else 0.0
+        cool_s = self.temperature_gate.max_wait_s if self.temperature_gate else 0.0
+        return cool_s + (self.baseline.patience_s if self.baseline else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +81,12 @@ class LaneFacts:
         gpus = self.gpu_uuids[: resources.get("gpus")]
         cpus = self.cpus[: resources.get("cpus")]
         return LaneView("cuda" if gpus else "cpu", gpus, cpus, self.power_sources)
+
+    def idling(self, experiment: dict[str, Json], terms: IdleTerms | None) -> LaneView:
+        """Return the same view with the time that the task holds still, where the lane's joules have a sensor."""
+        view = self.view(experiment)
+        idles = terms is not None and view.has_sensor
+        return replace(view, idle_s=terms.loaded_s) if terms is not None and idles else view
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,8 @@ class Attempt:
             return self._failed(self._without_report("no_result", f"the process left a malformed report: {error}"))
 
     def _done(self, price: Price) -> ExperimentResult:
-        windows = [_window(mark, price) for mark in self.marks]
+        work_of = self.report.get("work_of") or {}
+        windows = [window_of(mark, price, work_of.get(mark["name"]) or {}) for mark in self.marks]
         headline, work = self.report["headline"], self.report["work"]
         if headline is not None and headline not in {window.name for window in windows}:
             raise ValueError(f"the headline {headline!r} names none of its windows")
@@ -141,6 +146,7 @@ class Attempt:
             headline=headline,
             work=work,
             energy_per=energy_per(windows, headline, work),
+            differences=[differed(one, windows) for one in self.report.get("differences") or []],
             log_tail=self._tail(),
             timeseries="timeseries.parquet" if windows and self.is_followed else None,
         )
@@ -151,7 +157,7 @@ class Attempt:
             return None
         try:
             self._refuse_implausible()
-            windows = [_window(mark, price).model_dump(mode="json") for mark in self.marks]
+            windows = [window_of(mark, price, {}).model_dump(mode="json") for mark in self.marks]
         except (ValidationError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
             windows = []
         foreign = None if self.watch.foreign is None else [one.model_dump() for one in self.watch.foreign]
@@ -168,7 +174,10 @@ class Attempt:
             if not 0.0 <= mark["cpu_s"] <= seconds * (os.cpu_count() or 1) * 1.1 + 1.0:
                 raise ValueError(f"{mark['cpu_s']} CPU seconds cannot pass in a window of {seconds:.3f} s")
             before_ns = mark["t1_ns"]
-        if not all(0.0 < count < float("inf") for count in self.report["work"].values()):
+        counts = [*self.report["work"].values()]
+        counts += [count for work in (self.report.get("work_of") or {}).values() for count in work.values()]
+        counts += [one["count"] for one in self.report.get("differences") or []]
+        if not all(0.0 < count < float("inf") for count in counts):
             raise ValueError("work counts must be positive and finite")
 
     def _failed(self, failure: Failure) -> ExperimentResult:
@@ -269,22 +278,3 @@ class Attempt:
             "gate_wait_s": self.start.wait_s,
             "gate_expired": self.start.expired,
         }
-
-
-def energy_per(windows: list[WindowResult], headline: str | None, work: dict[str, float]) -> list[EnergyPer]:
-    """Divide the headline window's joules by what it produced; unknown stays null."""
-    energy = next((window.energy for window in windows if window.name == headline), None)
-    if energy is None:
-        return []
-    return [_per(unit, count, energy) for unit, count in work.items() if count > 0]
-
-
-def _window(mark: dict[str, Json], price: Price) -> WindowResult:
-    energy, beside = price(mark["t0_ns"], mark["t1_ns"], mark["cpu_s"])
-    return WindowResult(**mark, seconds=(mark["t1_ns"] - mark["t0_ns"]) / 1e9, energy=energy, beside=beside)
-
-
-def _per(unit: str, count: float, energy: Energy) -> EnergyPer:
-    ends = (energy.energy_j, energy.low_j, energy.high_j)
-    value, low, high = (None if joules is None else joules / count for joules in ends)
-    return EnergyPer(unit=unit, energy_j=value, low_j=low, high_j=high)

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from joulegrid.actors.gate import Gate
+from joulegrid.actors.idle import IdleTerms
 from joulegrid.actors.placement import Pair, largest_need, place_lanes, split_needs
 from joulegrid.actors.record import RunFacts
 from joulegrid.cluster.patient import PatientStore, patience_s
@@ -203,7 +204,7 @@ def _setup(run: Run) -> Setup:
     from joulegrid.actors.worker import Setup
 
     study, workload = run.study, run.plan.workload
-    gate = study.execution.temperature_gate
+    gate, idle = study.execution.temperature_gate, study.execution.baseline
     facts = RunFacts(
         study_name=study.study_name,
         run=run.name,
@@ -211,6 +212,7 @@ def _setup(run: Run) -> Setup:
         isolation=study.execution.isolation,
         study_yaml=mask(study.source) if study.source else None,
         carbon_place=study.carbon_place,
+        baseline=IdleTerms(idle.bare_s, idle.loaded_s, idle.max_age_h) if idle else None,
         temperature_gate=Gate(gate.max_celsius, gate.max_wait_seconds) if gate else None,
         watts_per_core=study.power.watts_per_core,
     )

@@ -57,6 +57,17 @@ class TemperatureGate(Section):
     """After so long the task begins all the same, and its result says how warm the GPU was."""
 
 
+class IdleBaselines(Section):
+    """How idle power is measured on lanes whose joules a sensor reads; elsewhere nothing is done and no time spent."""
+
+    bare_s: float = Field(default=10.0, ge=0, le=600, allow_inf_nan=False)
+    """Seconds before a lane's first task in which nothing holds its devices; 0 leaves `bare_idle` out."""
+    loaded_s: float = Field(default=5.0, ge=0, le=600, allow_inf_nan=False)
+    """Seconds in each task in which its weights are resident and nothing computes; 0 leaves `loaded_idle` out."""
+    max_age_h: float = Field(default=24.0, ge=0, allow_inf_nan=False)
+    """A `bare_idle` of an earlier run is reused for so many hours if a look of 2 s agrees with it; 0 never."""
+
+
 class ExecutionConfig(Section):
     """How a study is carried out. Never part of its design: changing it changes no experiment's identity."""
 
@@ -92,6 +103,8 @@ class ExecutionConfig(Section):
     """What a task has to itself while it is measured: its lane's GPUs, or the whole node (one task at a time)."""
     temperature_gate: TemperatureGate | None = None
     """How cool a GPU must be before its next task; `null` does not look."""
+    baseline: IdleBaselines | None = IdleBaselines()
+    """Idle power, from which the net energy is made; `null` measures none."""
     wall_clock_timeout_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """After so many hours of one start nothing more is begun, the running tasks are cut short, and the run is drained
     (exit code 75): the next start goes on."""
