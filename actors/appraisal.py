@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -35,7 +35,7 @@ class Seen:
     samples: Sequence[Sample]
     celsius: Sequence[tuple[int, float]] | None
     """(time, °C of the warmest GPU); `None` without a GPU."""
-    done: dict[str, Sequence[tuple[int, int]]]
+    done: Mapping[str, Sequence[tuple[int, int]]]
     """Window → (time, repetitions finished by then)."""
     bare: tuple[Baseline, ...] = ()
     idle_s: float = 0.0

@@ -35,6 +35,7 @@ from joulegrid.jobs.run import Run
 from joulegrid.jobs.streams import balance_note
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jobs.study_result import StudyResult
+from joulegrid.jobs.telling import decide_cycles
 from joulegrid.jobs.turn import Turn
 from joulegrid.jobs.upcoming import passed_words
 
@@ -173,6 +174,10 @@ def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
         turn.metrics, turn.misfits = metrics, misfits
         try:
             turn.go()
+            if turn.pilot_is_over and decide_cycles(run, options.display):
+                turn = Turn(run, pool, drain, options.display, asked)
+                turn.metrics, turn.misfits = metrics, misfits
+                turn.go()
         except KeyboardInterrupt:
             pool.cancel()
             raise

@@ -67,6 +67,10 @@ class RunStatus(Part):
     """`running`, `done`, `interrupted`, `stopped`, `drained`; `abandoned`: its driver is gone and said nothing."""
     n_tasks: int | None
     """Null until a driver has written how many there are."""
+    n_cycles: int | None = None
+    """Null where nobody has told; with `n_cycles: auto` those of the pilot, until it has decided."""
+    n_cycles_most: int | None = None
+    """With `n_cycles: auto`, until its pilot has decided: the most that there can be."""
     done: int
     failed: int
     skipped: int
@@ -116,7 +120,9 @@ def read_status(store: Store, *, verify: bool = False) -> RunStatus:
     manifest, lease, found = read_json(store, "manifest.json"), read_lease(store), replay(store)
     designs, states = read_designs(store), found.states
     alive = lease is not None and lease.is_alive()
-    counts = _counts(states, _n_experiments(designs, manifest, states), _n_cycles(store, manifest))
+    n_cycles = states.n_cycles_decided or _n_cycles(store, manifest)
+    counts = _counts(states, _n_experiments(designs, manifest, states), n_cycles)
+    most = _number(manifest, "n_cycles_most") if states.n_cycles_decided is None else None
     state = _state(manifest, counts, alive=alive)
     if state == "abandoned":
         _settle(store, states, counts)
@@ -128,6 +134,8 @@ def read_status(store: Store, *, verify: bool = False) -> RunStatus:
         study_design_hash=_text(design, "study_design_hash") or _text(manifest, "study_design_hash"),
         state=state,
         **counts,
+        n_cycles=n_cycles,
+        n_cycles_most=None if most is None else int(most),
         failures=states.failures(),
         energy_j=dict(states.joules),
         time_left_s=_time_left_s(manifest, counts, mean_task_s) if alive else None,

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from joulegrid.cases.contract import ExperimentConfig, Section
 from joulegrid.cases.registry import workload_named
 from joulegrid.cluster.power.sources import PowerConfig
 from joulegrid.errors import UsageError
+from joulegrid.jobs.auto_cycles import AutoCycles
 from joulegrid.jobs.grid import Axis, GrammarError, Segment, is_group, segments
+from joulegrid.jobs.idle_baselines import IdleBaselines
 from joulegrid.jobs.merge import deep_merge, sections
 from joulegrid.jobs.schema import field_at, known_paths, unknown_in, unknown_key
 from joulegrid.jobs.search import SearcherSource
@@ -57,22 +59,17 @@ class TemperatureGate(Section):
     """After so long the task begins all the same, and its result says how warm the GPU was."""
 
 
-class IdleBaselines(Section):
-    """How idle power is measured on lanes whose joules a sensor reads; elsewhere nothing is done and no time spent."""
-
-    bare_s: float = Field(default=10.0, ge=0, le=600, allow_inf_nan=False)
-    """Seconds before a lane's first task in which nothing holds its devices; 0 leaves `bare_idle` out."""
-    loaded_s: float = Field(default=5.0, ge=0, le=600, allow_inf_nan=False)
-    """Seconds in each task in which its weights are resident and nothing computes; 0 leaves `loaded_idle` out."""
-    max_age_h: float = Field(default=24.0, ge=0, allow_inf_nan=False)
-    """A `bare_idle` of an earlier run is reused for so many hours if a look of 2 s agrees with it; 0 never."""
+_CYCLES = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "auto"}]}
+_RANDOM_ORDERS = ("shuffled", "latin_square")
 
 
 class ExecutionConfig(Section):
     """How a study is carried out. Never part of its design: changing it changes no experiment's identity."""
 
-    n_cycles: int = Field(default=1, ge=1)
-    """How often every experiment is repeated."""
+    n_cycles: Annotated[int, WithJsonSchema(_CYCLES)] = Field(default=1, ge=1)
+    """How often every experiment is repeated; `auto` runs a pilot that decides it once."""
+    auto_cycles: AutoCycles | None = None
+    """How `n_cycles: auto` decides; its default where nothing is said."""
     cycle_order: CycleOrder = "interleaved"
     """`sequential` A A B B; `interleaved` A B, A B; `shuffled` each cycle in an order of its own; `reversed` every
     second cycle backwards; `latin_square` Williams' design, where every experiment follows every other as often."""
@@ -108,6 +105,38 @@ class ExecutionConfig(Section):
     wall_clock_timeout_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """After so many hours of one start nothing more is begun, the running tasks are cut short, and the run is drained
     (exit code 75): the next start goes on."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _auto(cls, values: Any) -> Any:
+        """`auto` begins with the pilot's cycles, in an order that is drawn."""
+        if not isinstance(values, Mapping) or values.get("n_cycles") != "auto":
+            return values
+        terms = {} if values.get("auto_cycles") is None else values["auto_cycles"]
+        pilot = terms.get("pilot") if isinstance(terms, Mapping) else getattr(terms, "pilot", None)
+        n_cycles = pilot if isinstance(pilot, int) else AutoCycles().pilot
+        return {"cycle_order": "shuffled", **values, "n_cycles": n_cycles, "auto_cycles": terms}
+
+    @model_validator(mode="after")
+    def _auto_is_whole(self) -> ExecutionConfig:
+        if self.auto_cycles is not None and self.n_cycles != self.auto_cycles.pilot:
+            raise ValueError(
+                f"auto_cycles belongs to n_cycles: auto, but n_cycles is {self.n_cycles}; keep one of them"
+            )
+        if self.auto_cycles is not None and self.cycle_order not in _RANDOM_ORDERS:
+            raise ValueError(f"n_cycles: auto needs cycles in random order: {' or '.join(_RANDOM_ORDERS)}")
+        return self
+
+    def cycles(self, decided: int | None) -> tuple[int, bool]:
+        """How many cycles a run has whose pilot came to `decided`, and whether it has still to decide."""
+        if self.auto_cycles is None:
+            return self.n_cycles, False
+        return decided or self.n_cycles, decided is None
+
+    @property
+    def most_cycles(self) -> int:
+        """Cycles at the most; with `n_cycles: auto` more than the pilot's, of which `n_cycles` tells."""
+        return max(self.n_cycles, self.auto_cycles.most) if self.auto_cycles is not None else self.n_cycles
 
 
 class StudyConfig(BaseModel):
