@@ -68,23 +68,20 @@ def loaded_idle(windows: Sequence[WindowResult], seen: Seen) -> tuple[Baseline, 
     window = next((one for one in windows if one.name == IDLE_WINDOW), None)
     if window is None:
         return (Baseline(kind="loaded_idle", reason="the workload does not hold still (probe.idle)"),)
-    beside = [one for one in window.beside if one.provenance == "measured" and "parent_gpu" not in one.flags]
-    samples = _inside(seen.samples, window)
-    found = [baselines_of("loaded_idle", one, window.seconds, samples) for one in (window.energy, *beside)]
-    return tuple(one for part in found for one in part)
+    samples = [sample for sample in seen.samples if window.t0_ns <= sample.t_ns <= window.t1_ns]
+    return tuple(baselines_of("loaded_idle", window.energy, window.seconds, samples))
 
 
 def _window(window: WindowResult, seen: Seen, baselines: Sequence[Baseline]) -> WindowResult:
     own = [one for one in baselines if not (one.kind == "loaded_idle" and window.name == IDLE_WINDOW)]
     updated: dict[str, Any] = {
         "energy": with_net(window.energy, window.seconds, own),
-        "beside": [with_net(one, window.seconds, own) for one in window.beside],
         "steady": _steady(window, seen) if window.name != IDLE_WINDOW else None,
     }
     parent = (seen.parents or {}).get(window.name)
     if parent is not None:
         named = parent.model_copy(update={"flags": tuple(dict.fromkeys((*parent.flags, "parent_gpu")))})
-        updated["beside"] = [*updated["beside"], with_net(named, window.seconds, own)]
+        updated["beside"] = [*window.beside, with_net(named, window.seconds, own)]
         idle_w = next((one.power_w for one in own if one.device == parent.device and one.kind == "bare_idle"), None)
         idle_j = None if idle_w is None else idle_w * window.seconds
         updated["estimated_share"] = estimated_share(parent, idle_j, seen.slices)
@@ -152,10 +149,6 @@ def _part(names: Sequence[str], request: int, prefill: float, decode: float, kv:
     if request < 0 or not all(0 <= count < float("inf") for count in counts):
         raise ValueError(f"a step of request {request} has the counts {counts}")
     return Part(names[request], counts)
-
-
-def _inside(samples: Sequence[Sample], window: WindowResult) -> list[Sample]:
-    return [sample for sample in samples if window.t0_ns <= sample.t_ns <= window.t1_ns]
 
 
 def _main(samples: Sequence[Sample], window: WindowResult) -> list[Sample]:

@@ -83,10 +83,9 @@ class BareIdle:
         while (left_s := seconds - (time.monotonic_ns() - t0_ns) / 1e9) > 0 and not self.cancelled():
             time.sleep(min(STEP_S, left_s))
         t1_ns = time.monotonic_ns()
-        main, beside = self.meter.energy(t0_ns, t1_ns, self.target, 0.0)
-        samples, looked_s = self.meter.series(t0_ns, t1_ns, self.target, self.lane), (t1_ns - t0_ns) / 1e9
-        sensed = [main, *(one for one in beside if one.provenance != "modelled" and one.energy_j is not None)]
-        return [one for energy in sensed for one in baselines_of("bare_idle", energy, looked_s, samples, started_at)]
+        energy, _ = self.meter.energy(t0_ns, t1_ns, self.target, 0.0)
+        samples = self.meter.series(t0_ns, t1_ns, self.target, self.lane)
+        return baselines_of("bare_idle", energy, (t1_ns - t0_ns) / 1e9, samples, started_at)
 
     def _held(self) -> str | None:
         """Why the devices are not bare: a process computes on one, or memory is in use that no driver needs."""

@@ -150,6 +150,7 @@ class Lane:
         if self._bare is not None or terms is None or terms.bare_s <= 0:
             return
         view = self.facts.view({})
+        view = replace(view, gpu_uuids=parents(view.gpu_uuids))  # of a MIG instance the whole GPU is looked at
         if not view.has_sensor:
             why = "no sensor reads this lane's devices; modelled joules have no idle power in them"
             self._bare = (Baseline(kind="bare_idle", reason=why),)
@@ -158,8 +159,9 @@ class Lane:
         driver = next((gpu.driver for gpu in gpus if gpu.uuid in view.gpu_uuids), None)
         self._waits_for = f"measuring idle power ({terms.bare_s:g} s)"
         try:
-            target = Target(parents(view.gpu_uuids), view.cpus)
-            look = BareIdle(self.meter, target, self.facts.name, driver, lambda: self._runner.cancelled)
+            look = BareIdle(
+                self.meter, Target(view.gpu_uuids, view.cpus), self.facts.name, driver, lambda: self._runner.cancelled
+            )
             found = look.measured(terms)
             self._bare = None if self._runner.cancelled else found
         finally:

@@ -94,7 +94,9 @@ class LaneView:
 
     @property
     def has_sensor(self) -> bool:
-        """Whether the joules of this lane's main devices are read from a sensor."""
+        """Whether the joules of this lane's main devices are read from a sensor; a MIG instance has none."""
+        if any(uuid.startswith("MIG-") for uuid in self.gpu_uuids):
+            return False
         of_main = {"counter", "instant_integral"} if self.gpu_uuids else {"rapl"}
         return not of_main.isdisjoint(self.power_sources)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import pytest
 from joulegrid.actors.appraisal import Seen, appraised, read_steps
 from joulegrid.actors.pricing import differed, flagged_short, window_of
 from joulegrid.actors.result import WindowResult
+from joulegrid.cases.workloads.step_log import Call, write_step_log
 from joulegrid.cluster.power.baseline import Baseline
 from joulegrid.cluster.power.energy import Energy, unknown
 from joulegrid.cluster.power.mig import estimated_share
 from joulegrid.cluster.power.series import Sample
+from tests.cluster.test_attribution import IDLE_W, readings, step_joules
 from tests.jobs.report.results import Made, done
 
 S = 1_000_000_000
@@ -80,6 +83,32 @@ def test_a_step_log_is_read_with_suspicion(tmp_path: Path) -> None:
     (tmp_path / "steps.json.gz").write_bytes(log())
     name, (step,) = read_steps(tmp_path / "steps.json.gz")
     assert (name, step.counts, step.parts[0].request) == ("latency", (5.0, 0.0, 0.0), "a")
+
+
+def test_the_log_of_a_window_divides_its_joules_among_its_requests(tmp_path: Path) -> None:
+    draw, t_ns, made = random.Random(4), 0, []
+    while t_ns < 30 * S:
+        prompts = tuple(draw.randint(40, 600) for _ in range(draw.randint(1, 6)))
+        times = [t_ns, t_ns + sum(prompts) * 80_000]
+        times += [times[-1] + (15_000_000 + 2_000_000 * len(prompts)) * step for step in range(1, draw.randint(5, 40))]
+        made.append(Call(prompts, tuple(times)))
+        t_ns = times[-1] + draw.randint(5, 300) * 1_000_000
+    assert write_step_log(tmp_path, "latency", made) == "steps.json.gz"
+    place = tmp_path / "artifacts" / "steps.json.gz"
+    _, steps = read_steps(place)
+    samples = readings(steps, draw, 0.01)
+    seconds = samples[-1].t_ns / S
+    joules = sum(step_joules(step) for step in steps)
+    energy = board(joules + IDLE_W * seconds).model_copy(update={"provenance": "simulated"})
+    result = done(Made()).model_copy(update={"windows": [window("latency", 0, seconds, energy)]})
+    about: dict[str, Any] = {"device": "GPU-a", "scope": "gpu_board", "provenance": "simulated"}
+    bare = Baseline(kind="bare_idle", power_w=IDLE_W, u_w=1.0, **about)
+    found = appraised(result, Seen(samples, None, {}, bare=(bare,), steps=place)).requests
+    assert found and found.reason is None and found.provenance == "simulated"
+    assert found.n_requests == sum(len(call.prompts) for call in made)
+    assert found.requests_j == pytest.approx(joules, rel=0.03)
+    assert found.mismatch_j is not None and abs(found.mismatch_j) < 0.03 * joules
+    assert write_step_log(tmp_path, "latency", [Call((1,) * 400_000, (0, 1))]).startswith("left out")
 
 
 def test_decoding_by_difference_has_the_errors_of_both_windows() -> None:

@@ -49,15 +49,15 @@ def served(seed: int, noise: float = 0.02) -> Served:
             continue
         steps.append(Step(t_ns, t_ns + length_ns, parts))
         t_ns += length_ns + 200_000
-    requests_j = sum(_joules(step) for step in steps)
-    return Served(steps, _readings(steps, draw, noise), requests_j + IDLE_W * t_ns / 1e9, requests_j)
+    requests_j = sum(step_joules(step) for step in steps)
+    return Served(steps, readings(steps, draw, noise), requests_j + IDLE_W * t_ns / 1e9, requests_j)
 
 
-def _joules(step: Step) -> float:
+def step_joules(step: Step) -> float:
     return sum(count * each for count, each in zip(step.counts, JOULES.values(), strict=True))
 
 
-def _readings(steps: list[Step], draw: random.Random, noise: float) -> list[Sample]:
+def readings(steps: list[Step], draw: random.Random, noise: float) -> list[Sample]:
     """Mean power between ticks, whose period wanders by a tenth."""
     times, t_ns = [0], 0
     while t_ns < steps[-1].t1_ns:
@@ -72,7 +72,7 @@ def _readings(steps: list[Step], draw: random.Random, noise: float) -> list[Samp
             held = min(step.t1_ns, times[tick + 1]) - max(step.t0_ns, times[tick])
             if held <= 0:
                 break
-            joules[tick] += _joules(step) * held / (step.t1_ns - step.t0_ns)
+            joules[tick] += step_joules(step) * held / (step.t1_ns - step.t0_ns)
     found = [Sample(0, "GPU-a", IDLE_W, "counter", "simulated", "gpu_board")]
     for tick, (then, now) in enumerate(itertools.pairwise(times)):
         seconds = (now - then) / 1e9
@@ -133,7 +133,7 @@ def test_a_log_that_does_not_explain_the_readings_gives_no_shares() -> None:
 def test_steps_that_are_always_alike_cannot_be_told_from_idle_time() -> None:
     length_ns = 20_000_000
     steps = [Step(n * length_ns, (n + 1) * length_ns, (Part("a", (0, 4, 0)),)) for n in range(1_000)]
-    found = divided(Served(steps, _readings(steps, random.Random(1), 0.01), 5_000.0, 0.0))
+    found = divided(Served(steps, readings(steps, random.Random(1), 0.01), 5_000.0, 0.0))
     assert found.reason and ("told apart" in found.reason or "explains" in found.reason)
 
 
