@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from joulegrid.actors.result import EnergyDifference, EnergyPer, WindowResult
+from joulegrid.actors.costs import EnergyDifference, EnergyPer
+from joulegrid.actors.result import WindowResult
 from joulegrid.cases.contract import SHORT_S
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.jsontypes import Json

@@ -7,10 +7,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from joulegrid.actors.costs import EnergyDifference, EnergyPer
 from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.power.attribution.shares import RequestShares
 from joulegrid.cluster.power.baseline import Baseline
-from joulegrid.cluster.power.energy import Energy, Provenance
+from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.mig import EstimatedShare
 from joulegrid.cluster.power.steady import Steady
 from joulegrid.jsontypes import Json
@@ -56,15 +57,6 @@ class Failure(Record):
     """The last 8,000 characters that the task printed."""
 
 
-class EnergyPer(Record):
-    """Joules for one unit of work, e.g. one output token."""
-
-    unit: str
-    energy_j: float | None
-    low_j: float | None = None
-    high_j: float | None = None
-
-
 class WindowResult(Record):
     """One measured window: how long, how often the body ran, what it cost."""
 
@@ -91,23 +83,6 @@ class WindowResult(Record):
     """Whether throughput, power and temperature held still; null where no power series was kept."""
     estimated_share: EstimatedShare | None = None
     """On a MIG instance: what of the parent GPU's joules may be its own. An estimate, never part of a sum."""
-
-
-class EnergyDifference(Record):
-    """A cost by difference: one repetition of a window less one repetition of another, with the errors of both."""
-
-    name: str
-    method: Literal["difference"] = "difference"
-    minuend: str
-    subtrahend: str
-    unit: str
-    energy_j: float | None
-    """Joules for one unit; may be negative where the errors are larger than the cost."""
-    low_j: float | None = None
-    high_j: float | None = None
-    provenance: Provenance | None = None
-    reason: str | None = None
-    """Why it is unknown."""
 
 
 class ForeignProcess(Record):
