@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,8 @@ from joulegrid.cluster.power.steady import Point, Steady, steadiness
 STEP_LOG = "artifacts/steps.json.gz"
 STEP_LOG_BYTES = 64 * 2**20
 """Of the log as text; a larger one is not read."""
+UNREADABLE = (OSError, EOFError, zlib.error, RecursionError, ValueError, TypeError, LookupError, ArithmeticError)
+"""What reading bytes that somebody else wrote may raise."""
 _LOG = TypeAdapter(dict[str, Any])
 
 
@@ -35,14 +38,14 @@ class Seen:
     samples: Sequence[Sample]
     celsius: Sequence[tuple[int, float]] | None
     """(time, °C of the warmest GPU); `None` without a GPU."""
-    done: Mapping[str, Sequence[tuple[int, int]]]
-    """Window → (time, repetitions finished by then)."""
+    done: Mapping[int, Sequence[tuple[int, int]]]
+    """Start of a window → (time, repetitions finished by then)."""
     bare: tuple[Baseline, ...] = ()
     idle_s: float = 0.0
     """How long the task was asked to hold still with its weights resident."""
     steps: Path | None = None
-    parents: dict[str, Energy] | None = None
-    """On a MIG instance: window → joules of the whole GPU."""
+    parents: Mapping[int, Energy] | None = None
+    """On a MIG instance: start of a window → joules of the whole GPU."""
     slices: tuple[int, int] | None = None
 
 
@@ -78,7 +81,7 @@ def _window(window: WindowResult, seen: Seen, baselines: Sequence[Baseline]) -> 
         "energy": with_net(window.energy, window.seconds, own),
         "steady": _steady(window, seen) if window.name != IDLE_WINDOW else None,
     }
-    parent = (seen.parents or {}).get(window.name)
+    parent = (seen.parents or {}).get(window.t0_ns)
     if parent is not None:
         named = parent.model_copy(update={"flags": tuple(dict.fromkeys((*parent.flags, "parent_gpu")))})
         updated["beside"] = [*window.beside, with_net(named, window.seconds, own)]
@@ -97,7 +100,7 @@ def _steady(window: WindowResult, seen: Seen) -> Steady | None:
         for (then_ns, then_j), (now_ns, now_j) in pairwise(curve)
         if now_ns > then_ns
     ]
-    done = [(0.0, 0.0), *(((t_ns - window.t0_ns) / 1e9, float(n)) for t_ns, n in seen.done.get(window.name, ()))]
+    done = [(0.0, 0.0), *(((t_ns - window.t0_ns) / 1e9, float(n)) for t_ns, n in seen.done.get(window.t0_ns, ()))]
     celsius: list[Point] | None = None
     if seen.celsius is not None:
         inside = [(t_ns, value) for t_ns, value in seen.celsius if window.t0_ns <= t_ns <= window.t1_ns]
@@ -110,11 +113,11 @@ def _requests(windows: Sequence[WindowResult], seen: Seen, baselines: Sequence[B
         return None
     try:
         name, steps = read_steps(seen.steps)
-        window = next(one for one in windows if one.name == name)
+        window = {one.name: one for one in windows}[name]
         if any(not window.t0_ns <= step.t0_ns < step.t1_ns <= window.t1_ns for step in steps):
             raise ValueError("a step lies outside its window, or ends before it begins")
-    except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, StopIteration) as error:
-        return RequestShares(window="unknown", reason=f"the step log cannot be used: {error or 'it names no window'}")
+    except UNREADABLE as error:
+        return RequestShares(window="unknown", reason=f"the step log cannot be used: {type(error).__name__} {error}")
     measured = intervals(steps, trace(_main(seen.samples, window)), window.t0_ns, window.t1_ns)
     return shares(Measured(name, window.seconds, window.energy, _idle(window.energy, baselines)), steps, measured)
 

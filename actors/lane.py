@@ -229,7 +229,7 @@ class Lane:
         return Seen(
             samples=samples,
             celsius=attempt.watch.celsius if view.gpu_uuids else None,
-            done={mark["name"]: mark.get("done") or () for mark in attempt.marks},
+            done={mark["t0_ns"]: mark.get("done") or () for mark in attempt.marks},
             bare=self._bare or (),
             idle_s=view.idle_s,
             steps=files.get(STEP_LOG),
@@ -237,10 +237,10 @@ class Lane:
             slices=slices_of(view.gpu_uuids[0]) if mig else None,
         )
 
-    def _of_parents(self, result: ExperimentResult, uuids: tuple[str, ...]) -> dict[str, Energy]:
+    def _of_parents(self, result: ExperimentResult, uuids: tuple[str, ...]) -> dict[int, Energy]:
         """Joules of the whole GPUs that the lane's instances are parts of, window by window."""
         windows = result.windows or []
-        return {one.name: self.meter.energy(one.t0_ns, one.t1_ns, Target(uuids), 0.0)[0] for one in windows}
+        return {one.t0_ns: self.meter.energy(one.t0_ns, one.t1_ns, Target(uuids), 0.0)[0] for one in windows}
 
 
 def _of_the_worker(energy: Energy) -> Energy:

@@ -173,6 +173,10 @@ class Attempt:
                 raise ValueError(f"the window {mark['name']!r} lies outside the task's life, or overlaps another")
             if not 0.0 <= mark["cpu_s"] <= seconds * (os.cpu_count() or 1) * 1.1 + 1.0:
                 raise ValueError(f"{mark['cpu_s']} CPU seconds cannot pass in a window of {seconds:.3f} s")
+            if mark["repeats"] < 1 or any(
+                not mark["t0_ns"] <= t_ns <= mark["t1_ns"] or n < 1 for t_ns, n in mark.get("done") or ()
+            ):
+                raise ValueError(f"the window {mark['name']!r} was repeated outside of itself")
             before_ns = mark["t1_ns"]
         counts = [*self.report["work"].values()]
         counts += [count for work in (self.report.get("work_of") or {}).values() for count in work.values()]

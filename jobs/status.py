@@ -124,6 +124,8 @@ def read_status(store: Store, *, verify: bool = False) -> RunStatus:
     counts = _counts(states, _n_experiments(designs, manifest, states), n_cycles)
     most = _number(manifest, "n_cycles_most") if states.n_cycles_decided is None else None
     state = _state(manifest, counts, alive=alive)
+    if state == "done" and most is not None:  # the pilot is over, and its driver died before it had decided
+        state = "abandoned"
     if state == "abandoned":
         _settle(store, states, counts)
     mean_task_s = states.seconds / states.n_timed if states.n_timed else None

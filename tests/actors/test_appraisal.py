@@ -48,7 +48,7 @@ def test_the_idle_window_gives_the_baseline_of_the_others() -> None:
     result = done(Made()).model_copy(update={"windows": windows, "headline": "throughput"})
     samples = [Sample(round(t * S / 10), "GPU-a", 300.0 if t <= 200 else 100.0, **KIND) for t in range(310)]
     celsius = [(t * S, 50.0 + 0.001 * t) for t in range(30)]
-    pace = {"throughput": [(round(t * S * 0.4), t) for t in range(1, 50)]}
+    pace = {0: [(round(t * S * 0.4), t) for t in range(1, 50)]}
     found = appraised(result, Seen(samples, celsius, pace, idle_s=5.0))
     (loaded,) = found.baselines
     assert loaded.kind == "loaded_idle" and loaded.power_w == pytest.approx(100.0)
@@ -78,6 +78,10 @@ def test_a_step_log_is_read_with_suspicion(tmp_path: Path) -> None:
     for damaged in (b"no gzip", log()[:-9], gzip.compress(b"[]"), log(window="other"), log(requests=3)):
         assert "cannot be used" in reason(damaged)
     assert "outside its window" in reason(log(steps=[[1, 30 * S, [[0, 5, 0, 0]]]]))
+    torn = bytearray(log(requests=["r" * 500]))
+    torn[20:24] = b"\xff\xff\xff\xff"
+    assert "cannot be used" in reason(bytes(torn))
+    assert "cannot be used" in reason(log(steps=[[float("inf"), 2, []]]))
     for part in ([1, 5, 0, 0], [-1, 5, 0, 0], [0, -5, 0, 0], [0, 5], [0, float("nan"), 0, 0]):
         assert "cannot be used" in reason(log(steps=[[1, 2, [part]]]))
     (tmp_path / "steps.json.gz").write_bytes(log())
@@ -126,7 +130,7 @@ def test_a_mig_instance_gets_its_parents_joules_by_name_and_a_share_only_as_an_e
     parent, instance = board(6_000.0), unknown("a MIG slice has no power sensor of its own", device="MIG-1")
     result = done(Made()).model_copy(update={"windows": [window("throughput", 0, 20, instance)]})
     bare = Baseline(kind="bare_idle", device="GPU-a", scope="gpu_board", provenance="measured", power_w=70.0, u_w=1.0)
-    seen = Seen([], None, {}, bare=(bare,), parents={"throughput": parent}, slices=(2, 7))
+    seen = Seen([], None, {}, bare=(bare,), parents={0: parent}, slices=(2, 7))
     (found,) = appraised(result, seen).windows or []
     assert found.energy.energy_j is None
     (beside,) = found.beside
