@@ -120,7 +120,8 @@ def read_status(store: Store, *, verify: bool = False) -> RunStatus:
     manifest, lease, found = read_json(store, "manifest.json"), read_lease(store), replay(store)
     designs, states = read_designs(store), found.states
     alive = lease is not None and lease.is_alive()
-    n_cycles = states.n_cycles_decided or _n_cycles(store, manifest)
+    told = [one for one in (states.n_cycles_decided, _n_cycles(store, manifest)) if one is not None]
+    n_cycles = max(told, default=None)  # a run that was decided may have been given more cycles since
     counts = _counts(states, _n_experiments(designs, manifest, states), n_cycles)
     most = _number(manifest, "n_cycles_most") if states.n_cycles_decided is None else None
     state = _state(manifest, counts, alive=alive)
