@@ -157,6 +157,10 @@ def _plain(measurement: Measurement) -> dict[str, Json]:
         "work": {unit: float(count) for unit, count in measurement.work.items()},
         "headline": measurement.headline,
         "effective": to_json(measurement.effective, "effective"),
+        "work_of": {
+            window: {unit: float(count) for unit, count in work.items()} for window, work in measurement.work_of.items()
+        },
+        "differences": [dataclasses.asdict(one) for one in measurement.differences],
     }
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from joulegrid.actors.result import ForeignProcess
 from joulegrid.actors.zygote import descendants
-from joulegrid.cluster.gpu_use import GpuUse, busiest, look, lost, memory_bytes
+from joulegrid.cluster.gpu_use import GpuUse, busiest, hottest, look, lost, memory_bytes
 
 LOOK_S = 1.0
 RELEASE_LIMIT_S = 5.0
@@ -76,6 +76,8 @@ class GpuWatch:
     fault: str | None = None
     """Why the lane should have no further task for now."""
     lost: str | None = None
+    celsius: list[tuple[int, float]] = field(default_factory=list)
+    """(time, °C of the warmest GPU), once a second while the task ran."""
     _found: dict[tuple[str, int], ForeignProcess] = field(default_factory=dict)
     _hidden: bool = False
     _own: set[int] = field(default_factory=set)
@@ -141,6 +143,9 @@ class GpuWatch:
     def _look(self, moment: Moment) -> tuple[GpuUse, ...]:
         self._own |= _own_tree()
         uses = look(self.uuids)
+        warmest = hottest(uses)
+        if warmest is not None:
+            self.celsius.append((time.monotonic_ns(), warmest))
         self.lost = self.lost or lost(uses)
         self._own |= _own_tree()
         if self.lost is None:

@@ -6,8 +6,10 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO, Protocol
 
+from joulegrid.actors.appraisal import STEP_LOG, Seen, appraised
 from joulegrid.actors.attempt import (
     CONTAMINATED,
     attempt_folder,
@@ -21,14 +23,19 @@ from joulegrid.actors.commit import commit
 from joulegrid.actors.ending import Ending, not_started, unkilled
 from joulegrid.actors.gate import Start, wait_until_cool
 from joulegrid.actors.gpu_watch import GpuWatch, Idle
+from joulegrid.actors.idle import BareIdle
+from joulegrid.actors.idle import Meter as IdleMeter
 from joulegrid.actors.inline import Inline
 from joulegrid.actors.portable import local
-from joulegrid.actors.record import Attempt, Cost, LaneFacts, RunFacts
+from joulegrid.actors.pricing import Cost
+from joulegrid.actors.record import Attempt, LaneFacts, RunFacts
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
 from joulegrid.actors.spent import spent_in_raw
 from joulegrid.actors.supervisor import Supervisor, ZygoteError, ZygoteStartError
 from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.gpu_lock import lock_gpus
+from joulegrid.cluster.gpu_use import parents, slices_of
+from joulegrid.cluster.power.baseline import Baseline
 from joulegrid.cluster.power.conditions import Conditions
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.model import model_energy
@@ -43,7 +50,7 @@ AROUND_NS = 1_000_000_000
 OF_THE_WORKER = "the CPU time is that of the whole worker process, the threads of Ray in it included (isolation inline)"
 
 
-class Meter(Protocol):
+class Meter(IdleMeter, Protocol):
     """Answers what a window cost: a node's sampler, or a recorder in this process."""
 
     def watch(self, lane: str, pid: int) -> None:
@@ -54,16 +61,8 @@ class Meter(Protocol):
         """Stop following it."""
         ...
 
-    def energy(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
-        """Joules of the target's main devices, and those of others beside."""
-        ...
-
     def conditions(self, t0_ns: int, t1_ns: int, target: Target) -> list[Conditions]:
         """What the target's GPUs were like."""
-        ...
-
-    def series(self, t0_ns: int, t1_ns: int, target: Target, lane: str) -> list[Sample]:
-        """Power over time."""
         ...
 
 
@@ -81,6 +80,8 @@ class Lane:
     _locks: list[IO[str]] = field(default_factory=list)
     _idle: Idle = field(default_factory=Idle)
     _waits_for: str | None = None
+    _bare: tuple[Baseline, ...] | None = None
+    """Idle power before the first task; `None` until then."""
 
     def __post_init__(self) -> None:
         run = self.run_facts
@@ -120,7 +121,8 @@ class Lane:
     def run(self, task: Task) -> Outcome:
         """Run one task; whatever happens to it is an outcome. Raises `StoreError` when the result cannot be kept."""
         self._runner.arm()
-        view = self.facts.view(task.experiment)
+        view = self.facts.idling(task.experiment, self.run_facts.baseline)
+        self._measure_bare_idle()
         start = self._cool(view)
         started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         watch = GpuWatch(view.gpu_uuids, self._idle, keeps_memory=self.run_facts.isolation == "inline")
@@ -154,6 +156,29 @@ class Lane:
         finally:
             self._waits_for = None
 
+    def _measure_bare_idle(self) -> None:
+        """Before the first task alone: later nobody can say that the device is as nobody left it."""
+        terms = self.run_facts.baseline
+        if self._bare is not None or terms is None or terms.bare_s <= 0:
+            return
+        view = self.facts.view({})
+        view = replace(view, gpu_uuids=parents(view.gpu_uuids))  # of a MIG instance the whole GPU is looked at
+        if not view.has_sensor:
+            why = "no sensor reads this lane's devices; modelled joules have no idle power in them"
+            self._bare = (Baseline(kind="bare_idle", reason=why),)
+            return
+        gpus = self.facts.environment.gpus
+        driver = next((gpu.driver for gpu in gpus if gpu.uuid in view.gpu_uuids), None)
+        self._waits_for = f"measuring idle power ({terms.bare_s:g} s)"
+        try:
+            look = BareIdle(
+                self.meter, Target(view.gpu_uuids, view.cpus), self.facts.name, driver, lambda: self._runner.cancelled
+            )
+            found = look.measured(terms)
+            self._bare = None if self._runner.cancelled else found
+        finally:
+            self._waits_for = None
+
     def _process(self, task: Task, view: LaneView) -> Ending:
         """Run the task's process; between two cycles the zygote is renewed, so that repetitions share nothing."""
         if self._cycle not in (None, task.cycle) and self.run_facts.isolation == "zygote":
@@ -180,8 +205,10 @@ class Lane:
         raw, folder = attempt.raw(price), attempt_folder(attempt.task)
         names = [name for name, _ in files] + ([CONTAMINATED] if raw is not None else [])
         result = replace(attempt, artifacts=tuple(names)).result(price)
+        samples = self._samples(result, target)
+        result = appraised(result, self._seen(attempt, samples, dict(files), result))
         if result.timeseries is not None:
-            self.store.put(f"{folder}/{result.timeseries}", self._series(result, target))
+            self.store.put(f"{folder}/{result.timeseries}", series_parquet(samples))
         for name, path in files:
             self.store.put_file(f"{folder}/{name}", path)
         if raw is not None:
@@ -207,11 +234,31 @@ class Lane:
         main, beside = cost
         return _of_the_worker(main), [_of_the_worker(energy) for energy in beside]
 
-    def _series(self, result: ExperimentResult, target: Target) -> bytes:
+    def _samples(self, result: ExperimentResult, target: Target) -> list[Sample]:
+        if result.timeseries is None:
+            return []
         edges = [edge for window in result.windows or [] for edge in (window.t0_ns, window.t1_ns)]
-        return series_parquet(
-            self.meter.series(min(edges) - AROUND_NS, max(edges) + AROUND_NS, target, self.facts.name)
+        return self.meter.series(min(edges) - AROUND_NS, max(edges) + AROUND_NS, target, self.facts.name)
+
+    def _seen(self, attempt: Attempt, samples: list[Sample], files: dict[str, Path], result: ExperimentResult) -> Seen:
+        """What was seen of the lane beside the marks."""
+        view = attempt.view
+        mig = bool(view.gpu_uuids) and view.gpu_uuids[0].startswith("MIG-")
+        return Seen(
+            samples=samples,
+            celsius=attempt.watch.celsius if view.gpu_uuids else None,
+            done={mark["t0_ns"]: mark.get("done") or () for mark in attempt.marks},
+            bare=self._bare or (),
+            idle_s=view.idle_s,
+            steps=files.get(STEP_LOG),
+            parents=self._of_parents(result, parents(view.gpu_uuids)) if mig else None,
+            slices=slices_of(view.gpu_uuids[0]) if mig else None,
         )
+
+    def _of_parents(self, result: ExperimentResult, uuids: tuple[str, ...]) -> dict[int, Energy]:
+        """Joules of the whole GPUs that the lane's instances are parts of, window by window."""
+        windows = result.windows or []
+        return {one.t0_ns: self.meter.energy(one.t0_ns, one.t1_ns, Target(uuids), 0.0)[0] for one in windows}
 
 
 def _of_the_worker(energy: Energy) -> Energy:

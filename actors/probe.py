@@ -15,12 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulegrid.actors.zygote import descendants
-from joulegrid.cases.contract import LaneView, Mark
+from joulegrid.cases.contract import IDLE_WINDOW, LaneView, Mark
 from joulegrid.cluster.power.marks import MarkEdge, unmarked
 from joulegrid.jsontypes import Json
 
 Tell = Callable[[dict[str, Json]], object]
 """Where progress goes: `done`, `total`, `note`."""
+
+
+MOMENTS = 64
+"""Of a longer window every second moment is dropped, so that a mark stays small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class TaskWindow:
         self._min_ns = int(min_seconds * 1e9)
         self._repeats = 0
         self._mark: Mark | None = None
+        self._done: list[tuple[int, int]] = []
+        self._every = 1
         account.mark()  # before the wait for the device: the sampler already reads faster when the window begins
         synchronize()
         self._busy_s = busy_seconds(account.cpus)
@@ -56,6 +62,13 @@ class TaskWindow:
         while self._repeats == 0 or time.monotonic_ns() - self._t0_ns < self._min_ns:
             yield self._repeats
             self._repeats += 1
+            if self._repeats % self._every == 0:
+                self._note()
+
+    def _note(self) -> None:
+        self._done.append((time.monotonic_ns(), self._repeats))
+        if len(self._done) >= MOMENTS:
+            self._done, self._every = self._done[1::2], 2 * self._every
 
     @property
     def mark(self) -> Mark:
@@ -75,7 +88,7 @@ class TaskWindow:
         busy_s = busy_seconds(self._account.cpus)
         # The kernel counts busy time in ticks of 10 ms: the difference may come out a tick below zero.
         other_s = None if busy_s is None or self._busy_s is None else max(0.0, busy_s - self._busy_s - cpu_s)
-        self._mark = Mark(self.name, self._t0_ns, t1_ns, cpu_s, max(1, self._repeats), other_s)
+        self._mark = Mark(self.name, self._t0_ns, t1_ns, cpu_s, max(1, self._repeats), other_s, done=tuple(self._done))
         return self._mark
 
 
@@ -104,6 +117,12 @@ class TaskProbe:
             self.phase = "run"
         finally:
             self._open = None
+
+    def idle(self) -> None:
+        """Hold still for as long as the study asks for, in the window `idle`."""
+        if self.lane.idle_s > 0:
+            with self.window(IDLE_WINDOW):
+                time.sleep(self.lane.idle_s)
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Tell how far the task is; it may be lost on the way."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import ValidationError
@@ -13,8 +12,9 @@ from pydantic import ValidationError
 from joulegrid.actors.ending import Ending, crash_message, failure_class_of
 from joulegrid.actors.gate import Gate, Start
 from joulegrid.actors.gpu_watch import GpuWatch
+from joulegrid.actors.idle import IdleTerms
+from joulegrid.actors.pricing import Price, differed, energy_per, window_of
 from joulegrid.actors.result import (
-    EnergyPer,
     ExperimentResult,
     Failure,
     LaneRecord,
@@ -25,8 +25,6 @@ from joulegrid.actors.result import (
 from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.gpu_use import parents
-from joulegrid.cluster.power.conditions import Conditions
-from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.power.model import CoreWatts
 from joulegrid.cluster.secrets import mask
 from joulegrid.jsontypes import Json
@@ -37,11 +35,6 @@ REPORTABLE = ("app", "invalid", "import", "oom_host", "oom_device")
 
 UNTOUCHED = ("invalid", "import", "cancelled")
 """Classes that stand whatever else happened on the GPUs: another try would end in the same way, or is not wanted."""
-
-Cost = tuple[Energy, list[Energy], list[Conditions]]
-"""Joules of the main devices, of others beside, and what the GPUs were like."""
-Price = Callable[[int, int, float], Cost]
-"""What a window cost: (t0_ns, t1_ns, cpu_s) → cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +49,16 @@ class RunFacts:
     study_yaml: str | None
     carbon_place: str | None = None
     temperature_gate: Gate | None = None
+    baseline: IdleTerms | None = None
+    """How idle power is measured; `None` not at all."""
     watts_per_core: CoreWatts | None = None
     """What the sampler models CPUs with; known here, a lane with no other source need not ask it."""
 
     @property
     def patience_s(self) -> float:
         """How long a lane may wait before a task's limit begins to run."""
-        return self.temperature_gate.max_wait_s if self.temperature_gate else 0.0
+        cool_s = self.temperature_gate.max_wait_s if self.temperature_gate else 0.0
+        return cool_s + (self.baseline.patience_s if self.baseline else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +85,12 @@ class LaneFacts:
         gpus = self.gpu_uuids[: resources.get("gpus")]
         cpus = self.cpus[: resources.get("cpus")]
         return LaneView("cuda" if gpus else "cpu", gpus, cpus, self.power_sources)
+
+    def idling(self, experiment: dict[str, Json], terms: IdleTerms | None) -> LaneView:
+        """Return the same view with the time that the task holds still, where the lane's joules have a sensor."""
+        view = self.view(experiment)
+        idles = terms is not None and view.has_sensor
+        return replace(view, idle_s=terms.loaded_s) if terms is not None and idles else view
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,8 @@ class Attempt:
             return self._failed(self._without_report("no_result", f"the process left a malformed report: {error}"))
 
     def _done(self, price: Price) -> ExperimentResult:
-        windows = [self._window(mark, price) for mark in self.marks]
+        work_of = self.report.get("work_of") or {}
+        windows = [self._window(mark, price, work_of.get(mark["name"]) or {}) for mark in self.marks]
         headline, work = self.report["headline"], self.report["work"]
         if headline is not None and headline not in {window.name for window in windows}:
             raise ValueError(f"the headline {headline!r} names none of its windows")
@@ -147,6 +150,7 @@ class Attempt:
             headline=headline,
             work=work,
             energy_per=energy_per(windows, headline, work),
+            differences=[differed(one, windows) for one in self.report.get("differences") or []],
             log_tail=self._tail(),
             timeseries="timeseries.parquet" if windows and self.is_followed else None,
         )
@@ -157,20 +161,17 @@ class Attempt:
             return None
         try:
             self._refuse_implausible()
-            windows = [self._window(mark, price).model_dump(mode="json") for mark in self.marks]
+            windows = [self._window(mark, price, {}).model_dump(mode="json") for mark in self.marks]
         except (ValidationError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
             windows = []
         foreign = None if self.watch.foreign is None else [one.model_dump() for one in self.watch.foreign]
         why = self.watch.contaminated
         return {"contaminated": why, "foreign": foreign, "windows": windows, "report": mask(self.report)}
 
-    def _window(self, mark: dict[str, Json], price: Price) -> WindowResult:
-        t0_ns, t1_ns = mark["t0_ns"], mark["t1_ns"]
-        energy, beside, conditions = price(t0_ns, t1_ns, mark["cpu_s"])
-        foreign = self.watch.foreign
+    def _window(self, mark: dict[str, Json], price: Price, work: dict[str, float]) -> WindowResult:
+        window, foreign = window_of(mark, price, work), self.watch.foreign
         pairs = None if foreign is None else [(one.gpu_uuid, one.pid) for one in foreign]
-        told = [one.with_foreign(pairs) for one in conditions]
-        return WindowResult(**mark, seconds=(t1_ns - t0_ns) / 1e9, energy=energy, beside=beside, conditions=told)
+        return window.model_copy(update={"conditions": [one.with_foreign(pairs) for one in window.conditions]})
 
     def _refuse_implausible(self) -> None:
         """Raise `ValueError` for what cannot have happened between start and end as seen from outside."""
@@ -181,8 +182,15 @@ class Attempt:
                 raise ValueError(f"the window {mark['name']!r} lies outside the task's life, or overlaps another")
             if not 0.0 <= mark["cpu_s"] <= seconds * (os.cpu_count() or 1) * 1.1 + 1.0:
                 raise ValueError(f"{mark['cpu_s']} CPU seconds cannot pass in a window of {seconds:.3f} s")
+            if mark["repeats"] < 1 or any(
+                not mark["t0_ns"] <= t_ns <= mark["t1_ns"] or n < 1 for t_ns, n in mark.get("done") or ()
+            ):
+                raise ValueError(f"the window {mark['name']!r} was repeated outside of itself")
             before_ns = mark["t1_ns"]
-        if not all(0.0 < count < float("inf") for count in self.report["work"].values()):
+        counts = [*self.report["work"].values()]
+        counts += [count for work in (self.report.get("work_of") or {}).values() for count in work.values()]
+        counts += [one["count"] for one in self.report.get("differences") or []]
+        if not all(0.0 < count < float("inf") for count in counts):
             raise ValueError("work counts must be positive and finite")
 
     def _failed(self, failure: Failure) -> ExperimentResult:
@@ -284,17 +292,3 @@ class Attempt:
             "gate_wait_s": self.start.wait_s,
             "gate_expired": self.start.expired,
         }
-
-
-def energy_per(windows: list[WindowResult], headline: str | None, work: dict[str, float]) -> list[EnergyPer]:
-    """Divide the headline window's joules by what it produced; unknown stays null."""
-    energy = next((window.energy for window in windows if window.name == headline), None)
-    if energy is None:
-        return []
-    return [_per(unit, count, energy) for unit, count in work.items() if count > 0]
-
-
-def _per(unit: str, count: float, energy: Energy) -> EnergyPer:
-    ends = (energy.energy_j, energy.low_j, energy.high_j)
-    value, low, high = (None if joules is None else joules / count for joules in ends)
-    return EnergyPer(unit=unit, energy_j=value, low_j=low, high_j=high)

@@ -7,9 +7,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from joulegrid.actors.costs import EnergyDifference, EnergyPer
 from joulegrid.cluster.environment import Environment
+from joulegrid.cluster.power.attribution.shares import RequestShares
+from joulegrid.cluster.power.baseline import Baseline
 from joulegrid.cluster.power.conditions import Conditions
 from joulegrid.cluster.power.energy import Energy
+from joulegrid.cluster.power.mig import EstimatedShare
+from joulegrid.cluster.power.steady import Steady
 from joulegrid.jsontypes import Json
 
 SCHEMA_VERSION = "1.0"
@@ -71,18 +76,16 @@ class WindowResult(Record):
     energy: Energy
     """The lane's main devices: GPU boards on a GPU lane, else the CPU."""
     beside: list[Energy] = Field(default_factory=list)
-    """Other devices of the same window, each with its own scope; never part of `energy`."""
+    """Other devices of the same window, each with its own scope; never part of `energy`. On a MIG instance the whole
+    GPU is here, flagged `parent_gpu`."""
     conditions: list[Conditions] = Field(default_factory=list)
     """What each GPU was like in the window; empty on a CPU lane and where NVML is not read."""
-
-
-class EnergyPer(Record):
-    """Joules for one unit of work, e.g. one output token."""
-
-    unit: str
-    energy_j: float | None
-    low_j: float | None = None
-    high_j: float | None = None
+    energy_per: list[EnergyPer] = Field(default_factory=list)
+    """This window's joules by what it produced itself; the headline's stand in the result's `energy_per`."""
+    steady: Steady | None = None
+    """Whether throughput, power and temperature held still; null where no power series was kept."""
+    estimated_share: EstimatedShare | None = None
+    """On a MIG instance: what of the parent GPU's joules may be its own. An estimate, never part of a sum."""
 
 
 class ForeignProcess(Record):
@@ -181,6 +184,12 @@ class ExperimentResult(Record):
     work: dict[str, float] | None = None
     """Unit → count produced in the headline window."""
     energy_per: list[EnergyPer] | None = None
+    differences: list[EnergyDifference] = Field(default_factory=list)
+    """Costs that no window has for itself, such as decoding as generation less prefill."""
+    baselines: list[Baseline] = Field(default_factory=list)
+    """Idle power of the lane's devices, or why it is unknown; each window's `energy.net` is made with it."""
+    requests: RequestShares | None = None
+    """Joules of single requests, estimated from the step log; null where the workload wrote none."""
     max_rss_bytes: int | None = None
     """Largest resident memory of the task's process; null where it had none of its own (isolation `inline`)."""
     escaped_processes: int = 0

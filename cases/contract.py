@@ -64,6 +64,12 @@ def _config_class(values: Mapping[str, Any]) -> type[ExperimentConfig]:
     return workload_named(values.get("workload", "inference")).Config
 
 
+SHORT_S = 10.0
+"""A measured window under this is flagged `short`: 100 updates of a usual sensor."""
+IDLE_WINDOW = "idle"
+"""The name of the window that `Probe.idle` opens."""
+
+
 class LaneCannotError(Exception):
     """Raised by a workload for what this lane cannot do (a precision, a kernel, too little memory).
 
@@ -83,6 +89,24 @@ class LaneView:
     """Logical CPU numbers that the process is pinned to; empty where it is not pinned."""
     power_sources: tuple[str, ...] = ()
     """What the node's sampler can read: of `counter`, `instant_integral`, `rapl`, `model`."""
+    idle_s: float = 0.0
+    """How long a workload holds still once its weights are resident (`Probe.idle`); 0: not at all."""
+
+    @property
+    def has_sensor(self) -> bool:
+        """Whether the joules of this lane's main devices are read from a sensor; a MIG instance has none."""
+        if any(uuid.startswith("MIG-") for uuid in self.gpu_uuids):
+            return False
+        of_main = {"counter", "instant_integral"} if self.gpu_uuids else {"rapl"}
+        return not of_main.isdisjoint(self.power_sources)
+
+    @property
+    def usual_window_s(self) -> float:
+        """How long a window should be where nobody says: 10 s before a sensor, whose edges then hardly count; else 1 s.
+
+        Modelled joules are made of CPU time, which has no edges to speak of.
+        """
+        return SHORT_S if self.has_sensor else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +124,8 @@ class Mark:
     """How often the body ran inside the window."""
     other_cpu_s: float | None = None
     """CPU seconds that anybody else spent on the lane's cores between the edges; `None` where it cannot be known."""
+    done: tuple[tuple[int, int], ...] = ()
+    """(time, repetitions finished by then) at up to 64 moments: whether the body kept its pace."""
 
     @property
     def seconds(self) -> float:
@@ -139,9 +165,30 @@ class Probe(Protocol):
         """Open a window whose edges are synchronised with the device. Windows of one task must not overlap."""
         ...
 
+    def idle(self) -> None:
+        """Hold still as long as the study asks for, in a window of its own: call it once the weights are resident.
+
+        The power of that window is the baseline `loaded_idle`; where the study asks for none nothing happens.
+        """
+        ...
+
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Tell how far the task is. Lossy, never blocks."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A cost that no window has for itself: that of one repetition of a window less that of another."""
+
+    name: str
+    minuend: str
+    """Window of which one repetition does both parts."""
+    subtrahend: str
+    """Window of which one repetition does the part that is taken off."""
+    unit: str
+    count: float
+    """What the remaining part produces in one repetition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +197,18 @@ class Measurement:
 
     `metrics` are numbers and texts with units in their names, nested as one likes. `work` counts what the window
     `headline` produced (`{"output_token": 512}`): the worker divides that window's joules by it.
-    `effective` says which choices were made where the experiment left them open.
+    `effective` says which choices were made where the experiment left them open. A file `artifacts/steps.json.gz` in
+    the probe's scratch folder (`joulegrid.cases.workloads.step_log`) divides a window's joules among its requests.
     """
 
     metrics: dict[str, Json]
     work: dict[str, float] = field(default_factory=dict)
     headline: str | None = None
     effective: dict[str, Json] = field(default_factory=dict)
+    work_of: dict[str, dict[str, float]] = field(default_factory=dict)
+    """The same as `work` for other windows, by their name: each window's joules are divided by its own work."""
+    differences: tuple[Difference, ...] = ()
+    """Costs by difference of two windows; they are labelled so and have the errors of both."""
 
 
 @dataclass(frozen=True, slots=True)

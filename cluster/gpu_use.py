@@ -97,6 +97,23 @@ def parents(uuids: tuple[str, ...]) -> tuple[str, ...]:
         return uuids
 
 
+def slices_of(uuid: str) -> tuple[int, int] | None:
+    """Return (compute slices of a MIG instance, compute slices of its GPU); `None` where NVML does not say."""
+    import pynvml
+
+    try:
+        _open(os.getpid())
+        instance = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        attributes = ask(pynvml, "nvmlDeviceGetAttributes_v2", instance)
+        gpu = ask(pynvml, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", instance)
+        most = None if gpu is None else ask(pynvml, "nvmlDeviceGetMaxMigDeviceCount", gpu)
+    except pynvml.NVMLError:
+        return None
+    if attributes is None or not most:
+        return None
+    return int(attributes.computeInstanceSliceCount), int(most)
+
+
 def _parent(nvml: Any, uuid: str) -> str:
     if not uuid.startswith("MIG-"):
         return uuid

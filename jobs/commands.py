@@ -127,7 +127,7 @@ def report_command(
 def confirm(study: StudyConfig, plan: Plan | AskedPlan) -> None:
     """Ask before a large study, but not before a search without a limit; without a terminal there is nobody to ask."""
     n_experiments = len(plan) if isinstance(plan, Plan) else plan.limit or 0
-    n_tasks = n_experiments * study.execution.n_cycles
+    n_tasks = n_experiments * study.execution.most_cycles
     if n_tasks <= study.execution.confirm_above:
         return
     if isinstance(plan, Plan):

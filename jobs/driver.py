@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from joulegrid.actors.gate import Gate
+from joulegrid.actors.idle import IdleTerms
 from joulegrid.actors.placement import Pair, largest_need, place_lanes, split_needs
 from joulegrid.actors.record import RunFacts
 from joulegrid.cluster.carbon.config import provider_of
@@ -38,6 +39,7 @@ from joulegrid.jobs.spending import Spending
 from joulegrid.jobs.streams import balance_note
 from joulegrid.jobs.study import StudyConfig
 from joulegrid.jobs.study_result import StudyResult
+from joulegrid.jobs.telling import decide_cycles
 from joulegrid.jobs.turn import Turn
 from joulegrid.jobs.upcoming import passed_words
 
@@ -184,6 +186,10 @@ def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
             turn.keep(run.spending)
         try:
             turn.go()
+            if turn.pilot_is_over and decide_cycles(run, options.display):
+                turn = Turn(run, pool, drain, options.display, asked)
+                turn.metrics, turn.misfits = metrics, misfits
+                turn.go()
         except KeyboardInterrupt:
             pool.cancel()
             raise
@@ -229,7 +235,7 @@ def _setup(run: Run) -> Setup:
     from joulegrid.actors.worker import Setup
 
     study, workload = run.study, run.plan.workload
-    gate = study.execution.temperature_gate
+    gate, idle = study.execution.temperature_gate, study.execution.baseline
     facts = RunFacts(
         study_name=study.study_name,
         run=run.name,
@@ -237,6 +243,7 @@ def _setup(run: Run) -> Setup:
         isolation=study.execution.isolation,
         study_yaml=mask(study.source) if study.source else None,
         carbon_place=study.execution.carbon.zone,
+        baseline=IdleTerms(idle.bare_s, idle.loaded_s, idle.max_age_h) if idle else None,
         temperature_gate=Gate(gate.max_celsius, gate.max_wait_seconds) if gate else None,
         watts_per_core=study.power.watts_per_core,
     )

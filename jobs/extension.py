@@ -33,6 +33,11 @@ class ExtendedPlan(Plan):
         index = range(len(self))[index]
         return replace(self._plan[self._numbers[index]], index=index)
 
+    def lengthen(self, n_cycles: int) -> None:
+        """Take so many cycles from now on."""
+        self._plan.lengthen(n_cycles)
+        self.study = self._plan.study
+
     @property
     def order(self) -> Order:
         """The order in which the cycles visit the experiments."""

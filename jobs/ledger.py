@@ -96,6 +96,12 @@ class Ledger:
         """Note that the rest of the study is skipped by this driver."""
         self._record({"event": "gave_up", "why": why})
 
+    def cycles(self, n_cycles: int, why: str) -> None:
+        """Commit how many cycles the run has: nothing of the rest is begun before, and no later driver asks again."""
+        self._record({"event": "cycles", "n_cycles": n_cycles, "why": why})
+        self.note(f"n_cycles auto: {n_cycles}; {why}")
+        self.flush()
+
     def note(self, text: str) -> None:
         """Note something that the run has to say of itself."""
         self._record({"event": "note", "text": text})

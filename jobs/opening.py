@@ -108,6 +108,7 @@ def _opened(study: StudyConfig, plan: Plan | AskedPlan, run: Run, choice: Choice
     if isinstance(plan, AskedPlan):
         fill(plan, ledger.states.asked)
     store.put("resolved.yaml", mask(resolved_yaml(as_asked(study, plan), plan.workload.input_fields)).encode())
+    run.lengthen()
     run.started_at = read_designs(store)[0].get("created_at") or now()
     run.before_s = _seconds_spent(store) if run.continued else 0.0
     _recover(run, verify=choice.retry_failed)
@@ -184,9 +185,10 @@ def to_continue(
 def _is_unfinished(study: StudyConfig, store: Store, design: dict[str, Any], plan: Plan | AskedPlan) -> bool:
     """Whether something of a run is left to do; `UsageError` where it has more cycles than the study asks for."""
     states = read_states(store)
-    counts = states.counts(_n_experiments(design, states), study.execution.n_cycles)
-    unfinished = counts["done"] + counts["failed"] < counts["n_tasks"] or not was_released(store)
-    if unfinished and states.n_cycles > study.execution.n_cycles:
+    n_cycles, undecided = study.execution.cycles(states.n_cycles_decided)
+    counts = states.counts(_n_experiments(design, states), n_cycles)
+    unfinished = counts["done"] + counts["failed"] < counts["n_tasks"] or undecided or not was_released(store)
+    if unfinished and states.n_cycles > n_cycles:
         raise UsageError(
             f"{store.url} is unfinished and has {states.n_cycles} cycles, but execution.n_cycles is "
             f"{study.execution.n_cycles}; give {states.n_cycles} or more, or begin a run of its own with --fresh"
@@ -206,7 +208,7 @@ def _was_finished(store: Store) -> bool:
 def _refuse_changed(study: StudyConfig, store: Store, known: dict[str, Any], design: dict[str, Any]) -> None:
     """An unfinished run of a design that has changed since is not passed over in silence."""
     states = read_states(store)
-    counts = states.counts(_n_experiments(known, states), study.execution.n_cycles)
+    counts = states.counts(_n_experiments(known, states), study.execution.cycles(states.n_cycles_decided)[0])
     left = counts["n_tasks"] - counts["done"] - counts["failed"]
     goes_on = known.get("n_experiments") is None and not has_ended(states.asked)
     if not (left or goes_on) or not counts["done"] + counts["failed"]:

@@ -131,6 +131,12 @@ class Plan:
         seed = execution.shuffle_seed if execution.shuffle_seed is not None else int(self.study_design_hash, 16)
         return Order(execution.cycle_order, len(self), execution.n_cycles, seed)
 
+    def lengthen(self, n_cycles: int) -> None:
+        """Take so many cycles from now on: the pilot of `n_cycles: auto` has decided."""
+        execution = self.study.execution.model_copy(update={"n_cycles": n_cycles})
+        self.study = self.study.model_copy(update={"execution": execution})
+        self.__dict__.pop("order", None)
+
     def label(self, values: Mapping[str, Json]) -> str:
         """Name a point by its varied fields: `batch_size=8 precision=fp16`."""
         return label_of(self._fields, self._short_names, values) or self.study.study_name

@@ -24,6 +24,7 @@ def plan_json(plan: Plan, *, points: bool = False) -> dict[str, Json]:
         "n_cycles": execution.n_cycles,
         "cycle_order": execution.cycle_order,
         "n_tasks": len(plan) * execution.n_cycles,
+        "n_cycles_most": execution.most_cycles,
         "memory_bytes": cost.memory_bytes,
         "least_seconds": round(cost.least_seconds, 3),
     }
@@ -54,6 +55,10 @@ def plan_text(plan: Plan, *, points: bool = False) -> str:
 
 
 def _notes(plan: Plan) -> Iterator[str]:
+    auto = plan.study.execution.auto_cycles
+    if auto is not None:
+        more, width = auto.most - auto.pilot, f"±{auto.half_width:.2%} of its mean"
+        yield f"n_cycles auto: {auto.pilot} + up to {more} cycles, so that every experiment comes to {width}"
     if plan.order.note:
         yield plan.order.note
     limit = plan.study.execution.max_experiments

@@ -43,10 +43,18 @@ def refuse_contradictions(study: StudyConfig) -> None:
     if study.search is not None and not study.sweep and not study.zip:
         problems.append("search: there is nothing to vary; give its space under sweep, e.g. pytorch.batch_size: [1, 8]")
     execution = study.execution
-    if "cycle_order" in execution.model_fields_set and execution.cycle_order != "sequential":
+    if (
+        "cycle_order" in execution.model_fields_set
+        and execution.cycle_order != "sequential"
+        and not execution.auto_cycles
+    ):
         problems.append(
             f"execution.cycle_order: given {execution.cycle_order!r}; a search runs all cycles of an experiment, then "
             "is told: leave it out, or say sequential"
+        )
+    if execution.auto_cycles is not None:
+        problems.append(
+            "execution.n_cycles: auto needs a grid: a search is told of each experiment when its cycles end"
         )
     if problems:
         raise UsageError("\n".join(problems))

@@ -102,7 +102,23 @@ class Run:
         """Whether every task has its result or its last failure, and nothing will be asked for any more."""
         counts = self.counts()
         ended = counts["done"] + counts["failed"] == counts["n_tasks"]
+        if self.awaits_decision:
+            return False
         return ended and (self.asked_plan is None or is_over(self.asked_plan, self.states.asked))
+
+    @property
+    def awaits_decision(self) -> bool:
+        """Whether `n_cycles: auto` has not been decided yet."""
+        return self.study.execution.auto_cycles is not None and self.states.n_cycles_decided is None
+
+    def lengthen(self) -> None:
+        """Take the number of cycles that the pilot has decided, if it has."""
+        n_cycles = self.states.n_cycles_decided
+        if self.study.execution.auto_cycles is None or n_cycles is None or not isinstance(self.plan, Plan):
+            return
+        self.plan.lengthen(n_cycles)
+        self.study = self.study.model_copy(update={"execution": self.plan.study.execution})
+        self._entered = False  # the manifest lists the new tasks too
 
     @property
     def asked_plan(self) -> AskedPlan | None:
@@ -198,6 +214,7 @@ class Run:
             "study_design_hash": self.plan.study_design_hash,
             "n_experiments": len(self.plan),
             "n_cycles": self.study.execution.n_cycles,
+            "n_cycles_most": self.study.execution.most_cycles if self.awaits_decision else None,
             "cycle_order": self.order.kind,
             "skipped": mask([asdict(one) for one in self.plan.skipped]),
             "n_duplicates": self.plan.n_duplicates,

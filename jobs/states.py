@@ -59,6 +59,8 @@ class States:
     n_timed: int = 0
     notes: list[str] = field(default_factory=list)
     """What the run has to say of itself, such as a breaker that gave something up."""
+    n_cycles_decided: int | None = None
+    """What the pilot of `n_cycles: auto` came to; it is decided once."""
     gave_up: str | None = None
     """Why the rest of the study is skipped; a new driver tries again."""
     asked: list[dict[str, Json]] = field(default_factory=list)
@@ -166,6 +168,8 @@ class States:
             self.gave_up = str(event["why"])
         elif kind == "epoch":
             self.interrupt()
+        elif kind == "cycles":
+            self.n_cycles_decided = int(event["n_cycles"])
         elif kind == "note":
             self.notes.append(str(event["text"]))
 
@@ -232,4 +236,4 @@ class States:
 
 
 _FIELDS = tuple(TaskState.__dataclass_fields__)
-_PLAIN = ("joules", "seconds", "n_timed", "notes", "gave_up", "asked")
+_PLAIN = ("joules", "seconds", "n_timed", "notes", "gave_up", "asked", "n_cycles_decided")

@@ -69,6 +69,10 @@ class RunStatus(Part):
     nothing."""
     n_tasks: int | None
     """Null until a driver has written how many there are."""
+    n_cycles: int | None = None
+    """Null where nobody has told; with `n_cycles: auto` those of the pilot, until it has decided."""
+    n_cycles_most: int | None = None
+    """With `n_cycles: auto`, until its pilot has decided: the most that there can be."""
     done: int
     failed: int
     skipped: int
@@ -120,8 +124,13 @@ def read_status(store: Store, *, verify: bool = False) -> RunStatus:
     manifest, lease, found = read_json(store, "manifest.json"), read_lease(store), replay(store)
     designs, states = read_designs(store), found.states
     alive = lease is not None and lease.is_alive()
-    counts = _counts(states, _n_experiments(designs, manifest, states), _n_cycles(store, manifest))
+    told = [one for one in (states.n_cycles_decided, _n_cycles(store, manifest)) if one is not None]
+    n_cycles = max(told, default=None)  # a run that was decided may have been given more cycles since
+    counts = _counts(states, _n_experiments(designs, manifest, states), n_cycles)
+    most = _number(manifest, "n_cycles_most") if states.n_cycles_decided is None else None
     state = _state(manifest, counts, alive=alive)
+    if state == "done" and most is not None:  # the pilot is over, and its driver died before it had decided
+        state = "abandoned"
     if state == "abandoned":
         _settle(store, states, counts)
     mean_task_s = states.seconds / states.n_timed if states.n_timed else None
@@ -132,6 +141,8 @@ def read_status(store: Store, *, verify: bool = False) -> RunStatus:
         study_design_hash=_text(design, "study_design_hash") or _text(manifest, "study_design_hash"),
         state=state,
         **counts,
+        n_cycles=n_cycles,
+        n_cycles_most=None if most is None else int(most),
         failures=states.failures(),
         energy_j=dict(states.joules),
         time_left_s=_time_left_s(manifest, counts, mean_task_s) if alive else None,

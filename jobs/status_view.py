@@ -156,6 +156,8 @@ def _tasks(status: RunStatus) -> str:
     others = [(name, getattr(status, name)) for name in ("failed", "skipped", "running", "pending")]
     known = [f"{count} {name}" for name, count in others if count]
     total = "an unknown number of tasks" if status.n_tasks is None else status.n_tasks
+    if status.n_cycles_most is not None and status.n_cycles is not None:
+        known.append(f"{status.n_cycles} + up to {status.n_cycles_most - status.n_cycles} cycles")
     return ", ".join([f"{status.done} of {total} done", *known])
 
 

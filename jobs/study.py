@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from joulegrid.cases.contract import ExperimentConfig, Section
@@ -14,7 +14,9 @@ from joulegrid.cases.registry import workload_named
 from joulegrid.cluster.carbon.config import CarbonConfig
 from joulegrid.cluster.power.sources import PowerConfig
 from joulegrid.errors import UsageError
+from joulegrid.jobs.auto_cycles import AutoCycles
 from joulegrid.jobs.grid import Axis, GrammarError, Segment, is_group, segments
+from joulegrid.jobs.idle_baselines import IdleBaselines
 from joulegrid.jobs.merge import deep_merge, sections
 from joulegrid.jobs.schema import field_at, known_paths, unknown_in, unknown_key
 from joulegrid.jobs.search import SearcherSource
@@ -65,11 +67,17 @@ class ReportConfig(Section):
     """The experiment that the others are compared with: its label (`joulegrid plan --points` shows it) or its key."""
 
 
+_CYCLES = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "auto"}]}
+_RANDOM_ORDERS = ("shuffled", "latin_square")
+
+
 class ExecutionConfig(Section):
     """How a study is carried out. Never part of its design: changing it changes no experiment's identity."""
 
-    n_cycles: int = Field(default=1, ge=1)
-    """How often every experiment is repeated."""
+    n_cycles: Annotated[int, WithJsonSchema(_CYCLES)] = Field(default=1, ge=1)
+    """How often every experiment is repeated; `auto` runs a pilot that decides it once."""
+    auto_cycles: AutoCycles | None = None
+    """How `n_cycles: auto` decides; its default where nothing is said."""
     cycle_order: CycleOrder = "interleaved"
     """`sequential` A A B B; `interleaved` A B, A B; `shuffled` each cycle in an order of its own; `reversed` every
     second cycle backwards; `latin_square` Williams' design, where every experiment follows every other as often."""
@@ -100,6 +108,8 @@ class ExecutionConfig(Section):
     """What a task has to itself while it is measured: its lane's GPUs, or the whole node (one task at a time)."""
     temperature_gate: TemperatureGate | None = None
     """How cool a GPU must be before its next task; `null` does not look."""
+    baseline: IdleBaselines | None = IdleBaselines()
+    """Idle power, from which the net energy is made; `null` measures none."""
     wall_clock_timeout_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """After so many hours of one start nothing more is begun, the running tasks are cut short, and the run is drained
     (exit code 75): the next start goes on."""
@@ -110,13 +120,45 @@ class ExecutionConfig(Section):
     carbon_budget_g: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """The same in grams of CO₂ equivalent: average intensity, of the facility where a PUE is given."""
 
+    report: ReportConfig = ReportConfig()
+    """What the report shall tell."""
+
     @property
     def has_budget(self) -> bool:
         """Whether joules or grams are limited."""
         return self.energy_budget_j is not None or self.carbon_budget_g is not None
 
-    report: ReportConfig = ReportConfig()
-    """What the report shall tell."""
+    @model_validator(mode="before")
+    @classmethod
+    def _auto(cls, values: Any) -> Any:
+        """`auto` begins with the pilot's cycles, in an order that is drawn."""
+        if not isinstance(values, Mapping) or values.get("n_cycles") != "auto":
+            return values
+        terms = {} if values.get("auto_cycles") is None else values["auto_cycles"]
+        pilot = terms.get("pilot") if isinstance(terms, Mapping) else getattr(terms, "pilot", None)
+        n_cycles = pilot if isinstance(pilot, int) else AutoCycles().pilot
+        return {"cycle_order": "shuffled", **values, "n_cycles": n_cycles, "auto_cycles": terms}
+
+    @model_validator(mode="after")
+    def _auto_is_whole(self) -> ExecutionConfig:
+        if self.auto_cycles is not None and self.n_cycles != self.auto_cycles.pilot:
+            raise ValueError(
+                f"auto_cycles belongs to n_cycles: auto, but n_cycles is {self.n_cycles}; keep one of them"
+            )
+        if self.auto_cycles is not None and self.cycle_order not in _RANDOM_ORDERS:
+            raise ValueError(f"n_cycles: auto needs cycles in random order: {' or '.join(_RANDOM_ORDERS)}")
+        return self
+
+    def cycles(self, decided: int | None) -> tuple[int, bool]:
+        """How many cycles a run has whose pilot came to `decided`, and whether it has still to decide."""
+        if self.auto_cycles is None:
+            return self.n_cycles, False
+        return decided or self.n_cycles, decided is None
+
+    @property
+    def most_cycles(self) -> int:
+        """Cycles at the most; with `n_cycles: auto` more than the pilot's, of which `n_cycles` tells."""
+        return max(self.n_cycles, self.auto_cycles.most) if self.auto_cycles is not None else self.n_cycles
 
 
 class StudyConfig(BaseModel):

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, cast
 from joulegrid.actors.result import ExperimentResult, FailureClass
 from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asking import Ending
+from joulegrid.jobs.auto_cycles import decided, repeated, value_of
 from joulegrid.jobs.report.run_results import RunResults
 from joulegrid.jobs.search import CycleResult
 
 if TYPE_CHECKING:
     from joulegrid.cluster.power.energy import Energy
+    from joulegrid.jobs.progress import Display
     from joulegrid.jobs.run import Run
 
 
@@ -62,6 +64,22 @@ def _results(run: Run, index: int) -> Iterator[ExperimentResult]:
     found = RunResults(run.store).done(f"commit/{key[:2]}/{key}-c")
     results = (located.result for located in found if located.result.cycle < run.study.execution.n_cycles)
     yield from sorted(results, key=lambda result: result.cycle)
+
+
+def decide_cycles(run: Run, display: Display) -> bool:
+    """Ask the pilot's results, once, how many cycles the run has; whether any are left to run.
+
+    The results are those that the store holds, whoever wrote them: after a crash the same number comes out.
+    """
+    terms = run.study.execution.auto_cycles
+    assert terms is not None, "only `n_cycles: auto` is decided"
+    experiments = [repeated([value_of(one) for one in _results(run, index)]) for index in range(len(run.plan))]
+    decision = decided(experiments, terms)
+    run.ledger.cycles(decision.n_cycles, decision.why)
+    run.lengthen()
+    run.write_manifest(force=True)
+    display.say(f"n_cycles auto: {decision.n_cycles}; {decision.why}")
+    return decision.n_cycles > terms.pilot
 
 
 def kind_words(energy: Energy) -> str | None:

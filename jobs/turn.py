@@ -79,6 +79,13 @@ class Turn:
             return "budget_spent"
         return "drained" if self._drained is not None else "stopped"
 
+    @property
+    def pilot_is_over(self) -> bool:
+        """Whether nothing but the decision of `n_cycles: auto` is missing; a study that was stopped decides nothing."""
+        counts = self._run.counts()
+        ended = counts["done"] + counts["failed"] == counts["n_tasks"]
+        return self._run.awaits_decision and ended and self.schedule.stopped is None and self._drained is None
+
     def _take(self, outcome: Outcome) -> None:
         self._spend(outcome)
         verdict = self.schedule.record(outcome, time.monotonic())

@@ -18,7 +18,8 @@ def upcoming(study: StudyConfig, plan: Plan | AskedPlan, choice: Choice) -> str:
     if found.name is None:
         return f"begins a run of its own in {root.url}{newer}"
     store = root.child(found.name)
-    done = read_states(store).counts(0, study.execution.n_cycles)["done"]
+    states = read_states(store)
+    done = states.counts(0, study.execution.cycles(states.n_cycles_decided)[0])["done"]
     return f"goes on with {store.url}, {done} tasks done{newer}"
 
 

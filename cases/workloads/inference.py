@@ -39,6 +39,7 @@ PRELOAD = (
     "joulegrid.cases.workloads.generation",
     "joulegrid.cases.workloads.inference_metrics",
     "joulegrid.cases.workloads.inference_passes",
+    "joulegrid.cases.workloads.step_log",
 )
 """What `transformers` imports lazily while a model loads and generates; found by comparing `sys.modules`."""
 
@@ -71,7 +72,7 @@ class Inference:
         model that is not in the local cache. Loading and warm-up are not in the time.
         """
         config = _own(config)
-        least_seconds = config.pytorch.min_window_seconds * len(config.pytorch.windows)
+        least_seconds = config.pytorch.least_window_s * len(config.pytorch.windows)
         folder = model_folder(config.model, places) or hub_cache(config.model)
         return Estimate(_memory_bytes(config, folder, places) if folder else None, least_seconds)
 
@@ -116,17 +117,21 @@ def _prepare(config: InferenceConfig, inputs: Mapping[str, str], probe: Probe) -
     reset_peak_memory(text.device)
     probe.progress(0, 1, "warming up")
     text.seed()
-    return _Session(text, batches, load_s, warm_up(text, batches))
+    warm = warm_up(text, batches)  # workspaces and caches are resident too, as they are between two requests
+    return _Session(text, batches, load_s, warm)
 
 
 def _measure(session: _Session, probe: Probe) -> Measurement:
     """Run the passes that were asked for. Throughput comes first, right after the warm-up."""
     from joulegrid.cases.workloads import inference_metrics as numbers
     from joulegrid.cases.workloads import inference_passes as passes
+    from joulegrid.cases.workloads.step_log import calls, write_step_log
 
     text, batches = session.text, session.batches
     metrics: dict[str, Json] = {}
     work: dict[str, float] = {}
+    counts: numbers.Produced | None = None
+    works: dict[str, dict[str, float]] = {}
     if "throughput" in text.config.passes:
         generated = passes.throughput(text, batches, probe)
         counts = numbers.produced(text, batches, generated.tokens)
@@ -135,13 +140,21 @@ def _measure(session: _Session, probe: Probe) -> Measurement:
         work = counts.work
     if "latency" in text.config.passes:
         probe.progress(1, 3, "latency")
-        metrics["latency"] = numbers.latency_metrics(passes.latency(text, batches, probe), text)
+        timed = passes.latency(text, batches, probe)
+        metrics["latency"] = numbers.latency_metrics(timed, text)
+        steps = write_step_log(probe.scratch, "latency", calls(timed, batches))
+        metrics["latency"] |= {"step_log": steps}
     if "phases" in text.config.passes:
         probe.progress(2, 3, "phases")
-        metrics["prefill"] = numbers.prefill_metrics(passes.prefill(text, batches, probe), batches)
-        metrics["decode"] = numbers.decode_metrics(passes.decode(text, batches[0], probe), batches[0])
+        prefilled, decoded = passes.prefill(text, batches, probe), passes.decode(text, batches[0], probe)
+        metrics["prefill"] = numbers.prefill_metrics(prefilled, batches)
+        metrics["decode"] = numbers.decode_metrics(decoded, batches[0])
+        works = numbers.phase_work(prefilled, decoded, batches)
+    probe.idle()  # last: right after the warm-up it would let the device cool before its first window
+    differences = numbers.decode_by_difference(counts) if counts is not None and "prefill" in works else ()
     metrics |= _circumstances(session)
-    return Measurement(metrics, work, "throughput" if work else None, _effective(session))
+    headline = "throughput" if work else None
+    return Measurement(metrics, work, headline, _effective(session, probe), works, differences)
 
 
 def _circumstances(session: _Session) -> dict[str, Json]:
@@ -159,7 +172,7 @@ def _circumstances(session: _Session) -> dict[str, Json]:
     }
 
 
-def _effective(session: _Session) -> dict[str, Json]:
+def _effective(session: _Session, probe: Probe) -> dict[str, Json]:
     """Choices that the experiment left open, as they were made."""
     import torch
     import transformers
@@ -172,6 +185,7 @@ def _effective(session: _Session) -> dict[str, Json]:
         "dtype": str(text.model.dtype).removeprefix("torch."),
         "device": device_name(text.device),
         "threads": torch.get_num_threads(),
+        "min_window_seconds": text.config.window_s(probe.lane),
         "n_prompts": sum(len(batch.lengths) for batch in session.batches),
         "eos_token_ids": list(text.eos_ids),
         "pad_token_id": text.pad_id,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from joulegrid.cases.contract import ExperimentConfig, Ignored, Rule, Section
+from joulegrid.cases.contract import ExperimentConfig, Ignored, LaneView, Rule, Section
 
 BACKENDS: dict[str, tuple[str, ...]] = {"pytorch": ("torch", "transformers")}
 """Known back ends and the modules that each needs."""
@@ -64,8 +64,9 @@ class PytorchConfig(Section):
     (absolute, or relative to the study); `null` takes the 256 bundled prompts."""
     warmup: int | Warmup = Field(default=Warmup())
     """Batches before the first window: a fixed number, or until their times have settled."""
-    min_window_seconds: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    """Each window repeats its work for at least this long."""
+    min_window_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Each window repeats its work for at least this long; `null` takes 10 where the lane's joules are read from a
+    sensor and 1 where they are modelled. A measured window under 10 is flagged `short`."""
     passes: tuple[Pass, ...] = ("throughput", "latency", "phases")
     """What is measured, each in windows of its own: `throughput` (undisturbed generation), `latency` (the device is
     synchronised after each token), `phases` (prefill and single-token decoding apart)."""
@@ -89,6 +90,15 @@ class PytorchConfig(Section):
     def prompts_used(self) -> int:
         """Prompts of one repetition."""
         return self.batch_size if self.n_prompts is None else self.n_prompts
+
+    @property
+    def least_window_s(self) -> float:
+        """The least that a window lasts on any lane."""
+        return 1.0 if self.min_window_seconds is None else self.min_window_seconds
+
+    def window_s(self, lane: LaneView) -> float:
+        """How long each window lasts at least on this lane."""
+        return lane.usual_window_s if self.min_window_seconds is None else self.min_window_seconds
 
     @property
     def windows(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from array import array
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from joulegrid.cases.contract import Difference
 from joulegrid.kernels.flops import FORMULA, SOURCE, DecoderShape, generation_flops
 
 if TYPE_CHECKING:
@@ -139,6 +140,24 @@ def decode_metrics(decoded: Decoded | str, batch: Batch) -> dict[str, Json]:
         "seconds": mark.seconds,
         "repeats": mark.repeats,
     }
+
+
+def phase_work(prefill: Mark, decoded: Decoded | str, batches: list[Batch]) -> dict[str, dict[str, float]]:
+    """Tokens of the two phases' windows, all repetitions: each phase's joules are divided by its own tokens."""
+    prompt = sum(sum(batch.lengths) for batch in batches)
+    works = {prefill.name: {"input_token": float(prompt * prefill.repeats)}}
+    if not isinstance(decoded, str):
+        tokens = decoded.steps * len(batches[0].lengths) * decoded.mark.repeats
+        works[decoded.mark.name] = {"output_token": float(tokens)}
+    return works
+
+
+def decode_by_difference(counts: Produced) -> tuple[Difference, ...]:
+    """Generation less prefill, over the tokens after the first: the prompt's own pass gives that one."""
+    tokens = sum(output - 1 for _, output in counts.first)
+    if tokens < 1:
+        return ()
+    return (Difference("decode", "throughput", "prefill", "output_token", float(tokens)),)
 
 
 def flops_metrics(model: Any, counts: Produced) -> dict[str, Json]:

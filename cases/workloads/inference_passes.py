@@ -81,7 +81,7 @@ def throughput(text: TextModel, batches: list[Batch], probe: Probe) -> Generated
     """Generate for all batches, again and again, with nothing in between."""
     tokens: list[Any] = []
     text.seed()
-    with probe.window("throughput", min_seconds=text.config.min_window_seconds) as window:
+    with probe.window("throughput", min_seconds=text.config.window_s(probe.lane)) as window:
         for _ in window:
             tokens.extend(text.generate(batch) for batch in batches)
             synchronize(text.device)  # else the host would queue repetitions that the window's clock never saw
@@ -94,7 +94,7 @@ def latency(text: TextModel, batches: list[Batch], probe: Probe) -> Timed:
     stamps: list[list[int]] = []
     tokens: list[Any] = []
     text.seed()
-    with probe.window("latency", min_seconds=text.config.min_window_seconds) as window:
+    with probe.window("latency", min_seconds=text.config.window_s(probe.lane)) as window:
         for _ in window:
             for batch in batches:
                 clock = _TokenClock(text.device, batch)
@@ -110,7 +110,7 @@ def prefill(text: TextModel, batches: list[Batch], probe: Probe) -> Mark:
     for batch in batches:
         _forward_prompt(text, batch)  # these shapes and arguments, once outside the window
     synchronize(text.device)
-    with probe.window("prefill", min_seconds=text.config.min_window_seconds) as window:
+    with probe.window("prefill", min_seconds=text.config.window_s(probe.lane)) as window:
         for _ in window:
             for batch in batches:
                 _forward_prompt(text, batch)
@@ -132,7 +132,7 @@ def decode(text: TextModel, batch: Batch, probe: Probe) -> Decoded | str:
         return f"the cache of {type(text.model).__name__} cannot be cut back to the prompt"
     stepper.run()
     synchronize(text.device)
-    with probe.window("decode", min_seconds=text.config.min_window_seconds) as window:
+    with probe.window("decode", min_seconds=text.config.window_s(probe.lane)) as window:
         for _ in window:
             stepper.run()
             synchronize(text.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -145,8 +146,31 @@ def total(parts: list[Energy]) -> Energy:
             "device": None,
             "flags": tuple(sorted({flag for part in parts for flag in part.flags})),
             "cross_check": None,
-            "net": (),
+            "net": net_sums(parts),
             "parts": tuple(parts),
+        }
+    )
+
+
+def net_sums(parts: Sequence[Energy]) -> tuple[Net, ...]:
+    """Sum the nets of devices kind by kind; a kind that one of them lacks has no sum.
+
+    Intervals are added: idle power of boards in one machine drifts together.
+    """
+    kinds = [net.baseline for net in parts[0].net] if parts else []
+    found = {kind: [net for part in parts for net in part.net if net.baseline == kind] for kind in kinds}
+    return tuple(_net_sum(nets) for nets in found.values() if len(nets) == len(parts))
+
+
+def _net_sum(nets: list[Net]) -> Net:
+    return nets[0].model_copy(
+        update={
+            "baseline_power_w": sum(net.baseline_power_w for net in nets),
+            "baseline_u_w": sum(net.baseline_u_w for net in nets),
+            "baseline_seconds": min(net.baseline_seconds for net in nets),
+            "energy_adjusted_j": sum(net.energy_adjusted_j for net in nets),
+            "low_j": _sum_known([net.low_j for net in nets]),
+            "high_j": _sum_known([net.high_j for net in nets]),
         }
     )
 

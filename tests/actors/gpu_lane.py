@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulegrid.actors.gate import Gate
+from joulegrid.actors.idle import IdleTerms
 from joulegrid.actors.lane import Lane
 from joulegrid.actors.record import LaneFacts, RunFacts
 from joulegrid.actors.result import Outcome
@@ -76,10 +77,16 @@ class GpuLane:
 
 @contextmanager
 def open_gpu_lane(
-    folder: Path, env: Mapping[str, str], visible: str, gate: Gate | None = None, within: Sequence[str] = ()
+    folder: Path,
+    env: Mapping[str, str],
+    visible: str,
+    gate: Gate | None = None,
+    within: Sequence[str] = (),
+    baseline: IdleTerms | None = None,
 ) -> Iterator[GpuLane]:
     """Open a lane on the GPUs that `visible` names, as CUDA_VISIBLE_DEVICES does; `within` is a command around it."""
     arguments = [str(folder), visible, json.dumps(asdict(gate) if gate else None)]
+    arguments.append(json.dumps(asdict(baseline) if baseline else None))
     process = subprocess.Popen(
         [*within, sys.executable, str(Path(__file__)), *arguments],
         env={**env, "PYTHONPATH": str(ROOT)},
@@ -122,10 +129,12 @@ class _Server:
         return self.lane.progress() if what == "progress" else None
 
 
-def _serve(folder: Path, visible: str, gate: dict[str, float] | None) -> None:
+def _serve(folder: Path, visible: str, gate: dict[str, float] | None, idle: dict[str, float] | None) -> None:
     recorder = Recorder(PowerConfig())
     recorder.start()
-    run = RunFacts("tests", "gpu_run", (), "zygote", None, temperature_gate=Gate(**gate) if gate else None)
+    terms = IdleTerms(**idle) if idle else None
+    cool = Gate(**gate) if gate else None
+    run = RunFacts("tests", "gpu_run", (), "zygote", None, temperature_gate=cool, baseline=terms)
     uuids, sources = visible_uuids(visible), tuple(recorder.sources)
     facts = LaneFacts(
         "here/gpu0", "here", capture(), gpu_uuids=uuids, cpus=(0,), power_sources=sources, marks=recorder.marks
@@ -144,4 +153,4 @@ def _serve(folder: Path, visible: str, gate: dict[str, float] | None) -> None:
 
 if __name__ == "__main__":
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    _serve(Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]))
+    _serve(Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4]))

@@ -21,6 +21,8 @@ FORGERIES = {
     "a headline without a window": GOOD + '"headline": "fast", "marks": [], "work": {}}',
     "a window in the future": GOOD + '"headline": "w", "work": {"x": 1}, '
     '"marks": [{"name": "w", "t0_ns": 0, "t1_ns": 9e30, "cpu_s": 1, "repeats": 1}]}',
+    "a difference of nothing": GOOD + '"headline": null, "marks": [], "work": {}, "differences": [{"count": 1}]}',
+    "work of a window that is a list": GOOD + '"headline": null, "marks": [], "work": {}, "work_of": [1]}',
     "an infrastructure fault": '{"status": "failed", "failure": {"failure_class": "infra", "message": "not me"}}',
 }
 

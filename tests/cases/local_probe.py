@@ -59,6 +59,11 @@ class LocalProbe:
         finally:
             self.is_open = False
 
+    def idle(self) -> None:
+        if self.lane.idle_s > 0:
+            with self.window("idle"):
+                time.sleep(self.lane.idle_s)
+
     def progress(self, done: float, total: float, note: str = "") -> None:
         assert not self.is_open, "progress inside a window"
         assert 0 <= done <= total

@@ -100,6 +100,7 @@ def study_of(place: Place, name: str, source: str, xs: int, output: str | None =
         "workload": "script",
         "script": {"path": str(script)},
         "sweep": {"script.globals.x": list(range(xs))},
+        "execution": {"baseline": None},
         "output": output or f"s3://{BUCKET}/{name}",
     }
 

@@ -23,7 +23,7 @@ def main():
 
 def test_each_gpu_is_a_lane_pinned_by_uuid_and_its_energy_is_read_from_its_counter(tmp_path: Path) -> None:
     env = simulated_nvml(tmp_path, gpus=2, idle_w=100.0)
-    study = study_of(tmp_path, SOURCE, [1, 2, 3, 4], resources={})
+    study = study_of(tmp_path, SOURCE, [1, 2, 3, 4], resources={}, execution={"baseline": None})
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(study))
     command = [sys.executable, "-m", "joulegrid", "run", str(path), "--json", "--quiet"]

@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from joulegrid.actors.costs import EnergyPer
 from joulegrid.actors.result import (
-    EnergyPer,
     ExperimentResult,
     Failure,
     LaneRecord,
