@@ -23,11 +23,11 @@ from joulegrid.jobs.asking import fill, has_ended, is_over, n_experiments
 from joulegrid.jobs.design import design_differences, design_of, is_same, read_designs, write_design
 from joulegrid.jobs.extension import extended
 from joulegrid.jobs.lease import Lease, lease_of, read_lease, refuse_alive, stale_s, was_released
-from joulegrid.jobs.ledger import Ledger, read_states
+from joulegrid.jobs.ledger import SNAPSHOT_SEGMENTS, Ledger, read_states
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.resolved import resolved_yaml
 from joulegrid.jobs.run import Run, now
-from joulegrid.jobs.segments import first_event, replay, segment_path
+from joulegrid.jobs.segments import Replay, first_event, replay, segment_path
 from joulegrid.jobs.states import At, States
 from joulegrid.jobs.study import StudyConfig
 
@@ -76,20 +76,23 @@ def open_run(study: StudyConfig, plan: Plan | AskedPlan, root: Store, choice: Ch
         )
     if choice.extend and isinstance(plan, AskedPlan):
         raise UsageError("--extend adds points to a grid; a search goes on when its budget is raised")
-    name = None if choice.fresh else _to_continue(study, root, design, choice, plan)
-    continued = name is not None
-    name = name or _begin(study, root, design)
+    earlier = None if choice.fresh else _to_continue(study, root, design, choice, plan)
+    continued = earlier is not None
+    name, found = earlier or (_begin(study, root, design), None)
     store = root.child(name)
     designs = read_designs(store)
     is_new = not is_same(designs[-1], design)
     if isinstance(plan, Plan) and (len(designs) > 1 or is_new):
         plan = extended(plan, designs)  # it may refuse: nothing is held or written yet
-    ledger, lease = _take(store)
+    ledger, lease = _take(store, found)
     try:
         if is_new and not write_design(store, design, len(designs) + 1):
             raise RunHeldError(f"{store.url} was extended by somebody else in this moment; start again")
         run = Run(study, plan, name, store, ledger, lease, "", not conditional, continued)
-        return _opened(study, plan, run, choice)
+        run = _opened(study, plan, run, choice)
+        if found is not None and found.n_replayed > SNAPSHOT_SEGMENTS:
+            ledger.snapshot()  # not before all is taken over: what is damaged must be found again until then
+        return run
     except BaseException:
         lease.release(store)
         raise
@@ -111,16 +114,16 @@ def _opened(study: StudyConfig, plan: Plan | AskedPlan, run: Run, choice: Choice
     return run
 
 
-def _take(store: Store) -> tuple[Ledger, Lease]:
+def _take(store: Store, found: Replay | None) -> tuple[Ledger, Lease]:
     """Become the one driver of a run. Raises `RunHeldError` where there is another.
 
     The log is read first: an epoch that somebody takes after that refuses ours, however slow the steps between are.
     """
-    found = replay(store)
-    held = read_lease(store)
-    if held is None or held.epoch < found.last_epoch:  # who took the last epoch may not have written a lease yet
-        held = lease_of(first_event(store, found.last_epoch).get("lease")) or held
-    refuse_alive(store, held)
+    found = found or replay(store)
+    held = _refuse_driven(store, found)
+    while not found.is_current(store):  # the last driver has gone on until just now
+        found = replay(store)
+        held = _refuse_driven(store, found)
     for lost in range(found.last_epoch + 1, (held.epoch if held is not None else 0) + 1):
         found.damaged.append(segment_path(lost, 0))  # who wrote the lease had begun a log
         found.last_epoch = lost
@@ -130,10 +133,19 @@ def _take(store: Store) -> tuple[Ledger, Lease]:
     return ledger, lease
 
 
+def _refuse_driven(store: Store, found: Replay) -> Lease | None:
+    """Return the newest lease of a run. Raises `RunHeldError` where its owner lives."""
+    held = read_lease(store)
+    if held is None or held.epoch < found.last_epoch:  # who took the last epoch may not have written a lease yet
+        held = lease_of(first_event(store, found.last_epoch).get("lease")) or held
+    refuse_alive(store, held)
+    return held
+
+
 def _to_continue(
     study: StudyConfig, root: Store, design: dict[str, Any], choice: Choice, plan: Plan | AskedPlan
-) -> str | None:
-    """The newest run of this design, if something of it is left to do."""
+) -> tuple[str, Replay] | None:
+    """The newest run of this design, if something of it is left to do, and what its log says."""
     of_study = re.compile(rf"{re.escape(study.study_name)}_\d{{8}}-")
     for name in sorted(filter(of_study.match, root.folders(f"{study.study_name}_")), reverse=True):
         store = root.child(name)
@@ -148,10 +160,11 @@ def _to_continue(
             continue
         if not is_same(designs[-1], design):
             if choice.extend:
-                return name
+                return name, replay(store)
             _refuse_changed(study, store, designs[-1], design)
             continue
-        states = read_states(store)
+        found = replay(store)
+        states = found.states
         counts = states.counts(_n_experiments(design, states), study.execution.n_cycles)
         unfinished = counts["done"] + counts["failed"] < counts["n_tasks"] or not was_released(store)
         if unfinished and states.n_cycles > study.execution.n_cycles:
@@ -160,7 +173,7 @@ def _to_continue(
                 f"{study.execution.n_cycles}; give {states.n_cycles} or more, or begin a run of its own with --fresh"
             )
         unfinished = unfinished or (isinstance(plan, AskedPlan) and not is_over(plan, states.asked))
-        return name if unfinished or choice.retry_failed else None
+        return (name, found) if unfinished or choice.retry_failed else None
     return None
 
 
