@@ -43,6 +43,10 @@ class Agenda(Protocol):
         """Return a task's order, a rest (it has `until_s` and `why`), or `None`."""
         ...
 
+    def at_once(self) -> int:
+        """Return how many tasks a lane may be given at once, to be run one after the other."""
+        ...
+
 
 class Pool:
     """The lanes of one run. A context manager: leaving it ends every process that it started."""
@@ -115,9 +119,17 @@ class Pool:
                 lane.rest = answer
             elif answer is not None:
                 taken.add(lane.place.node.node_id)
-                lane.start(task_for(answer))
+                lane.start(task_for(answer), *map(task_for, self._further(agenda, lane)))
         self.skip_rest = False
         return goes_on or self._roster.may_grow(now_s)
+
+    def _further(self, agenda: Agenda, lane: LaneState) -> Iterator[Any]:
+        """Yield what a lane is given together with its next task."""
+        for _ in range(1, 1 if self._terms.exclusive_node else agenda.at_once()):
+            answer = agenda.next(time.monotonic(), lane.place.lane)
+            if answer is None or hasattr(answer, "until_s"):
+                return
+            yield answer
 
     def _answers(self) -> Iterator[Outcome]:
         """Wait shortly for calls that end, and take what they brought."""
@@ -141,21 +153,21 @@ class Pool:
         return min([POLL_S, *(max(0.001, one) for one in ends_s if one > 0.0)])  # one that is over waits for the others
 
     def _ended(self, lane: LaneState) -> Iterator[Outcome]:
-        """Take the outcome of a lane's task."""
+        """Take the outcomes of what a lane was ordered."""
         try:
-            outcome: Outcome = ray.get(lane.running)
+            outcomes: list[Outcome] = ray.get(lane.running)
         except RayTaskError as error:
             raise as_ours(error) from error
         except ActorUnavailableError:
             lane.running = None  # the worker may live and be at it: it is asked again until it owes too much
         except OutOfMemoryError as error:  # Ray's own monitor ended the worker, because the node was nearly full
             lost = self._roster.replace(lane, first_line(error))
-            yield replace(lost, failure_class="oom_host")
+            yield from (replace(one, failure_class="oom_host") if one.failure_class == "infra" else one for one in lost)
         except RayError as error:
-            yield self._roster.replace(lane, f"the worker was lost: {first_line(error)}")
+            yield from self._roster.replace(lane, f"the worker was lost: {first_line(error)}")
         else:
             lane.end()
-            yield outcome
+            yield from outcomes
 
     def _look(self, now_s: float) -> Iterator[Outcome]:
         """Question busy workers, replace silent ones, see which nodes have gone or come."""
@@ -164,13 +176,13 @@ class Pool:
         for lane in [lane for lane in self.lanes if lane.task is not None]:
             lane.ask(now_s, passed_s)
             if lane.silent_s > SILENCE_S:
-                yield self._roster.replace(lane, f"the worker has not answered for {SILENCE_S:.0f} s", silent=True)
+                yield from self._roster.replace(lane, f"the worker has not answered for {SILENCE_S:.0f} s", silent=True)
             elif (
                 lane.task is not None
                 and lane.task.timeout_s
                 and now_s > lane.started_s + lane.task.timeout_s + self._grace_s
             ):
-                yield self._roster.replace(lane, "the worker did not answer after its task's limit", silent=True)
+                yield from self._roster.replace(lane, "the worker did not answer after its task's limit", silent=True)
         self._roster.care(now_s)
         if now_s - self._surveyed_s >= SURVEY_S:
             self._surveyed_s = now_s

@@ -7,14 +7,18 @@ import errno
 import os
 import secrets
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import IO, TYPE_CHECKING
 
 from joulegrid.cluster.storage import StoreError, checked_path, checked_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+SYNC_TOGETHER = 8
+"""From so many files and folders on they are synced side by side."""
 _TEMPORARY = ".tmp-"
 # What link() says on file systems without hard links (vfat, exFAT, some FUSE and SMB mounts).
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -54,6 +58,8 @@ class FolderStore:
         self.url = str(self.root)
         self.durable = durable
         self.conditional = True
+        self._unsynced: dict[str, None] = {}
+        """Files and folders that the next `create_all` syncs."""
 
     def get(self, path: str) -> bytes:
         """Read an object; `FileNotFoundError` where there is none."""
@@ -65,8 +71,14 @@ class FolderStore:
         except OSError as error:
             raise StoreError(f"could not read {place}: {error.strerror}; check its permissions and the disk") from error
 
-    def put(self, path: str, data: bytes) -> None:
-        """Write an object, replacing what was there."""
+    def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Write an object, replacing what was there; with `durable=False` it is synced by the next `create_all`."""
+        if not durable:
+            place = self.root / checked_path(path)
+            with _told("write", place):
+                self._written(place.parent, data).replace(place)
+            self._unsynced |= {str(place): None, str(place.parent): None}
+            return
         self._replace(path, lambda file: file.write(data))
 
     def put_file(self, path: str, local: Path) -> None:
@@ -78,19 +90,28 @@ class FolderStore:
         """Write an object only if there is none; `True` when it now holds `data`."""
         place = self.root / checked_path(path)
         with _told("write", place), self._temporary(place.parent, lambda file: file.write(data)) as temporary:
-            try:
-                os.link(temporary, place)
-            except FileExistsError:
-                return place.read_bytes() == data
-            except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise
-                self.conditional = False
-                if place.exists():
-                    return place.read_bytes() == data
-                temporary.replace(place)
-            self._sync(place.parent)
-        return True
+            created = self._link(temporary, place, data)
+            if created:
+                self._sync(place.parent)
+        return created is not False
+
+    def create_all(self, objects: Mapping[str, bytes]) -> list[bool]:
+        """Create several objects, after all that was put here before is durable.
+
+        All is written, then synced, then linked, then synced: two commits of the file system's journal for however
+        many objects, where `put` and `create` need four for a result and its marker.
+        """
+        places = {self.root / checked_path(path): data for path, data in objects.items()}
+        with _told("write", self.root), contextlib.ExitStack() as stack:
+            staged = [self._written(place.parent, data) for place, data in places.items()]
+            for temporary in staged:
+                stack.callback(temporary.unlink, missing_ok=True)
+                self._unsynced[str(temporary)] = None
+            self._sync_all()
+            verdicts = [self._link(one, place, data) for one, (place, data) in zip(staged, places.items(), strict=True)]
+            self._unsynced = {str(place.parent): None for place, new in zip(places, verdicts, strict=True) if new}
+            self._sync_all()
+        return [verdict is not False for verdict in verdicts]
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the paths that begin with `prefix`, sorted by code point as S3 does."""
@@ -127,6 +148,29 @@ class FolderStore:
             temporary.replace(place)
             self._sync(place.parent)
 
+    def _written(self, folder: Path, data: bytes) -> Path:
+        """Write a temporary file that is yet to be synced."""
+        self._unsynced |= {str(parent): None for parent in self._made(folder)}
+        temporary = folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
+        with temporary.open("xb") as file:
+            file.write(data)
+        return temporary
+
+    def _link(self, temporary: Path, place: Path, data: bytes) -> bool | None:
+        """Link a file to its place: `True` when it was, `None` when the very same bytes were there, else `False`."""
+        try:
+            os.link(temporary, place)
+        except FileExistsError:
+            return None if place.read_bytes() == data else False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            self.conditional = False
+            if place.exists():
+                return None if place.read_bytes() == data else False
+            temporary.replace(place)
+        return True
+
     @contextlib.contextmanager
     def _temporary(self, folder: Path, fill: Callable[[IO[bytes]], object]) -> Iterator[Path]:
         self._make(folder)
@@ -142,15 +186,30 @@ class FolderStore:
             temporary.unlink(missing_ok=True)
 
     def _make(self, folder: Path) -> None:
-        if not folder.is_dir():
-            self._make(folder.parent)
-            folder.mkdir(exist_ok=True)
-            self._sync(folder.parent)
+        for parent in self._made(folder):
+            self._sync(parent)
 
-    def _sync(self, folder: Path) -> None:
+    def _made(self, folder: Path) -> tuple[Path, ...]:
+        """Make a folder and return those in which an entry is new."""
+        if folder.is_dir():
+            return ()
+        changed = self._made(folder.parent)
+        folder.mkdir(exist_ok=True)
+        return (*changed, folder.parent)
+
+    def _sync_all(self) -> None:
+        """Sync what waits for it; many at the same time, because the file system takes these together."""
+        waiting, self._unsynced = self._unsynced, {}
+        if len(waiting) < SYNC_TOGETHER:
+            for place in waiting:
+                self._sync(place)
+        else:
+            list(_syncers().map(self._sync, waiting))
+
+    def _sync(self, place: Path | str) -> None:
         if not self.durable:
             return
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(place, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         except OSError as error:
@@ -158,6 +217,11 @@ class FolderStore:
                 raise
         finally:
             os.close(descriptor)
+
+
+@cache
+def _syncers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(SYNC_TOGETHER, "sync")
 
 
 def _walk(folder: Path, path: str, prefix: str) -> Iterator[str]:

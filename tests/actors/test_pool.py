@@ -57,6 +57,9 @@ class Orders:
             self.ordered_s.append((time.monotonic(), self.tasks[0]))
         return rest or self.tasks.pop(0)
 
+    def at_once(self) -> int:
+        return 1
+
     def carry_out(self, pool: Pool, tick: Callable[[], None] = lambda: None) -> dict[str, list[Outcome]]:
         """Run all, giving lost tasks out again; return the outcomes by lane."""
         by_lane: dict[str, list[Outcome]] = {lane.place.lane: [] for lane in pool.lanes}
