@@ -9,13 +9,13 @@ import secrets
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from joulegrid.cluster.storage import StoreError, checked_path, checked_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 SYNC_TOGETHER = 8
 """From so many files and folders on they are synced side by side."""
@@ -38,7 +38,7 @@ _REMEDIES = {
 
 
 @contextlib.contextmanager
-def _told(action: str, place: Path) -> Iterator[None]:
+def _told(action: str, place: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -74,10 +74,10 @@ class FolderStore:
     def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
         """Write an object, replacing what was there; with `durable=False` it is synced by the next `create_all`."""
         if not durable:
-            place = self.root / checked_path(path)
+            folder, place = self._place(path)
             with _told("write", place):
-                self._written(place.parent, data).replace(place)
-            self._unsynced |= {str(place): None, str(place.parent): None}
+                os.replace(self._written(folder, data), place)  # noqa: PTH105 - here and below a Path costs more than the call
+            self._unsynced |= {place: None, folder: None}
             return
         self._replace(path, lambda file: file.write(data))
 
@@ -90,7 +90,7 @@ class FolderStore:
         """Write an object only if there is none; `True` when it now holds `data`."""
         place = self.root / checked_path(path)
         with _told("write", place), self._temporary(place.parent, lambda file: file.write(data)) as temporary:
-            created = self._link(temporary, place, data)
+            created = self._link(str(temporary), str(place), data)
             if created:
                 self._sync(place.parent)
         return created is not False
@@ -101,15 +101,18 @@ class FolderStore:
         All is written, then synced, then linked, then synced: two commits of the file system's journal for however
         many objects, where `put` and `create` need four for a result and its marker.
         """
-        places = {self.root / checked_path(path): data for path, data in objects.items()}
         with _told("write", self.root), contextlib.ExitStack() as stack:
-            staged = [self._written(place.parent, data) for place, data in places.items()]
-            for temporary in staged:
-                stack.callback(temporary.unlink, missing_ok=True)
-                self._unsynced[str(temporary)] = None
+            staged = []
+            for path, data in objects.items():
+                folder, place = self._place(path)
+                temporary = self._written(folder, data)
+                stack.callback(_remove, temporary)
+                staged.append((temporary, place, data))
+                self._unsynced[temporary] = None
             self._sync_all()
-            verdicts = [self._link(one, place, data) for one, (place, data) in zip(staged, places.items(), strict=True)]
-            self._unsynced = {str(place.parent): None for place, new in zip(places, verdicts, strict=True) if new}
+            verdicts = [self._link(*one) for one in staged]
+            linked = [place for (_, place, _), new in zip(staged, verdicts, strict=True) if new]
+            self._unsynced = dict.fromkeys(place.rpartition("/")[0] for place in linked)
             self._sync_all()
         return [verdict is not False for verdict in verdicts]
 
@@ -148,27 +151,36 @@ class FolderStore:
             temporary.replace(place)
             self._sync(place.parent)
 
-    def _written(self, folder: Path, data: bytes) -> Path:
+    def _place(self, path: str) -> tuple[str, str]:
+        """Where an object lies: its folder and its file."""
+        place = f"{self.url}/{checked_path(path)}"
+        return place.rpartition("/")[0], place
+
+    def _written(self, folder: str, data: bytes) -> str:
         """Write a temporary file that is yet to be synced."""
-        self._unsynced |= {str(parent): None for parent in self._made(folder)}
-        temporary = folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
-        with temporary.open("xb") as file:
-            file.write(data)
+        self._unsynced |= dict.fromkeys(_made(folder))
+        temporary = f"{folder}/{_TEMPORARY}{secrets.token_hex(8)}"
+        try:
+            with open(temporary, "xb") as file:  # noqa: PTH123
+                file.write(data)
+        except BaseException:
+            _remove(temporary)
+            raise
         return temporary
 
-    def _link(self, temporary: Path, place: Path, data: bytes) -> bool | None:
+    def _link(self, temporary: str, place: str, data: bytes) -> bool | None:
         """Link a file to its place: `True` when it was, `None` when the very same bytes were there, else `False`."""
         try:
             os.link(temporary, place)
         except FileExistsError:
-            return None if place.read_bytes() == data else False
+            return None if Path(place).read_bytes() == data else False
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
             self.conditional = False
-            if place.exists():
-                return None if place.read_bytes() == data else False
-            temporary.replace(place)
+            if Path(place).exists():
+                return None if Path(place).read_bytes() == data else False
+            Path(temporary).replace(place)
         return True
 
     @contextlib.contextmanager
@@ -186,21 +198,13 @@ class FolderStore:
             temporary.unlink(missing_ok=True)
 
     def _make(self, folder: Path) -> None:
-        for parent in self._made(folder):
+        for parent in _made(str(folder)):
             self._sync(parent)
-
-    def _made(self, folder: Path) -> tuple[Path, ...]:
-        """Make a folder and return those in which an entry is new."""
-        if folder.is_dir():
-            return ()
-        changed = self._made(folder.parent)
-        folder.mkdir(exist_ok=True)
-        return (*changed, folder.parent)
 
     def _sync_all(self) -> None:
         """Sync what waits for it; many at the same time, because the file system takes these together."""
         waiting, self._unsynced = self._unsynced, {}
-        if len(waiting) < SYNC_TOGETHER:
+        if len(waiting) < SYNC_TOGETHER or not self.durable:
             for place in waiting:
                 self._sync(place)
         else:
@@ -217,6 +221,26 @@ class FolderStore:
                 raise
         finally:
             os.close(descriptor)
+
+
+def _made(folder: str) -> tuple[str, ...]:
+    """Make a folder and return those in which an entry is new."""
+    parent = folder.rpartition("/")[0]
+    try:
+        os.mkdir(folder)  # noqa: PTH102
+    except FileExistsError:
+        return ()
+    except FileNotFoundError:
+        changed = _made(parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)  # noqa: PTH102
+        return (*changed, parent)
+    return (parent or "/",)
+
+
+def _remove(temporary: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)  # noqa: PTH108
 
 
 @cache
