@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from joulegrid.cases.registry import workload_named
@@ -19,7 +18,7 @@ from joulegrid.jobs.merge import GRAMMAR, deep_merge, leaves, nested, sections
 from joulegrid.jobs.pyfile import StudyFile, run_file
 from joulegrid.jobs.schema import expanded, explain_all, typed, unknown_in, unknown_key
 from joulegrid.jobs.study import SECTIONS, StudyConfig, collected, power_section, unknown_keys
-from joulegrid.jobs.yamlfile import parse, read_mapping, read_with_base
+from joulegrid.jobs.yamlfile import parse, read_mapping, read_with_base, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def make_study(
     given = collected(values)
     problems = unknown_keys(given)
     given |= {"folder": folder or Path.cwd()}
-    given |= {"source": source if source is not None else yaml.safe_dump(_plain(mapping), sort_keys=False)}
+    given |= {"source": source if source is not None else written(_plain(mapping))}
     try:
         study = StudyConfig.model_validate(given)
     except ValidationError as error:

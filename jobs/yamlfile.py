@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from joulegrid.jobs.merge import deep_merge, sections
 
 MAX_VALUES = 1_000_000
 MAX_DEPTH = 100
+LARGE = 200_000
+"""Characters of a study that nobody reads line by line."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -87,6 +90,17 @@ def _refuse_unusable(value: Any) -> None:
 
 def _inside(value: dict[Any, Any] | list[Any]) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
+
+
+def written(mapping: Mapping[str, Any]) -> str:
+    """Write a mapping that a file can hold; `parse` reads it.
+
+    What is large is written as JSON, which is YAML too, a line a key: PyYAML needs 13 s for a million numbers.
+    """
+    lines = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in mapping.items()]
+    if sum(map(len, lines)) > LARGE:
+        return "\n".join([*lines, ""])
+    return yaml.safe_dump(dict(mapping), sort_keys=False, allow_unicode=True, width=120)
 
 
 def read_mapping(path: Path, what: str) -> dict[str, Any]:
