@@ -47,7 +47,7 @@ class Setup:
 
 SAMPLER_LIMIT_S = 60.0
 """How long a lane waits for its node's sampler to be back; Ray needs 2 s for the process, NVML up to 20."""
-BUNDLE_LIMIT_S = 0.5
+BUNDLE_LIMIT_S = 5.0
 """What is left after so long of several tasks that were ordered together is given back: they were not so tiny."""
 CALLS = 6
 """Calls that a worker answers at the same time: the task (twice when Ray lost the first call), a look, its end."""
@@ -142,7 +142,7 @@ class Worker:
         }
 
     def run(self, tasks: Sequence[Task], order: int = 0) -> list[Outcome]:
-        """Run one task in a fresh process, or several tiny ones without, and store what came out.
+        """Run one task in a fresh process, or several tiny ones one after the other, and store what came out.
 
         `order` tells orders apart: given once more, because the first call or its answer was lost on the way, an order
         is not carried out again but answered with its outcomes.

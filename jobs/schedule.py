@@ -24,7 +24,7 @@ PUT_OFF_LIMIT = 1_000
 DURATIONS_KEPT = 1_000
 BUNDLES_AFTER = 16
 """So many tasks must have shown how short they are."""
-BUNDLE_S = 0.02
+BUNDLE_S = 0.05
 LARGEST_BUNDLE = 8
 """A lane is given tasks for `BUNDLE_S` at once, but no more than this: they cannot be given to another meanwhile."""
 
@@ -251,9 +251,9 @@ class Schedule:
 
 
 def may_bundle(execution: ExecutionConfig) -> bool:
-    """Whether nothing stands between two tasks of a lane: no process of their own, no gap, no gate, no early end."""
+    """Whether nothing stands between two tasks of a lane: no gap, no gate, no early end."""
     between = (execution.config_gap_seconds, execution.cycle_gap_seconds, execution.temperature_gate)
-    return execution.isolation == "inline" and not execution.fail_fast and not any(between)
+    return not execution.fail_fast and not any(between)
 
 
 def gap(execution: ExecutionConfig, before: At, after: At) -> tuple[float, str]:

@@ -239,7 +239,7 @@ def test_a_lane_that_is_gone_leaves_its_work_to_the_others() -> None:
 
 
 def bundling(**execution: Any) -> Schedule:
-    plan = schedule(100, 1, ("a", "b"), isolation="inline", **execution)
+    plan = schedule(100, 1, ("a", "b"), **execution)
     plan.bundles = may_bundle(plan.execution)
     return plan
 
@@ -258,11 +258,9 @@ def test_only_tasks_that_were_seen_to_be_tiny_are_ordered_several_at_once() -> N
     assert plan.at_once() == 1
 
 
-@pytest.mark.parametrize(
-    "execution", [{"fail_fast": True}, {"config_gap_seconds": 1}, {"cycle_gap_seconds": 1}, {"isolation": "zygote"}]
-)
+@pytest.mark.parametrize("execution", [{"fail_fast": True}, {"config_gap_seconds": 1}, {"cycle_gap_seconds": 1}])
 def test_nothing_is_ordered_together_where_something_stands_between_two_tasks(execution: dict[str, Any]) -> None:
-    assert not may_bundle(ExecutionConfig(**{"isolation": "inline"} | execution))
+    assert not may_bundle(ExecutionConfig(**execution))
 
 
 def test_after_a_failure_tasks_are_ordered_one_by_one_until_one_is_done() -> None:
