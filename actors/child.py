@@ -64,7 +64,8 @@ class Spec:
 
     def write(self, path: Path) -> None:
         """Write the file that `read` reads."""
-        path.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        path.write_text(json.dumps(fields | {"lane": dataclasses.asdict(self.lane)}), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Spec:
@@ -83,7 +84,7 @@ def main(spec_path: str) -> None:
     account = Account(family_seconds, spec.lane.cpus, mark_sender(spec.marks))
     probe = TaskProbe(spec.lane, Path(spec.scratch), datagrams(spec.progress), account)
     report = perform(spec.experiment, spec.inputs, spec.fingerprints, probe)
-    write_durably(Path(spec.report), json.dumps({"entered_ns": entered_ns} | report).encode())
+    write_whole(Path(spec.report), json.dumps({"entered_ns": entered_ns} | report).encode())
 
 
 def perform(
@@ -118,13 +119,13 @@ def refuse_changed(inputs: Mapping[str, str], fingerprints: Mapping[str, str]) -
             raise LaneCannotError(f"{path}: {place} has changed since the study was planned; start the study again")
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file so that it is either absent or whole: temporary, fsync, rename."""
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is either absent or whole.
+
+    Its reader lives on this machine and dies with it: what would outlast a power loss nobody reads.
+    """
     temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    temporary.write_bytes(data)
     temporary.rename(path)
 
 

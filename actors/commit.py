@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 
 from joulegrid.actors.attempt import outcome_of
@@ -29,6 +30,24 @@ def marker_path(task: Task, generation: int = 1) -> str:
 def task_of(marker: str) -> str:
     """Return the id (`{key}-c{cycle}`) of the task that a marker's path belongs to."""
     return _GENERATION.sub("", marker.rpartition("/")[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A done attempt whose result is written, but not committed yet."""
+
+    task: Task
+    outcome: Outcome
+
+
+def commit_all(store: Store, done: Sequence[Done]) -> list[Outcome]:
+    """Commit done attempts together; return of each what counts: this one, or an earlier one that was first."""
+    markers = {marker_path(one.task): _marker(one.outcome) for one in done}
+    were_first = store.create_all(markers) if markers else []
+    return [
+        one.outcome if first else commit(store, one.task, one.outcome)
+        for one, first in zip(done, were_first, strict=True)
+    ]
 
 
 def commit(store: Store, task: Task, outcome: Outcome) -> Outcome:

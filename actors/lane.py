@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from joulegrid.actors.attempt import (
     series_parquet,
 )
 from joulegrid.actors.child import Launch
-from joulegrid.actors.commit import commit
+from joulegrid.actors.commit import Done, commit_all
 from joulegrid.actors.ending import Ending, not_started, unkilled
 from joulegrid.actors.gate import Start, wait_until_cool
 from joulegrid.actors.gpu_watch import GpuWatch, Idle
@@ -119,7 +120,22 @@ class Lane:
         return self._runner.last_progress()
 
     def run(self, task: Task) -> Outcome:
-        """Run one task; whatever happens to it is an outcome. Raises `StoreError` when the result cannot be kept."""
+        """Run one task and keep its result. Raises `StoreError` when it cannot be kept."""
+        return self.settle([self.carry_out(task)])[0]
+
+    def settle(self, carried_out: Sequence[Outcome | Done]) -> list[Outcome]:
+        """Commit what was done; return what counts of every task."""
+        counted = iter(commit_all(self.store, [one for one in carried_out if isinstance(one, Done)]))
+        return [
+            # What an attempt has spent stands also where another one counts.
+            replace(next(counted), lane_fault=one.outcome.lane_fault, spent=one.outcome.spent)
+            if isinstance(one, Done)
+            else one
+            for one in carried_out
+        ]
+
+    def carry_out(self, task: Task) -> Outcome | Done:
+        """Run one task; whatever happens to it is an outcome, but a done one does not count before it is settled."""
         self._runner.arm()
         view = self.facts.idling(task.experiment, self.run_facts.baseline)
         self._measure_bare_idle()
@@ -140,7 +156,8 @@ class Lane:
         watch.after()
         outcome = self._keep(Attempt(task, self.run_facts, self.facts, view, started_at, ending, watch, start))
         self._runner.forget_task()
-        return replace(outcome, lane_fault=watch.fault or unkilled(ending))
+        outcome = replace(outcome, lane_fault=watch.fault or unkilled(ending))
+        return Done(task, outcome) if outcome.status == "done" else outcome
 
     def _cool(self, view: LaneView) -> Start:
         """Wait, before the task's limit begins to run, until the GPUs are cool enough."""
@@ -194,7 +211,7 @@ class Lane:
                 self.meter.unwatch(self.facts.name)
 
     def _keep(self, attempt: Attempt) -> Outcome:
-        """Write the attempt's files, then, for a done task, the marker that commits it."""
+        """Write the attempt's files; those of a done task need not be durable before its marker is."""
         target = Target(attempt.view.gpu_uuids, attempt.view.cpus, None)
         files = self._runner.artifacts()
 
@@ -208,19 +225,15 @@ class Lane:
         samples = self._samples(result, target)
         result = appraised(result, self._seen(attempt, samples, dict(files), result))
         if result.timeseries is not None:
-            self.store.put(f"{folder}/{result.timeseries}", series_parquet(samples))
+            self.store.put(f"{folder}/{result.timeseries}", series_parquet(samples), durable=False)
         for name, path in files:
             self.store.put_file(f"{folder}/{name}", path)
         if raw is not None:
             self.store.put(f"{folder}/{CONTAMINATED}", json.dumps(raw, indent=1).encode())
         data = result_bytes(result, self._environment)
-        self.store.put(f"{folder}/result.json", data)
+        self.store.put(f"{folder}/result.json", data, durable=result.status != "done")
         outcome = outcome_of(attempt.task, result, folder, data)
-        if raw is not None:
-            outcome = replace(outcome, spent=spent_in_raw(raw, result.timing.unix_offset_ns or 0))
-        if result.status != "done":
-            return outcome
-        return replace(commit(self.store, attempt.task, outcome), spent=outcome.spent)  # also where another counts
+        return outcome if raw is None else replace(outcome, spent=spent_in_raw(raw, result.timing.unix_offset_ns or 0))
 
     def _price(self, t0_ns: int, t1_ns: int, target: Target, cpu_s: float) -> tuple[Energy, list[Energy]]:
         """What a window cost; where the model is all there is, without a question to the sampler."""

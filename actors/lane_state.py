@@ -47,11 +47,12 @@ class LaneState:
     expected_s: float = 0.0
     """Until when the end of the run waits for its new worker."""
     facts: dict[str, Json] = field(default_factory=dict)
-    task: Task | None = None
+    tasks: tuple[Task, ...] = ()
+    """What the worker was ordered to run, one after the other: one task, or several tiny ones."""
     order: int = 0
-    """Number of the order that the task was given with."""
+    """Number of that order."""
     running: Any = None
-    """The call that runs the task; `None` while it is unknown whether the worker still has it."""
+    """The call that runs the tasks; `None` while it is unknown whether the worker still has them."""
     started_s: float = 0.0
     rest: Rests | None = None
     progress: dict[str, Json] | None = None
@@ -68,6 +69,11 @@ class LaneState:
     """How long the worker has owed an answer; time in which the driver itself stood still does not count."""
 
     @property
+    def task(self) -> Task | None:
+        """The task that runs, of several the first."""
+        return self.tasks[0] if self.tasks else None
+
+    @property
     def is_up(self) -> bool:
         """Whether the lane can take tasks."""
         return self.coming is None and self.actor is not None
@@ -82,19 +88,19 @@ class LaneState:
         timeout_s = self.task.timeout_s if self.task is not None else None
         return float("inf") if timeout_s is None else self.started_s + timeout_s
 
-    def start(self, task: Task) -> None:
-        """Give the worker its next task."""
-        self.task, self.started_s, self.progress, self.rest = task, time.monotonic(), None, None
+    def start(self, *tasks: Task) -> None:
+        """Give the worker its next task, or several tiny ones."""
+        self.tasks, self.started_s, self.progress, self.rest = tasks, time.monotonic(), None, None
         self.question, self.asked_s, self.silent_s = None, self.started_s, 0.0
         self.ending, self.ended_as = None, None
         self.order += 1
-        self.running = self.actor.run.remote(task, self.order)
+        self.running = self.actor.run.remote(tasks, self.order)
 
-    def end(self) -> Task:
-        """Take the task back."""
-        task, self.task, self.running, self.question, self.silent_s = self.task, None, None, None, 0.0
-        assert task is not None
-        return task
+    def end(self) -> tuple[Task, ...]:
+        """Take the tasks back."""
+        tasks, self.tasks, self.running, self.question, self.silent_s = self.tasks, (), None, None, 0.0
+        assert tasks
+        return tasks
 
     def end_inside(self, why: Literal["timeout", "cancelled"], now_s: float) -> bool:
         """Call for the end of a task inside its worker, again where that was answered and the task goes on.
@@ -119,7 +125,7 @@ class LaneState:
         if self.question is None:
             self.question, self.asked_s = self.actor.progress.remote(), now_s
         if self.running is None:  # a worker that has this order already does not begin anew
-            self.running = self.actor.run.remote(self.task, self.order)
+            self.running = self.actor.run.remote(self.tasks, self.order)
 
     def take_answer(self) -> None:
         """Take the answer to the question: who answers lives."""

@@ -43,6 +43,10 @@ class Agenda(Protocol):
         """Return a task's order, a rest (it has `until_s` and `why`), or `None`."""
         ...
 
+    def at_once(self) -> int:
+        """Return how many tasks a lane may be given at once, to be run one after the other."""
+        ...
+
 
 class Pool:
     """The lanes of one run. A context manager: leaving it ends every process that it started."""
@@ -126,9 +130,17 @@ class Pool:
                 lane.rest = answer
             elif answer is not None:
                 taken.add(lane.place.node.node_id)
-                lane.start(task_for(answer))
+                lane.start(task_for(answer), *map(task_for, self._further(agenda, lane)))
         self.skip_rest = False
         return goes_on or (not self._cancelled and self._roster.may_grow(now_s))
+
+    def _further(self, agenda: Agenda, lane: LaneState) -> Iterator[Any]:
+        """Yield what a lane is given together with its next task."""
+        for _ in range(1, 1 if self._terms.exclusive_node else agenda.at_once()):
+            answer = agenda.next(time.monotonic(), lane.place.lane)
+            if answer is None or hasattr(answer, "until_s"):
+                return
+            yield answer
 
     def _answers(self) -> Iterator[Outcome]:
         """Wait shortly for calls that end, and take what they brought."""
@@ -152,42 +164,46 @@ class Pool:
         return min([POLL_S, *(max(0.001, one) for one in ends_s if one > 0.0)])  # one that is over waits for the others
 
     def _ended(self, lane: LaneState) -> Iterator[Outcome]:
-        """Take the outcome of a lane's task."""
+        """Take the outcomes of what a lane was ordered."""
         try:
-            outcome: Outcome = ray.get(lane.running)
+            outcomes: list[Outcome] = ray.get(lane.running)
         except RayTaskError as error:
             raise as_ours(error) from error
         except ActorUnavailableError:
             lane.running = None  # the worker may live and be at it: it is asked again until it owes too much
         except OutOfMemoryError as error:  # Ray's own monitor ended the worker, because the node was nearly full
             lost = self._roster.replace(lane, first_line(error))
-            yield replace(lost, failure_class="oom_host")
+            yield from (replace(one, failure_class="oom_host") if one.failure_class == "infra" else one for one in lost)
         except RayError as error:
             if lane.ended_as is not None:
-                yield self._ended_inside(lane)
+                yield from self._ended_inside(lane)
             else:
-                yield self._roster.replace(lane, f"the worker was lost: {first_line(error)}")
+                yield from self._roster.replace(lane, f"the worker was lost: {first_line(error)}")
         else:
             lane.end()
-            yield outcome
+            yield from outcomes
 
-    def _ended_inside(self, lane: LaneState) -> Outcome:
-        """Take back a task that was ended with its worker; another one is started, unless nothing begins any more."""
+    def _ended_inside(self, lane: LaneState) -> Iterator[Outcome]:
+        """Take back a task that was ended with its worker, and what was ordered with it.
+
+        Another worker is started, unless nothing begins any more.
+        """
         assert lane.task is not None
         killed, ended_s = lane.ended_as, time.monotonic() - lane.started_s
         limit = (
             f"the limit of {lane.task.timeout_s:g} s was reached" if killed == "timeout" else "the study was stopped"
         )
         why = f"killed after {ended_s:.1f} s with its worker: {limit}"
-        outcome = self._roster.replace(lane, why, silent=self._cancelled)
-        return replace(outcome, failure_class=killed, duration_s=ended_s, lane_fault=None)
+        for outcome in self._roster.replace(lane, why, silent=self._cancelled):
+            was_lost = outcome.failure_class == "infra" and not outcome.is_given_back
+            yield replace(outcome, failure_class=killed, duration_s=ended_s, lane_fault=None) if was_lost else outcome
 
     def _hold_inline(self, lane: LaneState, now_s: float) -> Iterator[Outcome]:
         """Hold a task inside its worker to its limit, and to its end once that is wanted."""
         if now_s < lane.limit_s and not self._cancelled:
             return
         if lane.running is not None and lane.end_inside("cancelled" if self._cancelled else "timeout", now_s):
-            yield self._ended_inside(lane)
+            yield from self._ended_inside(lane)
 
     def _look(self, now_s: float) -> Iterator[Outcome]:
         """Question busy workers, replace silent ones, see which nodes have gone or come."""
@@ -200,13 +216,13 @@ class Pool:
             if lane.task is None:
                 continue
             if lane.silent_s > SILENCE_S:
-                yield self._roster.replace(lane, f"the worker has not answered for {SILENCE_S:.0f} s", silent=True)
+                yield from self._roster.replace(lane, f"the worker has not answered for {SILENCE_S:.0f} s", silent=True)
             elif (
                 lane.task is not None
                 and lane.task.timeout_s
                 and now_s > lane.started_s + lane.task.timeout_s + self._grace_s
             ):
-                yield self._roster.replace(lane, "the worker did not answer after its task's limit", silent=True)
+                yield from self._roster.replace(lane, "the worker did not answer after its task's limit", silent=True)
         self._roster.care(now_s)
         if now_s - self._surveyed_s >= SURVEY_S:
             self._surveyed_s = now_s

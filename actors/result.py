@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -287,6 +287,14 @@ class Outcome:
     """The joules of all its windows; empty where nothing was measured, as of most that failed."""
     lane_fault: str | None = None
     """Why the lane should have no further task for now, whatever became of this one; `None` where it is well."""
+    is_given_back: bool = False
+    """Whether the task is to be handed out again as if it had not been: it was ordered together with one that ended
+    otherwise than it should."""
+
+    @classmethod
+    def given_back(cls, task: Task, lane: str) -> Outcome:
+        """Return the outcome of a task that its worker has not begun or not committed: `cancelled`, no try is used."""
+        return replace(cls.lost(task, lane, "it was given back"), failure_class="cancelled", is_given_back=True)
 
     @classmethod
     def lost(cls, task: Task, lane: str, message: str, lane_fault: str | None = None) -> Outcome:

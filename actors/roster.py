@@ -12,6 +12,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from joulegrid.actors.attempt import attempt_folder
+from joulegrid.actors.commit import committed
 from joulegrid.actors.lane_state import LaneState
 from joulegrid.actors.nodes import cluster_nodes
 from joulegrid.actors.placement import Node, Place
@@ -110,17 +112,17 @@ class Roster:
             lane.failures += 1
             self._try_again(lane, first_line(error), worth_it=lane.failures < FAILURES)
 
-    def replace(self, lane: LaneState, why: str, *, silent: bool = False) -> Outcome:
-        """Start another worker in place of a lost one, without waiting for it; return what became of its task.
+    def replace(self, lane: LaneState, why: str, *, silent: bool = False) -> list[Outcome]:
+        """Start another worker in place of a lost one, without waiting for it; return what became of its tasks.
 
         A silent worker is its lane's fault. One that died may have been killed by its task, and comes back soon.
         """
-        outcome = Outcome.lost(lane.end(), lane.place.lane, why, lane_fault=why if silent else None)
+        outcomes = self._lost(lane, why, why if silent else None)
         self._terms.note(f"{lane.place.lane}: {why}; a new worker is started there")
         lane.lost_s = time.monotonic()
         lane.expected_s = lane.lost_s + (0.0 if silent else LAST_LANE_S)
         self._bring_up(lane)
-        return outcome
+        return outcomes
 
     def care(self, now_s: float) -> None:
         """Start workers that are due again; give up those that do not come."""
@@ -137,7 +139,7 @@ class Roster:
         lost = []
         for lane in [lane for lane in self.lanes if lane.place.node.node_id not in living]:
             if lane.task is not None:
-                lost.append(Outcome.lost(lane.end(), lane.place.lane, GONE, lane_fault=GONE))
+                lost += self._lost(lane, GONE, GONE)
             self._drop(lane, GONE)
         for node_id in self._samplers.keys() - living:
             ray.kill(self._samplers.pop(node_id), no_restart=True)
@@ -145,6 +147,24 @@ class Roster:
             self._known.add(node.node_id)
             self._join(node)
         return lost
+
+    def _lost(self, lane: LaneState, why: str, lane_fault: str | None) -> list[Outcome]:
+        """Return what became of the tasks of a lost worker.
+
+        Of several one was running, the first that has left no result. Those before it count where they are committed.
+        """
+        *several, last = lane.end()
+        store, outcomes, lost = self._setup.store, list[Outcome](), None
+        for task in [*several, last]:
+            found = committed(store, task) if several else None
+            if found is not None and found.status == "done":
+                outcomes.append(found)
+            elif lost is None and not (several and store.exists(f"{attempt_folder(task)}/result.json")):
+                lost = Outcome.lost(task, lane.place.lane, why, lane_fault=lane_fault)
+                outcomes.append(lost)
+            else:
+                outcomes.append(Outcome.given_back(task, lane.place.lane))
+        return outcomes
 
     def may_grow(self, now_s: float) -> bool:
         """Whether a lane may come that can do what the others cannot.

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from joulegrid.actors.commit import Done
 from joulegrid.actors.lane import Lane
 from joulegrid.actors.placement import Place
 from joulegrid.actors.record import LaneFacts, RunFacts
@@ -46,6 +48,8 @@ class Setup:
 
 SAMPLER_LIMIT_S = 60.0
 """How long a lane waits for its node's sampler to be back; Ray needs 2 s for the process, NVML up to 20."""
+BUNDLE_LIMIT_S = 5.0
+"""What is left after so long of several tasks that were ordered together is given back: they were not so tiny."""
 CALLS = 6
 """Calls that a worker answers at the same time: the task (twice when Ray lost the first call), a look, its end."""
 
@@ -120,7 +124,8 @@ class Worker:
         self._place, self._setup, self._meter = place, setup, RemoteMeter(sampler)
         self._lane: Lane | None = None
         self._at_work = threading.Lock()
-        self._last: tuple[int, Outcome] | None = None
+        self._cancelled = threading.Event()
+        self._last: tuple[int, list[Outcome]] | None = None
 
     def prepare(self) -> dict[str, Json]:
         """Check this node, take the lane's devices and bring its zygote up. Raises `PreFlightError`."""
@@ -148,27 +153,52 @@ class Worker:
             "cpus": list(facts.cpus),
         }
 
-    def run(self, task: Task, order: int = 0) -> Outcome:
-        """Run one task in a fresh process and store its result.
+    def run(self, tasks: Sequence[Task], order: int = 0) -> list[Outcome]:
+        """Run one task in a fresh process, or several tiny ones one after the other, and store what came out.
 
         `order` tells orders apart: given once more, because the first call or its answer was lost on the way, an order
-        is not carried out again but answered with its outcome.
+        is not carried out again but answered with its outcomes.
         """
         with self._at_work:
             if order == 0 or self._last is None or self._last[0] != order:
-                self._last = (order, self._run(task))
+                self._last = (order, self._run_all(tasks))
             return self._last[1]
 
-    def _run(self, task: Task) -> Outcome:
+    def _run_all(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Run tasks one after the other; after the first that is not as it should be the rest is given back.
+
+        They are committed together: nothing of it can fall into another's measured window.
+        """
+        self._cancelled.clear()
+        limit_s, ended = time.monotonic() + BUNDLE_LIMIT_S, list[Outcome | Done]()
+        for task in tasks:
+            ended.append(self._run(task))
+            is_well = isinstance(ended[-1], Done) and ended[-1].outcome.lane_fault is None
+            if not is_well or self._cancelled.is_set() or time.monotonic() > limit_s:
+                break
+        rest = [Outcome.given_back(task, self._place.lane) for task in tasks[len(ended) :]]
+        return self._settled(ended) + rest
+
+    def _settled(self, ended: Sequence[Outcome | Done]) -> list[Outcome]:
         try:
-            outcome = self._prepared().run(task)
+            return self._prepared().settle(ended)
+        except StoreError as error:
+            return [one if isinstance(one, Outcome) else self._unkept(one.task, error) for one in ended]
+
+    def _unkept(self, task: Task, error: StoreError) -> Outcome:
+        """The node's way to the store may be the fault: other lanes try the task."""
+        why = f"{UNKEPT}{error}"
+        return Outcome.lost(task, self._place.lane, why, lane_fault=why)
+
+    def _run(self, task: Task) -> Outcome | Done:
+        try:
+            outcome = self._prepared().carry_out(task)
         except SamplerLostError as error:  # nothing was kept: its joules are unknown through no fault of the task
             self._meter.await_sampler()
             return Outcome.lost(task, self._place.lane, f"the node's sampler was lost: {error}")
-        except StoreError as error:  # the node's way to the store may be the fault: other lanes try it
-            why = f"{UNKEPT}{error}"
-            return Outcome.lost(task, self._place.lane, why, lane_fault=why)
-        if outcome.failure_class == "infra":
+        except StoreError as error:
+            return self._unkept(task, error)
+        if isinstance(outcome, Outcome) and outcome.failure_class == "infra":
             kill_descendants(os.getpid())  # what outlived its zygote has come to this process
         return outcome
 
@@ -177,7 +207,8 @@ class Worker:
         return self._prepared().progress()
 
     def cancel(self) -> None:
-        """Kill the running task."""
+        """Kill the running task, and begin none that was ordered with it."""
+        self._cancelled.set()
         if self._lane is not None:
             self._lane.cancel()
 

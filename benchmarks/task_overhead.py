@@ -31,9 +31,9 @@ import ray
 from benchmarks.measurement import Series, print_table, ratios, write
 from benchmarks.stopwatch import Stopwatch
 from joulegrid.cluster.session import ray_session
+from joulegrid.jobs.continuing import Choice
 from joulegrid.jobs.driver import Options, drive
 from joulegrid.jobs.load import make_study
-from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
 
 LANES = 2

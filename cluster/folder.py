@@ -7,14 +7,18 @@ import errno
 import os
 import secrets
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from joulegrid.cluster.storage import StoreError, checked_path, checked_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+SYNC_TOGETHER = 8
+"""From so many files and folders on they are synced side by side."""
 _TEMPORARY = ".tmp-"
 # What link() says on file systems without hard links (vfat, exFAT, some FUSE and SMB mounts).
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -34,7 +38,7 @@ _REMEDIES = {
 
 
 @contextlib.contextmanager
-def _told(action: str, place: Path) -> Iterator[None]:
+def _told(action: str, place: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -54,6 +58,8 @@ class FolderStore:
         self.url = str(self.root)
         self.durable = durable
         self.conditional = True
+        self._unsynced: dict[str, None] = {}
+        """Files and folders that the next `create_all` syncs."""
 
     def get(self, path: str) -> bytes:
         """Read an object; `FileNotFoundError` where there is none."""
@@ -65,8 +71,14 @@ class FolderStore:
         except OSError as error:
             raise StoreError(f"could not read {place}: {error.strerror}; check its permissions and the disk") from error
 
-    def put(self, path: str, data: bytes) -> None:
-        """Write an object, replacing what was there."""
+    def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Write an object, replacing what was there; with `durable=False` it is synced by the next `create_all`."""
+        if not durable:
+            folder, place = self._place(path)
+            with _told("write", place):
+                os.replace(self._written(folder, data), place)  # noqa: PTH105 - here and below a Path costs more than the call
+            self._unsynced |= {place: None, folder: None}
+            return
         self._replace(path, lambda file: file.write(data))
 
     def put_file(self, path: str, local: Path) -> None:
@@ -78,19 +90,31 @@ class FolderStore:
         """Write an object only if there is none; `True` when it now holds `data`."""
         place = self.root / checked_path(path)
         with _told("write", place), self._temporary(place.parent, lambda file: file.write(data)) as temporary:
-            try:
-                os.link(temporary, place)
-            except FileExistsError:
-                return place.read_bytes() == data
-            except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise
-                self.conditional = False
-                if place.exists():
-                    return place.read_bytes() == data
-                temporary.replace(place)
-            self._sync(place.parent)
-        return True
+            created = self._link(str(temporary), str(place), data)
+            if created:
+                self._sync(place.parent)
+        return created is not False
+
+    def create_all(self, objects: Mapping[str, bytes]) -> list[bool]:
+        """Create several objects, after all that was put here before is durable.
+
+        All is written, then synced, then linked, then synced: two commits of the file system's journal for however
+        many objects, where `put` and `create` need four for a result and its marker.
+        """
+        with _told("write", self.root), contextlib.ExitStack() as stack:
+            staged = []
+            for path, data in objects.items():
+                folder, place = self._place(path)
+                temporary = self._written(folder, data)
+                stack.callback(_remove, temporary)
+                staged.append((temporary, place, data))
+                self._unsynced[temporary] = None
+            self._sync_all()
+            verdicts = [self._link(*one) for one in staged]
+            linked = [place for (_, place, _), new in zip(staged, verdicts, strict=True) if new]
+            self._unsynced = dict.fromkeys(place.rpartition("/")[0] for place in linked)
+            self._sync_all()
+        return [verdict is not False for verdict in verdicts]
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the paths that begin with `prefix`, sorted by code point as S3 does."""
@@ -127,6 +151,38 @@ class FolderStore:
             temporary.replace(place)
             self._sync(place.parent)
 
+    def _place(self, path: str) -> tuple[str, str]:
+        """Where an object lies: its folder and its file."""
+        place = f"{self.url}/{checked_path(path)}"
+        return place.rpartition("/")[0], place
+
+    def _written(self, folder: str, data: bytes) -> str:
+        """Write a temporary file that is yet to be synced."""
+        self._unsynced |= dict.fromkeys(_made(folder))
+        temporary = f"{folder}/{_TEMPORARY}{secrets.token_hex(8)}"
+        try:
+            with open(temporary, "xb") as file:  # noqa: PTH123
+                file.write(data)
+        except BaseException:
+            _remove(temporary)
+            raise
+        return temporary
+
+    def _link(self, temporary: str, place: str, data: bytes) -> bool | None:
+        """Link a file to its place: `True` when it was, `None` when the very same bytes were there, else `False`."""
+        try:
+            os.link(temporary, place)
+        except FileExistsError:
+            return None if Path(place).read_bytes() == data else False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            self.conditional = False
+            if Path(place).exists():
+                return None if Path(place).read_bytes() == data else False
+            Path(temporary).replace(place)
+        return True
+
     @contextlib.contextmanager
     def _temporary(self, folder: Path, fill: Callable[[IO[bytes]], object]) -> Iterator[Path]:
         self._make(folder)
@@ -142,15 +198,27 @@ class FolderStore:
             temporary.unlink(missing_ok=True)
 
     def _make(self, folder: Path) -> None:
-        if not folder.is_dir():
-            self._make(folder.parent)
-            folder.mkdir(exist_ok=True)
-            self._sync(folder.parent)
+        for parent in _made(str(folder)):
+            self._sync(parent)
 
-    def _sync(self, folder: Path) -> None:
+    def _sync_all(self) -> None:
+        """Sync what waits for it; many at the same time, because the file system takes these together."""
+        waiting = self._unsynced
+        if len(waiting) < SYNC_TOGETHER or not self.durable:
+            for place in waiting:
+                self._sync(place)
+        else:
+            for _ in _syncers().map(self._sync, waiting):
+                pass
+        self._unsynced = {}  # not before: what could not be synced waits for the next try
+
+    def _sync(self, place: Path | str) -> None:
         if not self.durable:
             return
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            descriptor = os.open(place, os.O_RDONLY)
+        except FileNotFoundError:  # the temporary file of a try that failed
+            return
         try:
             os.fsync(descriptor)
         except OSError as error:
@@ -158,6 +226,31 @@ class FolderStore:
                 raise
         finally:
             os.close(descriptor)
+
+
+def _made(folder: str) -> tuple[str, ...]:
+    """Make a folder and return those in which an entry is new."""
+    parent = folder.rpartition("/")[0]
+    try:
+        os.mkdir(folder)  # noqa: PTH102
+    except FileExistsError:
+        return ()
+    except FileNotFoundError:
+        changed = _made(parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)  # noqa: PTH102
+        return (*changed, parent)
+    return (parent or "/",)
+
+
+def _remove(temporary: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)  # noqa: PTH108
+
+
+@cache
+def _syncers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(SYNC_TOGETHER, "sync")
 
 
 def _walk(folder: Path, path: str, prefix: str) -> Iterator[str]:

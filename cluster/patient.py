@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -65,13 +65,17 @@ class PatientStore:
         """Read an object; `FileNotFoundError` where there is none."""
         return self._patiently(lambda: self.inner.get(path))
 
-    def put(self, path: str, data: bytes) -> None:
-        """Write an object, replacing what was there."""
-        self._patiently(lambda: self.inner.put(path, data))
+    def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Write an object, replacing what was there; with `durable=False` the next `create_all` makes it durable."""
+        self._patiently(lambda: self.inner.put(path, data, durable=durable))
 
     def create(self, path: str, data: bytes) -> bool:
         """Write an object only if there is none; a try whose answer was lost recognises its own bytes."""
         return self._patiently(lambda: self.inner.create(path, data))
+
+    def create_all(self, objects: Mapping[str, bytes]) -> list[bool]:
+        """Create several objects after all that was put before; another try recognises its own bytes."""
+        return self._patiently(lambda: self.inner.create_all(objects))
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the paths that begin with `prefix`; after a failure it is listed again, and what was told is left."""

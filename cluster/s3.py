@@ -11,13 +11,14 @@ import os
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from joulegrid.cluster.storage import StoreError, checked_path, checked_prefix
 from joulegrid.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
@@ -142,8 +143,8 @@ class S3Store:
         with self._told("read", path):
             return self._client().get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
-    def put(self, path: str, data: bytes) -> None:
-        """Write an object, replacing what was there."""
+    def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Write an object, replacing what was there; it is durable in any case."""
         key = self._key(path)
         with self._told("write", path):
             self._client().put_object(Bucket=self.bucket, Key=key, Body=data)
@@ -174,6 +175,13 @@ class S3Store:
             f"could not write {self.url}/{path}: the service answered {_CONFLICT_TRIES} times that another write is in "
             "flight; see who else writes there, then resume the run"
         )
+
+    def create_all(self, objects: Mapping[str, bytes]) -> list[bool]:
+        """Create several objects side by side; what was put before is durable already."""
+        if len(objects) == 1:
+            return [self.create(path, data) for path, data in objects.items()]
+        with ThreadPoolExecutor(len(objects) or 1) as writers:
+            return list(writers.map(self.create, objects.keys(), objects.values()))
 
     def _put_if_absent(self, path: str, data: bytes) -> str | None:
         """`None` when written, else the code of the refusal: 412 (exists) or 409 (conflict)."""

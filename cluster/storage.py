@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from joulegrid.errors import JoulegridError, PreFlightError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 class StoreError(JoulegridError):
@@ -40,8 +40,11 @@ class Store(Protocol):
         """Read an object; `FileNotFoundError` where there is none."""
         ...
 
-    def put(self, path: str, data: bytes) -> None:
-        """Write an object, replacing what was there: a reader sees the old bytes or the new, never a part."""
+    def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Write an object, replacing what was there: a reader sees the old bytes or the new, never a part.
+
+        What is put with `durable=False` may be torn by a power loss until the next `create_all` of the same store.
+        """
         ...
 
     def create(self, path: str, data: bytes) -> bool:
@@ -49,6 +52,10 @@ class Store(Protocol):
 
         `True` also when the very same bytes were there: that is how a write whose answer was lost recognises itself.
         """
+        ...
+
+    def create_all(self, objects: Mapping[str, bytes]) -> list[bool]:
+        """Create several objects, after all that was put here before is durable; say of each what `create` says."""
         ...
 
     def list(self, prefix: str = "") -> Iterator[str]:

@@ -12,9 +12,9 @@ from typing import Any
 from joulegrid.actors.result import ExperimentResult
 from joulegrid.cases.contract import ExperimentConfig
 from joulegrid.errors import UsageError
+from joulegrid.jobs.continuing import Choice
 from joulegrid.jobs.driver import Options, check_plan, drive
 from joulegrid.jobs.load import load_study, make_study
-from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.planning import plan_of
 from joulegrid.jobs.search import Searcher, SearcherSource

@@ -65,6 +65,11 @@ class Breakers:
         """Return the lanes that get nothing more."""
         return [lane for lane, breaker in self._lanes.items() if breaker.given_up]
 
+    def is_quiet(self) -> bool:
+        """Whether nothing has failed since the last success: no breaker is about to open."""
+        breakers = [self._study, *self._lanes.values(), *self._families.values()]
+        return not any(one.in_a_row or one.is_open for one in breakers)
+
     def unclosed(self) -> dict[str, int]:
         """Count what is held back or given up now: lanes, families of experiments, the study."""
         kinds = {"lane": self._lanes.values(), "family": self._families.values(), "study": [self._study]}

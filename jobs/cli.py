@@ -112,8 +112,8 @@ def run(
     75: drained, the next start goes on.
     """
     from joulegrid.jobs.commands import RunFlags, StudyFlags, run_command, show_start
+    from joulegrid.jobs.continuing import Choice
     from joulegrid.jobs.metrics import Endpoint
-    from joulegrid.jobs.opening import Choice
 
     flags = StudyFlags(tuple(sets), tuple(sweeps), cycles, order, no_gaps, output, power)
     choice = Choice(fresh, retry_failed, extend, allow_env_drift)
@@ -181,7 +181,7 @@ def submit(
     """
     from joulegrid.cluster.slurm import Allocation
     from joulegrid.jobs.commands import RunFlags, StudyFlags
-    from joulegrid.jobs.opening import Choice
+    from joulegrid.jobs.continuing import Choice
     from joulegrid.jobs.submit.batch_job import SlurmTarget
     from joulegrid.jobs.submit.ray_job import RayTarget
     from joulegrid.jobs.submit.submit import Targets, submit_command

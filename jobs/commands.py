@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from joulegrid.errors import UsageError
 from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asked_view import asked_json, asked_text
+from joulegrid.jobs.continuing import Choice
 from joulegrid.jobs.load import Overrides, load_study
 from joulegrid.jobs.metrics import Endpoint
-from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.plan_view import plan_json, plan_text
 from joulegrid.jobs.planning import plan_of

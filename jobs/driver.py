@@ -23,11 +23,12 @@ from joulegrid.errors import JoulegridError, RunHeldError, StudyDrained, StudyIn
 from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.asked_visits import AskedVisits
 from joulegrid.jobs.baseline import refuse_unknown_baseline
+from joulegrid.jobs.continuing import Choice
 from joulegrid.jobs.drain import Drain
 from joulegrid.jobs.environments import admit
 from joulegrid.jobs.lease import kept
 from joulegrid.jobs.metrics import Endpoint, Metrics, metrics_endpoint
-from joulegrid.jobs.opening import Choice, as_asked, open_output, open_run, put_back_damaged
+from joulegrid.jobs.opening import as_asked, open_output, open_run, put_back_damaged
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.pricing import accounting_of
 from joulegrid.jobs.progress import Display, Quiet

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from joulegrid.cases.registry import workload_named
@@ -22,7 +21,7 @@ from joulegrid.jobs.pyfile import StudyFile, run_file
 from joulegrid.jobs.schema import expanded, explain_all, typed, unknown_in, unknown_key
 from joulegrid.jobs.study import SECTIONS, StudyConfig, collected, power_section, unknown_keys
 from joulegrid.jobs.text import refuse_unwritable
-from joulegrid.jobs.yamlfile import parse, read_mapping, read_with_base
+from joulegrid.jobs.yamlfile import parse, read_mapping, read_with_base, written
 
 CARBON_PATHS = tuple(f"carbon.{name}" for name in CarbonConfig.model_fields)
 
@@ -119,7 +118,7 @@ def make_study(
     given = collected(values)
     problems = unknown_keys(given)
     given |= {"folder": folder or Path.cwd()}
-    given |= {"source": source if source is not None else yaml.safe_dump(_plain(mapping), sort_keys=False)}
+    given |= {"source": source if source is not None else written(_plain(mapping))}
     try:
         study = StudyConfig.model_validate(given)
     except ValidationError as error:

@@ -40,7 +40,12 @@ class WatchedLane(Protocol):
     """What is counted of one lane; the pool's lane state has it."""
 
     place: Place
-    task: Task | None
+
+    @property
+    def task(self) -> Task | None:
+        """The task that runs."""
+        ...
+
     started_s: float
     rest: Any
 

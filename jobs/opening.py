@@ -1,13 +1,11 @@
-"""Finding the run that a study continues, or beginning one; what was committed and not yet logged is taken over."""
+"""Continuing a run, or beginning one; what was committed and not yet logged is taken over."""
 
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,23 +17,22 @@ from joulegrid.cluster.session import in_ray_job
 from joulegrid.cluster.storage import Store, open_store
 from joulegrid.errors import PreFlightError, RunHeldError, UsageError
 from joulegrid.jobs.asked import AskedPlan
-from joulegrid.jobs.asking import fill, has_ended, is_over, n_experiments
+from joulegrid.jobs.asking import fill
+from joulegrid.jobs.continuing import Choice, Found, to_continue
 from joulegrid.jobs.design import (
-    design_differences,
     design_of,
     is_same,
     read_designs,
-    source_differences,
     write_design,
 )
 from joulegrid.jobs.extension import extended
-from joulegrid.jobs.lease import Lease, lease_of, read_lease, refuse_alive, stale_s, was_released
-from joulegrid.jobs.ledger import Ledger, read_states
+from joulegrid.jobs.lease import Lease, lease_of, read_lease, refuse_alive, stale_s
+from joulegrid.jobs.ledger import SNAPSHOT_SEGMENTS, Ledger
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.resolved import resolved_yaml
 from joulegrid.jobs.run import Run, now
-from joulegrid.jobs.segments import first_event, replay, segment_path
-from joulegrid.jobs.states import At, States
+from joulegrid.jobs.segments import Replay, first_event, replay, segment_path
+from joulegrid.jobs.states import At
 from joulegrid.jobs.study import StudyConfig
 
 DEFAULT_OUTPUT = "results"
@@ -43,18 +40,6 @@ LOOKS_AT_ONCE = 16
 """Results looked at side by side."""
 VERIFIED_UNASKED = 500
 """So many results are hashed again before a run goes on (a second on disk); `--retry-failed` hashes all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """How a start relates to earlier runs."""
-
-    fresh: bool = False
-    retry_failed: bool = False
-    extend: bool = False
-    """Add the study's new experiments to its newest run."""
-    allow_env_drift: bool = False
-    """Go on although hardware or software is not what the run began with."""
 
 
 def open_output(study: StudyConfig) -> Store:
@@ -91,12 +76,15 @@ def open_run(study: StudyConfig, plan: Plan | AskedPlan, root: Store, choice: Ch
     is_new = not is_same(designs[-1], design)
     if isinstance(plan, Plan) and (len(designs) > 1 or is_new):
         plan = extended(plan, designs)  # it may refuse: nothing is held or written yet
-    ledger, lease = _take(store)
+    ledger, lease = _take(store, found.replay)
     try:
         if is_new and not write_design(store, design, len(designs) + 1):
             raise RunHeldError(f"{store.url} was extended by somebody else in this moment; start again")
         run = Run(study, plan, name, store, ledger, lease, "", not conditional, continued, passed=found.finished)
-        return _opened(study, plan, run, choice)
+        run = _opened(study, plan, run, choice)
+        if found.replay is not None and found.replay.n_replayed > SNAPSHOT_SEGMENTS:
+            ledger.snapshot()  # not before all is taken over: what is damaged must be found again until then
+        return run
     except BaseException:
         lease.release(store)
         raise
@@ -119,16 +107,16 @@ def _opened(study: StudyConfig, plan: Plan | AskedPlan, run: Run, choice: Choice
     return run
 
 
-def _take(store: Store) -> tuple[Ledger, Lease]:
+def _take(store: Store, found: Replay | None) -> tuple[Ledger, Lease]:
     """Become the one driver of a run. Raises `RunHeldError` where there is another.
 
     The log is read first: an epoch that somebody takes after that refuses ours, however slow the steps between are.
     """
-    found = replay(store)
-    held = read_lease(store)
-    if held is None or held.epoch < found.last_epoch:  # who took the last epoch may not have written a lease yet
-        held = lease_of(first_event(store, found.last_epoch).get("lease")) or held
-    refuse_alive(store, held)
+    found = found or replay(store)
+    held = _refuse_driven(store, found)
+    while not found.is_current(store):  # the last driver has gone on until just now
+        found = replay(store)
+        held = _refuse_driven(store, found)
     for lost in range(found.last_epoch + 1, (held.epoch if held is not None else 0) + 1):
         found.damaged.append(segment_path(lost, 0))  # who wrote the lease had begun a log
         found.last_epoch = lost
@@ -138,93 +126,13 @@ def _take(store: Store) -> tuple[Ledger, Lease]:
     return ledger, lease
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Which run a start goes on with."""
-
-    name: str | None = None
-    """`None`: it begins one."""
-    finished: str | None = None
-    """A newer run of the same design, or the newest, of which nothing is left to do."""
-
-
-def to_continue(
-    study: StudyConfig, root: Store, design: dict[str, Any], choice: Choice, plan: Plan | AskedPlan
-) -> Found:
-    """Find the newest run of this design of which something is left to do.
-
-    Behind a finished one only a run counts that was itself left unfinished, and one of another design is passed over.
-    """
-    finished: str | None = None
-    of_study = re.compile(rf"{re.escape(study.study_name)}_\d{{8}}-")
-    for name in sorted(filter(of_study.match, root.folders(f"{study.study_name}_")), reverse=True):
-        store = root.child(name)
-        designs = read_designs(store)
-        if not designs and (store.exists("plan.json") or next(iter(store.list("log/")), None) is not None):
-            raise PreFlightError(
-                f"{store.url}/plan.json (or a later plan-….json) is damaged or gone: what that run was planned as "
-                "cannot be told, nor what is left of it. Put the file back, or move that folder away, or begin a run "
-                "of its own with --fresh"
-            )
-        if not designs or designs[-1].get("study_name") != study.study_name:
-            continue
-        if not is_same(designs[-1], design):
-            if choice.extend and finished is None:
-                return Found(name)
-            if finished is None:
-                _refuse_changed(study, store, designs[-1], design)
-            continue
-        if finished is not None and _was_finished(store):
-            continue
-        if _is_unfinished(study, store, design, plan) or choice.retry_failed:
-            return Found(name, finished)
-        finished = finished or name
-    return Found(None, finished)
-
-
-def _is_unfinished(study: StudyConfig, store: Store, design: dict[str, Any], plan: Plan | AskedPlan) -> bool:
-    """Whether something of a run is left to do; `UsageError` where it has more cycles than the study asks for."""
-    states = read_states(store)
-    n_cycles, undecided = study.execution.cycles(states.n_cycles_decided)
-    counts = states.counts(_n_experiments(design, states), n_cycles)
-    unfinished = counts["done"] + counts["failed"] < counts["n_tasks"] or undecided or not was_released(store)
-    if unfinished and states.n_cycles > n_cycles:
-        raise UsageError(
-            f"{store.url} is unfinished and has {states.n_cycles} cycles, but execution.n_cycles is "
-            f"{study.execution.n_cycles}; give {states.n_cycles} or more, or begin a run of its own with --fresh"
-        )
-    return unfinished or (isinstance(plan, AskedPlan) and not is_over(plan, states.asked))
-
-
-def _was_finished(store: Store) -> bool:
-    """Whether a run's own last driver left nothing to do, whatever the study asks for now."""
-    try:
-        state = json.loads(store.get("manifest.json"))["state"]
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
-        return False
-    return state == "done" and was_released(store)
-
-
-def _refuse_changed(study: StudyConfig, store: Store, known: dict[str, Any], design: dict[str, Any]) -> None:
-    """An unfinished run of a design that has changed since is not passed over in silence."""
-    states = read_states(store)
-    counts = states.counts(_n_experiments(known, states), study.execution.cycles(states.n_cycles_decided)[0])
-    left = counts["n_tasks"] - counts["done"] - counts["failed"]
-    goes_on = known.get("n_experiments") is None and not has_ended(states.asked)
-    if not (left or goes_on) or not counts["done"] + counts["failed"]:
-        return
-    changes = "".join(f"\n  {line}" for line in [*design_differences(known, design), *source_differences(store, study)])
-    more = ", and more to ask for" if goes_on else ""
-    raise UsageError(
-        f"{store.url} has {left} of {counts['n_tasks']} tasks left{more}, but the study was changed since:{changes}\n"
-        "put it back to go on, add --extend where experiments were only added, or --fresh for a run of its own"
-    )
-
-
-def _n_experiments(design: dict[str, Any], states: States) -> int:
-    """How many experiments a run has; of a search that is told by the log of asks."""
-    planned = design.get("n_experiments")
-    return int(planned) if planned is not None else n_experiments(states.asked)
+def _refuse_driven(store: Store, found: Replay) -> Lease | None:
+    """Return the newest lease of a run. Raises `RunHeldError` where its owner lives."""
+    held = read_lease(store)
+    if held is None or held.epoch < found.last_epoch:  # who took the last epoch may not have written a lease yet
+        held = lease_of(first_event(store, found.last_epoch).get("lease")) or held
+    refuse_alive(store, held)
+    return held
 
 
 def as_asked(study: StudyConfig, plan: Plan | AskedPlan) -> StudyConfig:

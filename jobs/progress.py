@@ -31,7 +31,12 @@ class ShownLane(Protocol):
     """What is shown of one lane; the pool's lane state has it."""
 
     place: Any
-    task: Task | None
+
+    @property
+    def task(self) -> Task | None:
+        """The task that runs."""
+        ...
+
     started_s: float
     rest: Any
     progress: dict[str, Json] | None

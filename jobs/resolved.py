@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
 from joulegrid.cases.contract import Places
 from joulegrid.jobs.merge import leaves, nested
 from joulegrid.jobs.study import StudyConfig
+from joulegrid.jobs.yamlfile import written
 
 HEAD = "# The study as it was run: bases merged, flags applied. `joulegrid run` with this file runs the same again.\n"
 
@@ -28,7 +27,7 @@ def resolved_yaml(study: StudyConfig, input_fields: Iterable[str]) -> str:
         content["zip"] = [_axes(group, fields, places) for group in groups]
     if study.experiments:
         content["experiments"] = [_found(one, fields, places) for one in study.experiments]
-    return HEAD + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    return HEAD + written(content)
 
 
 def _found(mapping: Mapping[str, Any], fields: frozenset[str], places: Places) -> dict[str, Any]:

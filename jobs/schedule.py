@@ -23,6 +23,11 @@ AVOID_S = 30.0
 SKIPS_AT_ONCE = 1_000
 PUT_OFF_LIMIT = 1_000
 DURATIONS_KEPT = 1_000
+BUNDLES_AFTER = 16
+"""So many tasks must have shown how short they are."""
+BUNDLE_S = 0.05
+LARGEST_BUNDLE = 8
+"""A lane is given tasks for `BUNDLE_S` at once, but no more than this: they cannot be given to another meanwhile."""
 
 Verdict = Literal["final", "again", "put_back"]
 """What becomes of a task that has ended: nothing more, another try, or pending as if it had not begun."""
@@ -94,12 +99,16 @@ class Schedule:
     """Whether it was the budget that stopped it."""
     out_of_time: bool = False
     """Whether it was the time that stopped it."""
+    bundles: bool = False
+    """Whether tiny tasks may be ordered several at once; see `may_bundle`."""
     gave_up: bool = False
     """Whether the rest of the study is skipped, rather than left for later."""
     _again: deque[_Again] = field(default_factory=deque)
     _tries: dict[tuple[At, str], int] = field(default_factory=dict)
     _last: dict[str, tuple[int, int, float]] = field(default_factory=dict)
     _upcoming: dict[str, Visit] = field(default_factory=dict)
+    _returned: dict[str, deque[Visit]] = field(default_factory=dict)
+    """What lanes were given together with other visits and have not begun."""
     _durations: list[float] = field(default_factory=list)
     breakers: Breakers = field(init=False)
 
@@ -130,13 +139,26 @@ class Schedule:
             self._again.append(_Again(self._upcoming.pop(lane), not_before_s=cooled_s))
         return Rest(now_s, "looking past a family that cools down")
 
+    def at_once(self) -> int:
+        """Return how many visits a lane may be given together: several where they are over before others would care.
+
+        Not where anything stands between two of them: a gap, a gate, a failure that may change what comes next.
+        """
+        waiting = self._again or self._returned or len(self._durations) < BUNDLES_AFTER
+        if not self.bundles or waiting or not self.breakers.is_quiet():
+            return 1
+        return max(1, min(LARGEST_BUNDLE, int(BUNDLE_S / max(self.expected_s(), BUNDLE_S / LARGEST_BUNDLE))))
+
     def record(self, outcome: Outcome, now_s: float) -> Verdict:
         """Take an outcome and say what becomes of its task."""
         at = (outcome.index, outcome.cycle)
-        if outcome.lane:
+        if outcome.lane and not outcome.is_given_back:
             self._last[outcome.lane] = (*at, now_s)
         if outcome.failure_class == "cancelled":
             self.breakers.forget(outcome)
+            if outcome.is_given_back:
+                self._returned.setdefault(outcome.lane, deque()).append(Visit(*at, outcome.attempt + 1))
+            self._heed_breakers(outcome.lane)
             return "put_back"
         again = outcome.status == "failed" and self._may_try_again(outcome, now_s)
         self.breakers.record(outcome, now_s, final=not again)
@@ -156,15 +178,17 @@ class Schedule:
 
     def drop(self, lane: str) -> None:
         """Forget a lane that is gone; what it was about to begin is done by the others."""
-        visit = self._upcoming.pop(lane, None)
-        if visit is not None:
-            self._again.append(_Again(visit))
+        self._leave_to_others(lane)
         self.breakers.drop(lane)
+
+    def _leave_to_others(self, lane: str) -> None:
+        visit = self._upcoming.pop(lane, None)
+        left = [visit] if visit is not None else []
+        self._again += [_Again(visit) for visit in [*left, *self._returned.pop(lane, ())]]
 
     def _heed_breakers(self, lane: str) -> None:
         if self.breakers.is_quarantined(lane):
-            visit = self._upcoming.pop(lane, None)
-            self._again += [_Again(visit)] if visit is not None else []
+            self._leave_to_others(lane)
         if self.breakers.over is not None and self.stopped is None:
             self.stopped, self.gave_up = self.breakers.over, True
 
@@ -194,6 +218,11 @@ class Schedule:
         return None
 
     def _following(self, lane: str) -> Visit | Rest | None:
+        if returned := self._returned.get(lane):
+            visit = returned.popleft()
+            if not returned:
+                del self._returned[lane]
+            return visit
         found = self.source.take(lane)
         return Visit(*found, self.attempts.get(found, 0)) if isinstance(found, tuple) else found
 
@@ -226,6 +255,12 @@ class Schedule:
         bisect.insort(self._durations, duration_s)
         if len(self._durations) > DURATIONS_KEPT:
             del self._durations[::2]
+
+
+def may_bundle(execution: ExecutionConfig) -> bool:
+    """Whether nothing stands between two tasks of a lane: no gap, no gate, no early end."""
+    between = (execution.config_gap_seconds, execution.cycle_gap_seconds, execution.temperature_gate)
+    return not execution.fail_fast and not any(between)
 
 
 def gap(execution: ExecutionConfig, before: At, after: At) -> tuple[float, str]:

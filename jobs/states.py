@@ -192,7 +192,9 @@ class States:
 
     def _ended(self, event: Mapping[str, Any]) -> None:
         at = (event["index"], event["cycle"])
-        state = TaskState(**{name: event[name] for name in _FIELDS if name in event})
+        told: list[Any] = [event.get(name) for name in _FIELDS]
+        state = TaskState(*told)
+        state.attempt = state.attempt or 0
         self._set(at, state)
         if state.duration_s is not None and state.path:
             self.seconds, self.n_timed = self.seconds + state.duration_s, self.n_timed + 1

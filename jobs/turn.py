@@ -16,7 +16,7 @@ from joulegrid.jobs.fitting import Fitting
 from joulegrid.jobs.metrics import Metrics, NoMetrics
 from joulegrid.jobs.progress import Display
 from joulegrid.jobs.run import Run
-from joulegrid.jobs.schedule import Schedule, Visit
+from joulegrid.jobs.schedule import Schedule, Visit, may_bundle
 from joulegrid.jobs.spending import Spending
 from joulegrid.jobs.states import At
 from joulegrid.jobs.streams import Streams
@@ -46,6 +46,8 @@ class Turn:
             deadline_s=drain.over_s,
         )
         self.schedule.breakers.expected = set(lanes)
+        # A searcher wants to know each outcome before it is asked again.
+        self.schedule.bundles = asked is None and may_bundle(run.study.execution)
         self._spending: Spending | None = None
         self.metrics: Metrics = NoMetrics()
         """Told of everything that the display is told of."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from joulegrid.jobs.asked import AskedPlan
+from joulegrid.jobs.continuing import Choice, Found, to_continue
 from joulegrid.jobs.design import design_of
 from joulegrid.jobs.ledger import read_states
-from joulegrid.jobs.opening import Choice, Found, open_output, to_continue
+from joulegrid.jobs.opening import open_output
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.study import StudyConfig
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from joulegrid.jobs.merge import deep_merge, sections
 
 MAX_VALUES = 1_000_000
 MAX_DEPTH = 100
+LARGE = 200_000
+"""Characters of a study that nobody reads line by line."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -60,6 +64,18 @@ def _yaml_1_2_scalars() -> None:
 _yaml_1_2_scalars()
 
 
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, which quotes also what YAML 1.2 takes for a number: the text `1e3` stays a text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own name
+        first: [
+            *yaml.SafeDumper.yaml_implicit_resolvers.get(first, ()),
+            *_Loader.yaml_implicit_resolvers.get(first, ()),
+        ]
+        for first in yaml.SafeDumper.yaml_implicit_resolvers | _Loader.yaml_implicit_resolvers
+    }
+
+
 def parse(text: str, where: str) -> Any:
     """Parse YAML text; `UsageError` with line and column where it is none."""
     try:
@@ -87,6 +103,22 @@ def _refuse_unusable(value: Any) -> None:
 
 def _inside(value: dict[Any, Any] | list[Any]) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
+
+
+def written(mapping: Mapping[str, Any]) -> str:
+    """Write a mapping that a file can hold; `parse` reads it.
+
+    What is large is written as JSON, a line a key: PyYAML needs 13 s for a million numbers. JSON is YAML too, but for
+    characters beyond ASCII, of which some end a line in YAML.
+    """
+    with contextlib.suppress(ValueError):  # JSON has no NaN
+        lines = [
+            f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+            for key, value in mapping.items()
+        ]
+        if sum(map(len, lines)) > LARGE and all(line.isascii() and "\x7f" not in line for line in lines):
+            return "\n".join([*lines, ""])
+    return yaml.dump(dict(mapping), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def read_mapping(path: Path, what: str) -> dict[str, Any]:

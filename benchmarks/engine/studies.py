@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.stopwatch import Stopwatch
+from joulegrid.jobs.continuing import Choice
 from joulegrid.jobs.driver import Options, drive
 from joulegrid.jobs.load import make_study
-from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
 
 NO_OP = "x = 0\ndef main():\n    return {'x': x}\n"

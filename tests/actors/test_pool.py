@@ -48,6 +48,7 @@ class Orders:
     rests: Callable[[str, float], Rest | None] = lambda lane, now_s: None
     ended: list[Outcome] = field(default_factory=list)
     ordered_s: list[tuple[float, Task]] = field(default_factory=list)
+    together: int = 1
 
     def next(self, now_s: float, lane: str, *, skip_gap: bool = False) -> Task | Rest | None:
         if not self.tasks:
@@ -57,13 +58,16 @@ class Orders:
             self.ordered_s.append((time.monotonic(), self.tasks[0]))
         return rest or self.tasks.pop(0)
 
+    def at_once(self) -> int:
+        return self.together
+
     def carry_out(self, pool: Pool, tick: Callable[[], None] = lambda: None) -> dict[str, list[Outcome]]:
         """Run all, giving lost tasks out again; return the outcomes by lane."""
         by_lane: dict[str, list[Outcome]] = {lane.place.lane: [] for lane in pool.lanes}
         for outcome in pool.run(self, lambda task: task, tick):
             by_lane[outcome.lane].append(outcome)
             self.ended.append(outcome)
-            if outcome.failure_class == "infra":
+            if outcome.failure_class in ("infra", "cancelled"):
                 task = next(task for _, task in self.ordered_s if task.id == outcome.task_id)
                 self.tasks.append(replace(task, attempt=outcome.attempt + 1))
         return by_lane
@@ -169,6 +173,39 @@ def test_a_killed_worker_costs_its_task_one_attempt_and_the_other_lane_nothing(t
     assert back > number + 1  # the other lane went on meanwhile
     assert len({one.task_id for one in orders.ended if one.status == "done"}) == 31
     assert "a new worker is started there" in two.notes[0]
+
+
+def test_of_tasks_that_were_ordered_together_only_the_one_that_ran_is_lost_with_its_worker(
+    two: Standing, tmp_path: Path
+) -> None:
+    kill = f"""
+    import os, pathlib, psutil, signal, time
+    def main():
+        flag = pathlib.Path({str(tmp_path / "killed")!r})
+        if not flag.exists():
+            flag.touch()
+            os.kill(psutil.Process(os.getppid()).ppid(), signal.SIGKILL)
+            time.sleep(60)
+    """
+    fine = [replace(one, index=n) for n, one in enumerate(tasks_of(tmp_path, "def main(): pass", 3, "fine"))]
+    [killer] = tasks_of(tmp_path, kill, 1, "killer")
+    orders = Orders([fine[0], killer, *fine[1:]], together=4)
+    orders.carry_out(two.pool)
+    back = {one.task_id: (one.failure_class, one.is_given_back) for one in orders.ended if one.status == "failed"}
+    given_back = dict.fromkeys([one.id for one in fine], ("cancelled", True))
+    assert back == {killer.id: ("infra", False), **given_back}
+    assert sorted(one.task_id for one in orders.ended if one.status == "done") == sorted(back)
+
+
+def test_after_a_failure_what_was_ordered_with_it_comes_back_and_what_was_done_before_counts(
+    two: Standing, tmp_path: Path
+) -> None:
+    fine = tasks_of(tmp_path, "def main(): pass", 2, "fine")
+    [fails] = tasks_of(tmp_path, "def main(): raise ValueError('on purpose')", 1, "fails")
+    orders = Orders([fine[0], fails, fine[1]], together=3)
+    orders.carry_out(two.pool)
+    told = [(one.task_id, one.failure_class) for one in orders.ended]
+    assert told == [(fine[0].id, None), (fails.id, "app"), (fine[1].id, "cancelled"), (fine[1].id, None)]
 
 
 def test_a_sampler_that_dies_costs_the_task_an_attempt_and_no_energy_is_made_up(two: Standing, tmp_path: Path) -> None:

@@ -96,6 +96,14 @@ def test_of_many_threads_one_writer_wins(fenced: Store) -> None:
     assert fenced.get("marker") == bodies[wins.index(True)]
 
 
+def test_several_are_created_side_by_side(fenced: Store) -> None:
+    fenced.put("together/result", b"1", durable=False)
+    assert fenced.create("together/b", b"another's")
+    assert fenced.create_all(dict.fromkeys(["together/a", "together/b", "together/c"], b"mine")) == [True, False, True]
+    assert fenced.create_all({"together/a": b"mine"}) == [True]
+    assert fenced.create_all({}) == []
+
+
 def test_the_same_bytes_again_are_our_own_write(fenced: Store) -> None:
     assert fenced.create("marker", b"mine")
     assert fenced.create("marker", b"mine")

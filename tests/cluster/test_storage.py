@@ -29,7 +29,10 @@ def python(code: str, *arguments: str) -> "subprocess.Popen[str]":
 
 
 PATHS = st.builds("/".join, st.lists(st.sampled_from(["a", "a-b", "é ü", "b.c", "B"]), min_size=2, max_size=2))
-STEPS = st.lists(st.tuples(st.sampled_from(["put", "create", "delete"]), PATHS, st.binary(max_size=3)), max_size=30)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["put", "put_first", "create", "create_all", "delete"]), PATHS, st.binary(max_size=3)),
+    max_size=30,
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -40,8 +43,11 @@ def test_a_folder_behaves_like_a_dictionary(steps: list[tuple[str, str, bytes]])
         for verb, path, data in steps:
             if verb == "create":
                 assert store.create(path, data) == (model.setdefault(path, data) == data)
-            elif verb == "put":
-                store.put(path, data)
+            elif verb == "create_all":
+                expected = [model.setdefault(one, data) == data for one in (path, f"{path}x")]
+                assert store.create_all({path: data, f"{path}x": data}) == expected
+            elif verb in ("put", "put_first"):
+                store.put(path, data, durable=verb == "put")
                 model[path] = data
             else:
                 store.delete(path)
@@ -88,6 +94,21 @@ def test_a_durable_store_holds_what_is_put(tmp_path: Path) -> None:
     store.put_file("c/file", local)
     assert [store.get(path) for path in store.list()] == [b"1", b"2", b"3"]
     assert {path.name for path in (tmp_path / "r").rglob("*") if path.is_file()} == {"put", "created", "file"}
+
+
+def test_what_is_created_together_comes_after_what_was_put_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    results = {f"results/{number}/result.json": bytes(1_000) for number in range(9)}
+    for path, data in results.items():
+        store.put(path, data, durable=False)
+    markers = {f"commit/{number}": b"mine" for number in range(9)}
+    assert store.create("commit/4", b"another's")
+    assert store.create_all(markers) == [number != 4 for number in range(9)]
+    assert store.get("commit/4") == b"another's"
+    assert store.create_all(dict.fromkeys(["commit/3", "commit/4"], b"mine")) == [True, False]
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {*results, *markers}
+    assert store.create_all({}) == []
 
 
 def test_of_many_threads_one_writer_wins(store: FolderStore) -> None:

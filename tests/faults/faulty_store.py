@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -75,11 +75,14 @@ class FaultyStore:
     def get(self, path: str) -> bytes:
         return self._do("get", path, lambda: self.inner.get(path))
 
-    def put(self, path: str, data: bytes) -> None:
-        self._do("put", path, lambda: self.inner.put(path, data))
+    def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        self._do("put", path, lambda: self.inner.put(path, data, durable=durable))
 
     def create(self, path: str, data: bytes) -> bool:
         return self._do("create", path, lambda: self.inner.create(path, data))
+
+    def create_all(self, objects: Mapping[str, bytes]) -> list[bool]:
+        return self._do("create", next(iter(objects)), lambda: self.inner.create_all(objects))
 
     def list(self, prefix: str = "") -> Iterator[str]:
         return self._do("list", prefix, lambda: iter([*self.inner.list(prefix)]))

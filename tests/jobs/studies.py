@@ -6,9 +6,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from joulegrid.jobs.continuing import Choice
 from joulegrid.jobs.driver import Options, drive
 from joulegrid.jobs.load import make_study
-from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.study_result import StudyResult
 

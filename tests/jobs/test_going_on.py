@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from joulegrid.jobs.continuing import Choice
 from joulegrid.jobs.load import make_study
-from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.run import Run
 from joulegrid.jobs.upcoming import upcoming

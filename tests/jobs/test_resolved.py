@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from joulegrid.jobs.load import Overrides, load_study
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.resolved import resolved_yaml
+from joulegrid.jobs.yamlfile import LARGE, parse, written
 
 
 def test_a_resolved_study_plans_the_same_points_from_any_folder(tmp_path: Path) -> None:
@@ -55,3 +58,12 @@ def test_a_field_that_is_set_by_a_flag_is_swept_no_longer(tmp_path: Path) -> Non
     plan = Plan(load_study(tmp_path / "study.yaml", Overrides(sets=("pytorch.batch_size=4",))))
     assert {point.values["pytorch.batch_size"] for point in plan} == {4}
     assert plan.varied == ("pytorch.seed",)
+
+
+@pytest.mark.parametrize(
+    "odd", ["no", "ü\u2028\U0001f600", "\x7f\n'\"", 1e-05, 1e300, None, True, {"a b": [1.5, "1e3"]}]
+)
+def test_a_large_study_reads_back_as_it_was_written(odd: object) -> None:
+    for size in (1, LARGE):
+        study = {"study_name": "s", "sweep": {"script.globals.x": ["x" * size, odd, 7]}}
+        assert parse(written(study), "study.yaml") == study

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from joulegrid.actors.result import Outcome
 from joulegrid.jobs.order import Order
-from joulegrid.jobs.schedule import Rest, Schedule, Visit, gap
+from joulegrid.jobs.schedule import BUNDLES_AFTER, LARGEST_BUNDLE, Rest, Schedule, Visit, gap, may_bundle
 from joulegrid.jobs.states import At
 from joulegrid.jobs.streams import Streams
 from joulegrid.jobs.study import ExecutionConfig
@@ -235,3 +236,61 @@ def test_a_lane_that_is_gone_leaves_its_work_to_the_others() -> None:
             plan.record(outcome(found, "b"), now_s)
         now_s += 100.0
     assert seen == 5
+
+
+def bundling(**execution: Any) -> Schedule:
+    plan = schedule(100, 1, ("a", "b"), **execution)
+    plan.bundles = may_bundle(plan.execution)
+    return plan
+
+
+def short(plan: Schedule, number: int = BUNDLES_AFTER, seconds: float = 0.001) -> None:
+    for _ in range(number):
+        plan.record(replace(outcome(visit(plan.next(0.0, "a"))), duration_s=seconds), 0.0)
+
+
+def test_only_tasks_that_were_seen_to_be_tiny_are_ordered_several_at_once() -> None:
+    plan = bundling()
+    assert plan.at_once() == 1
+    short(plan)
+    assert plan.at_once() == LARGEST_BUNDLE
+    short(plan, seconds=1.0)
+    assert plan.at_once() == 1
+
+
+@pytest.mark.parametrize("execution", [{"fail_fast": True}, {"config_gap_seconds": 1}, {"cycle_gap_seconds": 1}])
+def test_nothing_is_ordered_together_where_something_stands_between_two_tasks(execution: dict[str, Any]) -> None:
+    assert not may_bundle(ExecutionConfig(**execution))
+
+
+def test_after_a_failure_tasks_are_ordered_one_by_one_until_one_is_done() -> None:
+    plan = bundling()
+    short(plan)
+    fail(plan, "b", "app", 0.0)
+    assert plan.at_once() == 1
+    plan.record(replace(outcome(visit(plan.next(0.0, "b")), "b"), duration_s=0.001), 0.0)
+    assert plan.at_once() > 1
+
+
+def test_what_a_lane_gives_back_is_its_next_and_burns_no_try() -> None:
+    plan = bundling()
+    short(plan)
+    bundle = [visit(plan.next(0.0, "a")) for _ in range(4)]
+    assert plan.record(outcome(bundle[0]), 0.0) == "final"
+    assert plan.record(outcome(bundle[1], failure="app"), 0.0) == "final"
+    for given_back in bundle[2:]:
+        ended = replace(outcome(given_back, failure="cancelled"), is_given_back=True)
+        assert plan.record(ended, 0.0) == "put_back"
+    assert plan.at_once() == 1
+    following = [visit(plan.next(0.0, "a")) for _ in range(3)]
+    assert [one.index for one in following[:2]] == [one.index for one in bundle[2:]]
+    assert following[2].index not in [one.index for one in bundle]
+
+
+def test_what_a_lane_gives_back_before_it_is_gone_is_done_by_the_others() -> None:
+    plan = bundling()
+    short(plan)
+    mine = visit(plan.next(0.0, "a"))
+    plan.record(replace(outcome(mine, failure="cancelled"), is_given_back=True), 0.0)
+    plan.drop("a")
+    assert visit(plan.next(0.0, "b")).index == mine.index

@@ -13,9 +13,9 @@ import pytest
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.jobs.api import run_study
+from joulegrid.jobs.continuing import Choice
 from joulegrid.jobs.driver import Options, drive
 from joulegrid.jobs.load import load_study, make_study
-from joulegrid.jobs.opening import Choice
 from joulegrid.jobs.plan import Plan
 from joulegrid.jobs.planning import plan_of
 from joulegrid.jobs.search import Told
