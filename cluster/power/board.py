@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from statistics import median
 from typing import TYPE_CHECKING
 
 from joulegrid.cluster.power.energy import Energy, Scope, Source, unknown
+from joulegrid.cluster.power.estimate.known import Known
+from joulegrid.cluster.power.estimate.looks import brackets_of
+from joulegrid.cluster.power.estimate.ticks import period_of
+from joulegrid.cluster.power.estimate.window import Answer, answer, integral_answer
 from joulegrid.cluster.power.readings import Reading, Ring, ring_size
-from joulegrid.cluster.power.series import (
-    MARGIN_NS,
-    STALL_S,
-    Bounds,
-    Sample,
-    UnreadError,
-    counted_energy,
-    integrated_energy,
-    ticks_seen,
-)
+from joulegrid.cluster.power.series import MARGIN_NS, Sample, UnreadError
 
 if TYPE_CHECKING:
     from joulegrid.cluster.power.nvml import Condition
@@ -25,6 +19,11 @@ if TYPE_CHECKING:
 USUAL_TICK_S = 0.1  # counter and power are published about every 100 ms on data-centre boards
 SLOWEST_TICK_S = 1.0
 CONDITION_PERIOD_NS = 1_000_000_000
+TICKS_AFTER = 4
+"""Ticks behind a window from which the power at its end is fitted: the end of the divided interval, and three more."""
+LEAST_AFTER_S = 0.6
+VENDOR_ACCURACY = 0.05
+"""NVML's documentation of its power readings, given for the boards of its time and not withdrawn since."""
 
 
 class Board:
@@ -35,6 +34,7 @@ class Board:
     def __init__(self, device: str, name: str, period_s: float) -> None:
         self.device = device
         self.name = name
+        self.known = Known()
         self._readings: Ring[Reading] = Ring(ring_size(period_s))
         self.conditions: Ring[Condition] = Ring(ring_size(CONDITION_PERIOD_NS / 1e9))
 
@@ -48,39 +48,32 @@ class Board:
         return sources_of(last) if last else []
 
     def covers(self, t_ns: int) -> bool:
-        """Whether the counter ticked at or after `t_ns`, or cannot tick any more."""
+        """Whether the counter ticked often enough after `t_ns` to know the power there, or cannot tick any more."""
         last = self._readings.last()
         if last is None or last.t_ns < t_ns:
             return False
-        recent = self._readings.between(t_ns - CONDITION_PERIOD_NS, last.t_ns)
-        return not last.counter_j or any(tick.t_ns >= t_ns for tick in ticks_seen(recent))
+        after = self._readings.between(t_ns, last.t_ns)
+        if not last.counter_j:
+            return last.t_ns - t_ns >= 1.2 * self._tick_s() * 1e9
+        return len(brackets_of(after, t_ns)) >= TICKS_AFTER
 
     def patience_s(self, period_s: float) -> float:
-        """Three periods and two ticks: 0.35 s at the usual 100 ms tick and 50 ms period."""
-        return 3 * period_s + 2 * self._tick_s()
+        """Three periods and the ticks that a tail is fitted to: 0.75 s at the usual 100 ms tick and 50 ms period."""
+        return 3 * period_s + max(LEAST_AFTER_S, 2.2 * self._tick_s())
 
     def energy(self, t0_ns: int, t1_ns: int) -> Energy:
-        """Joules between two instants from the counter, else from instant power, else null with both reasons."""
+        """Joules between two instants from the counter, else from power, else null with every reason."""
         try:
-            return self._energy("counter", self._counted(t0_ns, t1_ns), "edges between two ticks of the counter")
+            return self._energy(answer(self._near(t0_ns, t1_ns), t0_ns, t1_ns, self.known))
         except UnreadError as error:
-            return self.integral(t0_ns, t1_ns, str(error))
+            return unknown(str(error), device=self.device, scope=self.scope)
 
     def integral(self, t0_ns: int, t1_ns: int, why: str) -> Energy:
         """Joules from instant power alone; `why` says why not from the counter."""
-        readings = self._near(t0_ns, t1_ns)
         try:
-            bounds = integrated_energy(readings, t0_ns, t1_ns, self._tick_s())
+            return self._energy(integral_answer(self._near(t0_ns, t1_ns), t0_ns, t1_ns, self.known, why))
         except UnreadError as error:
-            trouble = next((reading.trouble for reading in reversed(readings) if reading.trouble), None)
-            reasons = [f"counter: {why}", f"power: {error}", *([trouble] if trouble else [])]
-            return unknown("; ".join(reasons), device=self.device, scope=self.scope)
-        return self._energy(
-            "instant_integral",
-            bounds,
-            f"integral of instant power because {why}; edges as old as one publication; a board that averages only a "
-            "part of each publication interval can be off by more",
-        )
+            return unknown(str(error), device=self.device, scope=self.scope)
 
     def series(self, t0_ns: int, t1_ns: int) -> list[Sample]:
         """Instant power as read; where the board gives none, mean power between ticks of the counter."""
@@ -90,8 +83,8 @@ class Board:
         if not points:
             source = "counter"
             points = [
-                (now.t_ns, (now.counter_j - then.counter_j) / ((now.t_ns - then.t_ns) / 1e9))
-                for then, now in pairwise(ticks_seen(readings))
+                (t0_ns + round(now.middle_s * 1e9), (now.counter_j - then.counter_j) / (now.middle_s - then.middle_s))
+                for then, now in pairwise(brackets_of(readings, t0_ns))
                 if now.counter_j > then.counter_j
             ]
         return [
@@ -100,35 +93,30 @@ class Board:
             if t0_ns <= t_ns <= t1_ns
         ]
 
-    def _counted(self, t0_ns: int, t1_ns: int) -> Bounds:
-        readings = self._near(t0_ns, t1_ns)
-        values = [reading.counter_j for reading in readings if reading.counter_j is not None]
-        if not values:
-            raise UnreadError("the energy counter is not readable")
-        if not any(values):
-            raise UnreadError("the energy counter stays at zero")
-        return counted_energy(ticks_seen(readings), t0_ns, t1_ns, STALL_S)
-
-    def _energy(self, source: Source, bounds: Bounds, words: str) -> Energy:
+    def _energy(self, found: Answer) -> Energy:
         return Energy(
-            energy_j=bounds.energy_j,
-            low_j=bounds.low_j,
-            high_j=bounds.high_j,
-            source=source,
+            energy_j=found.bounds.energy_j,
+            low_j=found.bounds.low_j,
+            high_j=found.bounds.high_j,
+            source=found.source,
             provenance="measured",
             scope=self.scope,
             device=self.device,
-            interval=f"{words}; sensor accuracy (±5 % in NVIDIA's documentation) not included",
+            interval=f"{found.words}; sensor accuracy (±5 % in NVIDIA's documentation) not included",
+            systematic=VENDOR_ACCURACY,
+            flags=tuple(sorted(found.flags)),
+            cross_check=found.check,
         )
 
     def _near(self, t0_ns: int, t1_ns: int) -> list[Reading]:
         return self._readings.between(t0_ns - MARGIN_NS, t1_ns + MARGIN_NS)
 
     def _tick_s(self) -> float:
+        if self.known.counter_period_s:
+            return self.known.counter_period_s
         last = self._readings.last()
         recent = self._readings.between(last.t_ns - MARGIN_NS, last.t_ns) if last else []
-        steps_s = [(now.t_ns - then.t_ns) / 1e9 for then, now in pairwise(ticks_seen(recent))]
-        return min(median(steps_s), SLOWEST_TICK_S) if steps_s else USUAL_TICK_S
+        return min(period_of(brackets_of(recent, 0)) or USUAL_TICK_S, SLOWEST_TICK_S)
 
 
 def sources_of(reading: Reading) -> list[Source]:

@@ -1,0 +1,183 @@
+"""A window's joules from everything that was read: which source is believed, how wide its interval is, and why.
+
+The counter comes first. Instant power over the same window is its cross-check and never averaged with it. A counter
+that contradicts instant power by more than edges, updates and aliasing explain is not believed, unless both agree
+beside the window: then the load beats with the sensor, and the interval covers both figures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from joulegrid.cluster.power.energy import CrossCheck
+from joulegrid.cluster.power.estimate.average import deconvolved
+from joulegrid.cluster.power.estimate.counted import Counted, counted
+from joulegrid.cluster.power.estimate.integral import Integrated, Published, integrated, powers_of
+from joulegrid.cluster.power.estimate.known import Bounds, Known
+from joulegrid.cluster.power.estimate.looks import brackets_of
+from joulegrid.cluster.power.series import UnreadError
+
+if TYPE_CHECKING:
+    from joulegrid.cluster.power.energy import Flag, Source
+    from joulegrid.cluster.power.readings import Reading
+
+SHORT_S = 10.0
+SLOW_S = 0.4
+GAP_S = 0.5
+GAIN = 0.02
+"""Counter and instant power come from one shunt; beyond this they are two opinions."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """A window's joules, the source that is believed, and what a reader must know."""
+
+    bounds: Bounds
+    source: Source
+    words: str
+    flags: set[Flag] = field(default_factory=set)
+    check: CrossCheck | None = None
+
+
+def answer(readings: list[Reading], t0_ns: int, t1_ns: int, known: Known) -> Answer:
+    """Joules between two instants; `readings` reach seconds beyond both. Raises `UnreadError` with every reason."""
+    t1_s = (t1_ns - t0_ns) / 1e9
+    looks = powers_of(readings, t0_ns)
+    second = _tried(looks, t1_s, known)
+    try:
+        first = _counted(readings, t0_ns, t1_s, known)
+    except UnreadError as error:
+        found = _fallback(readings, (t0_ns, t1_s), (second, looks), known, str(error))
+    else:
+        found = _checked(first, second, looks, t1_s)
+    return _flagged(found, readings, (t0_ns, t1_ns))
+
+
+def integral_answer(readings: list[Reading], t0_ns: int, t1_ns: int, known: Known, why: str) -> Answer:
+    """Joules from instant power alone, `why` saying why not from the counter. Raises `UnreadError`."""
+    t1_s = (t1_ns - t0_ns) / 1e9
+    looks = powers_of(readings, t0_ns)
+    found = _fallback(readings, (t0_ns, t1_s), (_tried(looks, t1_s, known), looks), known, why)
+    return _flagged(found, readings, (t0_ns, t1_ns))
+
+
+def _counted(readings: list[Reading], t0_ns: int, t1_s: float, known: Known) -> Counted:
+    values = [reading.counter_j for reading in readings if reading.counter_j is not None]
+    if not values:
+        raise UnreadError("the energy counter is not readable")
+    if not any(values):
+        raise UnreadError("the energy counter stays at zero")
+    return counted(brackets_of(readings, t0_ns), t1_s, known.counter_period_s)
+
+
+def _tried(looks: list[Published], t1_s: float, known: Known) -> Integrated | UnreadError:
+    try:
+        return integrated(looks, t1_s, known.power_period_s or known.counter_period_s)
+    except UnreadError as error:
+        return error
+
+
+def _fallback(
+    readings: list[Reading],
+    window: tuple[int, float],
+    second: tuple[Integrated | UnreadError, list[Published]],
+    known: Known,
+    why: str,
+) -> Answer:
+    (t0_ns, t1_s), (integral, _) = window, second
+    flags: set[Flag] = set()
+    if "went backwards" in why:
+        flags.add("counter_reset")
+    if "no new value" in why or "did not advance" in why:
+        flags.add("counter_stalled")
+    if isinstance(integral, Integrated):
+        if integral.variation > 0.1:
+            flags.add("aliasing")
+        if integral.update_s >= SLOW_S:
+            flags.add("slow_updates")
+        return Answer(integral.bounds, "instant_integral", f"integral of instant power because {why}; {HELD}", flags)
+    averages = [Published((r.t_ns - t0_ns) / 1e9, r.average_w) for r in readings if r.average_w is not None]
+    try:
+        bounds = deconvolved(averages, t1_s, known.average_s)
+    except UnreadError as error:
+        trouble = next((reading.trouble for reading in reversed(readings) if reading.trouble), None)
+        reasons = [f"counter: {why}", f"power: {integral}", *([f"average: {error}"] if averages else [])]
+        raise UnreadError("; ".join([*reasons, *([trouble] if trouble else [])])) from error
+    return Answer(bounds, "average_deconvolved", f"{AVERAGED}, because {why}, and of instant power: {integral}", flags)
+
+
+HELD = (
+    "95 %: edges as old as one publication, and what a board misses that senses only a part of each publication "
+    "interval, estimated from how much the published values vary"
+)
+AVERAGED = "95 %: the driver's running mean inverted over steps of its own length, forwards and backwards"
+COUNTED = "95 %: when the counter ticked and how the power ran between tick and edge"
+
+
+def _checked(first: Counted, second: Integrated | UnreadError, looks: list[Published], t1_s: float) -> Answer:
+    found = Answer(first.bounds, "counter", COUNTED)
+    if first.stalled:
+        found.flags.add("counter_stalled")
+    if first.period_s >= SLOW_S:
+        found.flags.add("slow_updates")
+    if first.lost:
+        found.flags.add("counter_reset")
+        if isinstance(second, UnreadError):
+            raise UnreadError("the energy counter went backwards")
+        found.bounds = _refilled(first.bounds, first.lost, looks)
+        found.words += "; where the counter was reset, instant power"
+    if isinstance(second, UnreadError):
+        return found
+    energy_j, other_j = found.bounds.energy_j, second.bounds.energy_j
+    apart = (energy_j - other_j) / energy_j if energy_j > 0 else -1.0
+    bound = (found.bounds.half_j + second.bounds.half_j) / max(energy_j, 1e-9) + GAIN
+    found.check = CrossCheck(source="instant_integral", energy_j=other_j, disagreement=apart, bound=bound)
+    return found if found.check.agrees else _disputed(found, first, second, looks)
+
+
+def _disputed(found: Answer, first: Counted, second: Integrated, looks: list[Published]) -> Answer:
+    """Counter and instant power contradict each other: who is believed."""
+    if found.bounds.energy_j > 0 and not found.flags and _agree_beside(first, looks):
+        low, high = (f(found.bounds.energy_j, second.bounds.energy_j) for f in (min, max))
+        bounds = replace(found.bounds, low_j=min(low, found.bounds.low_j), high_j=max(high, found.bounds.high_j))
+        found.flags.add("aliasing")
+        return replace(found, bounds=bounds, words=f"{found.words}; and the integral of instant power, which differs")
+    check = CrossCheck(
+        source="counter",
+        energy_j=found.bounds.energy_j,
+        disagreement=1 - found.bounds.energy_j / second.bounds.energy_j,
+        bound=(found.bounds.half_j + second.bounds.half_j) / second.bounds.energy_j + GAIN,
+    )
+    words = f"integral of instant power because the energy counter contradicts it; {HELD}"
+    return Answer(second.bounds, "instant_integral", words, found.flags | {"counter_distrusted"}, check)
+
+
+def _agree_beside(first: Counted, looks: list[Published]) -> bool:
+    """Whether counter and instant power show the same watts just before the window and behind it."""
+    before = [look.power_w for look in looks if -0.5 < look.t_s < 0.0]
+    if not before:
+        return False
+    power = sorted(before)[len(before) // 2]
+    return abs(first.start.left.power_w - power) <= 0.03 * power + 2 * first.start.left.off_w
+
+
+def _refilled(bounds: Bounds, lost: tuple[tuple[float, float], ...], looks: list[Published]) -> Bounds:
+    missing = 0.0
+    for start, end in lost:
+        near = [look.power_w for look in looks if start - 0.1 <= look.t_s <= end + 0.1]
+        missing += (end - start) * (sum(near) / len(near) if near else 0.0)
+    return Bounds.around(bounds.energy_j + missing, bounds.half_j + 0.5 * missing)
+
+
+def _flagged(found: Answer, readings: list[Reading], window: tuple[int, int]) -> Answer:
+    t0_ns, t1_ns = window
+    if t1_ns - t0_ns < SHORT_S * 1e9:
+        found.flags.add("short")
+    if any(
+        now.t_ns - then.t_ns > GAP_S * 1e9 and now.t_ns > t0_ns and then.t_ns < t1_ns
+        for then, now in pairwise(readings)
+    ):
+        found.flags.add("gap")
+    return found
