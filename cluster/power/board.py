@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -22,6 +25,8 @@ CONDITION_PERIOD_NS = 1_000_000_000
 TICKS_AFTER = 4
 """Ticks behind a window from which the power at its end is fitted: the end of the divided interval, and three more."""
 LEAST_AFTER_S = 0.6
+SURE = 10.0
+"""Log odds over several windows from which a sensor's tail is called decay or lag; one window gives 6 at most."""
 VENDOR_ACCURACY = 0.05
 """NVML's documentation of its power readings, given for the boards of its time and not withdrawn since."""
 
@@ -31,10 +36,13 @@ class Board:
 
     scope: Scope = "gpu_board"
 
-    def __init__(self, device: str, name: str, period_s: float) -> None:
+    def __init__(self, device: str, name: str, period_s: float, known: Known = Known()) -> None:
         self.device = device
         self.name = name
-        self.known = Known()
+        self.known = known
+        self._tail_odds = 0.0
+        self._seen: deque[tuple[int, int]] = deque(maxlen=64)
+        self._learning = threading.Lock()
         self._readings: Ring[Reading] = Ring(ring_size(period_s))
         self.conditions: Ring[Condition] = Ring(ring_size(CONDITION_PERIOD_NS / 1e9))
 
@@ -64,7 +72,9 @@ class Board:
     def energy(self, t0_ns: int, t1_ns: int) -> Energy:
         """Joules between two instants from the counter, else from power, else null with every reason."""
         try:
-            return self._energy(answer(self._near(t0_ns, t1_ns), t0_ns, t1_ns, self.known))
+            found = answer(self._near(t0_ns, t1_ns), t0_ns, t1_ns, self.known)
+            self._learn(found, (t0_ns, t1_ns))
+            return self._energy(found)
         except UnreadError as error:
             return unknown(str(error), device=self.device, scope=self.scope)
 
@@ -92,6 +102,19 @@ class Board:
             for t_ns, power_w in points
             if t0_ns <= t_ns <= t1_ns
         ]
+
+    def _learn(self, found: Answer, window: tuple[int, int]) -> None:
+        """Keep what a window showed of the sensor: later ones need not find it out again. No window counts twice."""
+        with self._learning:
+            if window in self._seen or found.source != "counter":
+                return
+            self._seen.append(window)
+            self._tail_odds = max(-SURE, min(SURE, self._tail_odds + found.log_odds))
+            tail = self.known.tail
+            if tail == "undecided" and abs(self._tail_odds) >= SURE:
+                tail = "lag" if self._tail_odds > 0 else "decay"
+            proven = True if found.proven and self.known.integrates is None else self.known.integrates
+            self.known = replace(self.known, tail=tail, integrates=proven)
 
     def _energy(self, found: Answer) -> Energy:
         return Energy(

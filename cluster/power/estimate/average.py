@@ -30,7 +30,11 @@ def deconvolved(looks: list[Published], t1_s: float, window_s: float | None) -> 
     steps = math.floor(t1_s / w) + 1
     over = steps * w - t1_s
     back = w * sum(_at(looks, t1_s - j * w) for j in range(steps)) - _at(looks, 0.0) * over
-    forth = w * sum(_at(looks, (j + 1) * w) for j in range(steps)) - _at(looks, t1_s + w) * over
+    try:
+        forth = w * sum(_at(looks, (j + 1) * w) for j in range(steps)) - _at(looks, t1_s + w) * over
+    except UnreadError:  # nobody waits a second longer for it: one answer, and a wider interval
+        forth = back + 2 * UPDATE_S * abs(_at(looks, t1_s) - _at(looks, 0.0))
+        back -= forth - back
     energy_j = (back + forth) / 2
     late_j = UPDATE_S * (abs(_at(looks, t1_s) - _at(looks, 0.0)) + 0.02 * abs(_at(looks, t1_s)))
     if energy_j <= 0.0:

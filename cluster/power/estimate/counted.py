@@ -38,6 +38,8 @@ class Edge:
     right: Forecast
     tail: Tail | None
     dating: Dating
+    after: tuple[Tick, ...]
+    """The ticks behind the edge, as far as they were dated."""
 
     @property
     def left_s(self) -> float:
@@ -106,7 +108,7 @@ def edge_at(brackets: list[Bracket], at_s: float, limits: tuple[float, float], u
     spans = [Span(a, b) for a, b in pairwise(after)]
     right = forecast(spans) or unknown
     tail = fit_tail(spans, at_s, left) if limits[1] == math.inf else None
-    return Edge(at_s, first + turn, span, left, right, tail, dating)
+    return Edge(at_s, first + turn, span, left, right, tail, dating, tuple(after))
 
 
 def _divided(ticks: list[Tick], turn: int, usual: float) -> Span:

@@ -102,7 +102,7 @@ def forecast(spans: list[Span]) -> Forecast | None:
 
 
 def divide(span: Span, left: Amount, right: Amount, together: bool) -> tuple[Amount, float]:
-    """Joules of an interval that lie behind its edge, and what of D − L − R is beyond three standard deviations.
+    """Joules of an interval that lie behind its edge, and what of D − L − R is beyond their spread.
 
     `together`: both ticks are off by the same time δ (they stand on one grid). Then the result is off by
     δ·(P_R + g·(P_L − P_R)), and the gain g that makes the whole variance least leans on the side of lower power.
@@ -118,5 +118,5 @@ def divide(span: Span, left: Amount, right: Amount, together: bool) -> tuple[Amo
     gain = min(max(gain, 0.0), 1.0)
     surprise = span.joules - left.joules - right.joules
     variance = gain**2 * v_left + (1 - gain) ** 2 * v_right + off2 * (p_right + gain * fall) ** 2
-    beyond = max(0.0, abs(surprise) - 3 * math.sqrt(v_left + v_right + off2 * fall**2))
+    beyond = max(0.0, abs(surprise) - 1.5 * math.sqrt(v_left + v_right + off2 * fall**2))
     return Amount(right.joules + gain * surprise, variance, p_right), beyond

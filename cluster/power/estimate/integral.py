@@ -41,6 +41,8 @@ class Integrated:
     """A window's joules by instant power."""
 
     bounds: Bounds
+    missed_j: float
+    """Half of the 95 % interval for what the sensed part of each update misses."""
     variation: float
     """Standard deviation of the published power over its mean."""
     update_s: float
@@ -90,7 +92,7 @@ def _bounded(joules: float, looks: tuple[list[Published], list[Published]], t1_s
     edge_j = (0.15 * sum(edges) + spread + 0.01 * mean) * update
     missed_j = spread * t1_s * math.sqrt(_memory(values, mean) / len(values))
     half_j = 2 * math.hypot(edge_j, missed_j) + 0.002 * joules
-    return Integrated(Bounds.around(joules, half_j), spread / max(mean, 1e-9), update)
+    return Integrated(Bounds.around(joules, half_j), 2 * missed_j, spread / max(mean, 1e-9), update)
 
 
 def _per_update(looks: list[Published], update: float) -> list[float]:

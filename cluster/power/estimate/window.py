@@ -7,6 +7,7 @@ beside the window: then the load beats with the sensor, and the interval covers 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING
 from joulegrid.cluster.power.energy import CrossCheck
 from joulegrid.cluster.power.estimate.average import deconvolved
 from joulegrid.cluster.power.estimate.counted import Counted, counted
+from joulegrid.cluster.power.estimate.coverage import integrates
 from joulegrid.cluster.power.estimate.integral import Integrated, Published, integrated, powers_of
 from joulegrid.cluster.power.estimate.known import Bounds, Known
+from joulegrid.cluster.power.estimate.lag import corrected, memory_of
 from joulegrid.cluster.power.estimate.looks import brackets_of
 from joulegrid.cluster.power.series import UnreadError
 
@@ -39,6 +42,10 @@ class Answer:
     words: str
     flags: set[Flag] = field(default_factory=set)
     check: CrossCheck | None = None
+    proven: bool = False
+    """Whether this window showed that the counter integrates all the time."""
+    log_odds: float = 0.0
+    """What it showed of the tail: positive for a sensor's lag, negative for decay."""
 
 
 def answer(readings: list[Reading], t0_ns: int, t1_ns: int, known: Known) -> Answer:
@@ -51,7 +58,9 @@ def answer(readings: list[Reading], t0_ns: int, t1_ns: int, known: Known) -> Ans
     except UnreadError as error:
         found = _fallback(readings, (t0_ns, t1_s), (second, looks), known, str(error))
     else:
-        found = _checked(first, second, looks, t1_s)
+        found = _checked(first, second, looks)
+        if found.source == "counter":
+            _widened(found, (readings, t0_ns, t1_s), (first, second), known)
     return _flagged(found, readings, (t0_ns, t1_ns))
 
 
@@ -116,7 +125,7 @@ AVERAGED = "95 %: the driver's running mean inverted over steps of its own lengt
 COUNTED = "95 %: when the counter ticked and how the power ran between tick and edge"
 
 
-def _checked(first: Counted, second: Integrated | UnreadError, looks: list[Published], t1_s: float) -> Answer:
+def _checked(first: Counted, second: Integrated | UnreadError, looks: list[Published]) -> Answer:
     found = Answer(first.bounds, "counter", COUNTED)
     if first.stalled:
         found.flags.add("counter_stalled")
@@ -135,6 +144,29 @@ def _checked(first: Counted, second: Integrated | UnreadError, looks: list[Publi
     bound = (found.bounds.half_j + second.bounds.half_j) / max(energy_j, 1e-9) + GAIN
     found.check = CrossCheck(source="instant_integral", energy_j=other_j, disagreement=apart, bound=bound)
     return found if found.check.agrees else _disputed(found, first, second, looks)
+
+
+def _widened(
+    found: Answer,
+    window: tuple[list[Reading], int, float],
+    sources: tuple[Counted, Integrated | UnreadError],
+    known: Known,
+) -> None:
+    """Allow for a tail that may belong to the window, and for a counter that may see a part of the time alone."""
+    (readings, t0_ns, t1_s), (first, second) = window, sources
+    memory = memory_of(first, t1_s)
+    if memory is not None:
+        found.bounds, undecided = corrected(found.bounds, memory, known.tail)
+        found.log_odds = memory.log_odds
+        found.flags |= {"tail_undecided"} if undecided else set()
+    found.proven, varied = integrates(brackets_of(readings, t0_ns), (1.5 * first.period_s, t1_s), first.period_s)
+    if found.proven or known.integrates or not (varied or known.integrates is False):
+        return
+    if isinstance(second, Integrated):
+        half_j = math.hypot(found.bounds.half_j, second.missed_j)
+        found.bounds = Bounds.around(found.bounds.energy_j, half_j)
+    found.flags.add("counter_distrusted" if known.integrates is False else "aliasing")
+    found.words += "; and what a counter misses that sees a part of each update alone: that it sees all is not proven"
 
 
 def _disputed(found: Answer, first: Counted, second: Integrated, looks: list[Published]) -> Answer:
