@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from joulegrid.errors import JoulegridError, StudyInterrupted, UsageError
+from joulegrid.jobs.power_command import power_app
 from joulegrid.version import __version__
 
 app = typer.Typer(
@@ -222,6 +223,9 @@ def doctor(
     from joulegrid.jobs.doctor.doctor import doctor_command
 
     raise typer.Exit(doctor_command(store, address, cluster, as_json))
+
+
+app.add_typer(power_app, name="power")
 
 
 def main() -> NoReturn:

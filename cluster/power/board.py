@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from joulegrid.cluster.power.energy import Energy, Scope, Source, unknown
-from joulegrid.cluster.power.estimate.known import Known
+from joulegrid.cluster.power.estimate.known import NOTHING, Known
 from joulegrid.cluster.power.estimate.looks import brackets_of
 from joulegrid.cluster.power.estimate.ticks import period_of
 from joulegrid.cluster.power.estimate.window import Answer, answer, integral_answer
@@ -36,7 +36,7 @@ class Board:
 
     scope: Scope = "gpu_board"
 
-    def __init__(self, device: str, name: str, period_s: float, known: Known = Known()) -> None:
+    def __init__(self, device: str, name: str, period_s: float, known: Known = NOTHING) -> None:
         self.device = device
         self.name = name
         self.known = known
@@ -114,7 +114,8 @@ class Board:
             if tail == "undecided" and abs(self._tail_odds) >= SURE:
                 tail = "lag" if self._tail_odds > 0 else "decay"
             proven = True if found.proven and self.known.integrates is None else self.known.integrates
-            self.known = replace(self.known, tail=tail, integrates=proven)
+            period_s = None if found.drifted else self.known.counter_period_s
+            self.known = replace(self.known, tail=tail, integrates=proven, counter_period_s=period_s)
 
     def _energy(self, found: Answer) -> Energy:
         return Energy(

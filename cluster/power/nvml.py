@@ -107,6 +107,22 @@ def close_sensors() -> None:
     pynvml.nvmlShutdown()
 
 
+def versions_of(uuid: str) -> tuple[str | None, str | None]:
+    """Driver and VBIOS of an opened board; `None` where NVML does not say."""
+    import pynvml
+
+    found: list[str | None] = []
+    for read in (
+        pynvml.nvmlSystemGetDriverVersion,
+        lambda: pynvml.nvmlDeviceGetVbiosVersion(pynvml.nvmlDeviceGetHandleByUUID(uuid)),
+    ):
+        try:
+            found.append(str(read()))
+        except pynvml.NVMLError:
+            found.append(None)
+    return found[0], found[1]
+
+
 REMEDY = (
     "Check `nvidia-smi`; install NVIDIA's driver; give a container its GPUs and the driver capability `utility`; or "
     "choose the source auto, rapl, model or none"

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from joulegrid.cluster.power.board import Board
+from joulegrid.cluster.power.calibration import remembered
 from joulegrid.cluster.power.domain import Domain
+from joulegrid.cluster.power.estimate.known import NOTHING
 from joulegrid.cluster.power.model import CoreWatts
-from joulegrid.cluster.power.nvml import BoardSensor, open_sensors
+from joulegrid.cluster.power.nvml import BoardSensor, open_sensors, versions_of
 from joulegrid.cluster.power.rapl import POWERCAP, DomainSensor, open_domains
 from joulegrid.errors import PreFlightError
 
@@ -88,11 +90,16 @@ def choose(config: PowerConfig, powercap: Path = POWERCAP) -> Sources:
     return sources
 
 
+def _board(sensor: BoardSensor, period_s: float) -> Board:
+    kept = remembered(sensor.device, *versions_of(sensor.device))
+    return Board(sensor.device, sensor.name, period_s, kept.known() if kept else NOTHING)
+
+
 def _try(config: PowerConfig, sources: Sources, name: Literal["nvml", "rapl"], powercap: Path) -> None:
     try:
         if name == "nvml":
             sources.board_sensors = open_sensors()
-            sources.boards = {s.device: Board(s.device, s.name, config.period_s) for s in sources.board_sensors}
+            sources.boards = {s.device: _board(s, config.period_s) for s in sources.board_sensors}
         else:
             sources.domain_sensors = open_domains(powercap)
             domains = [Domain(s.device, s.scope, config.period_s) for s in sources.domain_sensors]

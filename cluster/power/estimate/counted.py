@@ -21,6 +21,7 @@ SIGMAS = 2.0
 STALL_S = 1.5  # longer without a tick is a stall: NVIDIA's driver polls at most 1,000 ms apart
 TAIL_S = 1.2  # what is looked at behind a window
 CLOSE = 0.4  # of the usual interval: two ticks that seem closer were dated badly, and no power follows from them
+DRIFT = 0.05
 STALLED = 3.0  # usual intervals without a tick
 USUAL_TICK_S = 0.1
 
@@ -64,6 +65,8 @@ class Counted:
     start: Edge
     end: Edge
     period_s: float
+    drifted: bool
+    """Whether the calibrated period did not hold."""
     stalled: bool
     lost: tuple[tuple[float, float], ...]
     """Intervals in which the counter went backwards: their joules are missing here."""
@@ -71,7 +74,7 @@ class Counted:
 
 def counted(brackets: list[Bracket], t1_s: float, period_s: float | None) -> Counted:
     """Joules between 0 and `t1_s`; `UnreadError` where a tick is missing on either side or a stall hides an edge."""
-    usual = period_s or period_of(brackets) or USUAL_TICK_S
+    usual = settled_period(brackets, period_s)
     start = edge_at(brackets, 0.0, (-math.inf, t1_s), usual)
     end = edge_at(brackets, t1_s, (0.0, math.inf), usual)
     behind, beyond0 = start.divided()
@@ -88,9 +91,19 @@ def counted(brackets: list[Bracket], t1_s: float, period_s: float | None) -> Cou
         start,
         end,
         usual,
+        period_s is not None and usual != period_s,
         any(now.middle_s - then.middle_s > STALLED * usual for then, now in inner),
         tuple((then.middle_s, now.middle_s) for then, now in inner if now.counter_j < then.counter_j),
     )
+
+
+def settled_period(brackets: list[Bracket], known_s: float | None) -> float:
+    """The calibrated period as long as what is seen agrees with it; several ticks may merge between looks."""
+    seen_s = period_of(brackets)
+    if known_s is None or seen_s is None:
+        return known_s or seen_s or USUAL_TICK_S
+    turns = max(1, round(seen_s / known_s))
+    return known_s if abs(seen_s / turns / known_s - 1) < DRIFT else seen_s
 
 
 def edge_at(brackets: list[Bracket], at_s: float, limits: tuple[float, float], usual: float) -> Edge:

@@ -1,8 +1,8 @@
 """Whether a counter integrates all the time, or only what the power sensor saw in each update.
 
-On many boards instant power is the mean of a part of each update. Where a load varies, a true integrator then differs from
-it tick by tick; a counter that is fed with the same samples agrees with it exactly. A counter that agrees may also belong
-to a board whose power covers the whole update. That cannot be told apart, so it counts as unproven.
+On many boards instant power is the mean of a part of each update. Where a load varies, a true integrator then differs
+from it tick by tick; a counter that is fed with the same samples agrees with it exactly. A counter that agrees may
+also belong to a board whose power covers the whole update. That cannot be told apart, so it counts as unproven.
 """
 
 from __future__ import annotations

@@ -22,6 +22,9 @@ class Known:
     """Length of the mean that the averaged power is."""
 
 
+NOTHING = Known()
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """Joules of a window with a 95 % interval."""

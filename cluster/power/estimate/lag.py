@@ -1,8 +1,8 @@
 """Whether what is counted behind a load is power that flows (decay) or the sensor's memory of the load (lag).
 
-A sensor with a lag of first order shows P_s with P = P_s + τ·dP_s/dt, so a window's joules are those that were sensed plus
-τ·(P_s(t1) − P_s(t0)). Such a sensor also shows the *start* of a load late: as many joules (for each watt of the step) are
-missing there as stand behind the end. A true decay has a sharp start. The ratio of the two is near 1 or near 0.
+A sensor with a lag of first order shows P_s with P = P_s + τ·dP_s/dt, so a window's joules are those that were sensed
+plus τ·(P_s(t1) − P_s(t0)). Such a sensor also shows the *start* of a load late: as many joules (for each watt of the
+step) are missing there as stand behind the end. A true decay has a sharp start. The ratio is near 1 or near 0.
 """
 
 from __future__ import annotations
@@ -84,6 +84,6 @@ def corrected(bounds: Bounds, memory: Memory, verdict: TailVerdict) -> tuple[Bou
         return bounds, False
     if verdict == "lag":
         return lagged, False
-    chosen = lagged if memory.log_odds > 0 else bounds
+    chosen = lagged if memory.log_odds > DECIDED / 2 else bounds
     low, high = min(bounds.low_j, lagged.low_j), max(bounds.high_j, lagged.high_j)
     return Bounds(chosen.energy_j, low, high), True

@@ -44,6 +44,8 @@ class Answer:
     check: CrossCheck | None = None
     proven: bool = False
     """Whether this window showed that the counter integrates all the time."""
+    drifted: bool = False
+    """Whether the counter ticked with another period than calibration had found."""
     log_odds: float = 0.0
     """What it showed of the tail: positive for a sensor's lag, negative for decay."""
 
@@ -126,7 +128,9 @@ COUNTED = "95 %: when the counter ticked and how the power ran between tick and 
 
 
 def _checked(first: Counted, second: Integrated | UnreadError, looks: list[Published]) -> Answer:
-    found = Answer(first.bounds, "counter", COUNTED)
+    found = Answer(first.bounds, "counter", COUNTED, drifted=first.drifted)
+    if first.drifted:
+        found.words += "; it ticked with another period than calibrated (`joulegrid power calibrate` finds the new one)"
     if first.stalled:
         found.flags.add("counter_stalled")
     if first.period_s >= SLOW_S:

@@ -174,7 +174,7 @@ def _noisy(
 
 
 def _read(draw: random.Random, board: Board, sensed: Curve, edges: tuple[float, float]) -> list[Reading]:
-    times = _reading_times(draw, edges)
+    times = _reading_times(draw, edges, draw.choice([2.1 * board.tick_s, 0.3]))
     ticks = _tick_times(draw, board, times[0] - 2.0, times[-1] + 0.1)
     counted = _counted(board, sensed, ticks, draw.uniform(0, 1e6))
     readings = []
@@ -226,7 +226,7 @@ def _tick_times(draw: random.Random, board: Board, start: float, end: float) -> 
     return ticks
 
 
-def _reading_times(draw: random.Random, edges: tuple[float, float], fast_s: float = 0.3) -> list[float]:
+def _reading_times(draw: random.Random, edges: tuple[float, float], fast_s: float) -> list[float]:
     """Every 50 ms, and every 5 ms for a while *after* each mark: before it nobody knows that it comes."""
     t0, t1 = edges
     times, t, turn = [], t0 - 3.0 + draw.uniform(0, 0.05), 0

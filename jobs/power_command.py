@@ -1,0 +1,80 @@
+"""`joulegrid power calibrate`: what can be found out about this machine's power sensors, kept for later windows."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from joulegrid.cluster.power.calibration import Calibration
+
+power_app = typer.Typer(help="Find out about this machine's power sensors.", no_args_is_help=True)
+BURST_N = 8192
+BURSTS = 6
+"""Products of 8192 × 8192 matrices in half precision a burst: about 10 ms on a data-centre GPU."""
+
+
+@power_app.callback()
+def power() -> None:
+    """Find out about this machine's power sensors."""
+
+
+@power_app.command(short_help="Calibrate every GPU's sensor; keep what was found.")
+def calibrate(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    no_load: Annotated[bool, typer.Option("--no-load", help="Read only; start no load on the GPUs.")] = False,
+) -> None:
+    """Calibrate every GPU's sensor: about 2 s each, and 40 s more where torch can load it. Keeps what was found."""
+    from joulegrid.cluster.power.calibrating import calibrate as calibrated
+    from joulegrid.cluster.power.calibration import remember
+    from joulegrid.cluster.power.nvml import close_sensors, open_sensors, versions_of
+
+    sensors = open_sensors()
+    try:
+        loads = {} if no_load else _loads()
+        for sensor in sensors:
+            found = calibrated(sensor, loads.get(sensor.device))
+            found = found.model_copy(update=dict(zip(("driver", "vbios"), versions_of(sensor.device), strict=True)))
+            file = remember(found)
+            typer.echo(found.model_dump_json() if as_json else _text(found, str(file)))
+    finally:
+        close_sensors()
+
+
+def _loads() -> dict[str, Callable[[int], None]]:
+    """By UUID, what computes equal bursts on each GPU that torch sees; empty without torch or CUDA."""
+    try:
+        import torch
+    except ImportError:
+        return {}
+    if not torch.cuda.is_available():
+        return {}
+    return {f"GPU-{torch.cuda.get_device_properties(i).uuid}": _bursts(i) for i in range(torch.cuda.device_count())}
+
+
+def _bursts(index: int) -> Callable[[int], None]:
+    import torch
+
+    a = torch.randn(BURST_N, BURST_N, dtype=torch.float16, device=f"cuda:{index}")
+
+    def run(count: int) -> None:
+        for _ in range(count * BURSTS):
+            torch.mm(a, a)
+        torch.cuda.synchronize(index)
+
+    run(1)  # the first one compiles and allocates
+    return run
+
+
+def _text(found: Calibration, file: str) -> str:
+    facts = {name: value for name, value in found.model_dump().items() if name not in ("format", "device")}
+    lines = [found.device, *(f"  {name}: {json.dumps(value)}" for name, value in facts.items())]
+    if found.tail == "undecided":
+        lines.append("  undecided: intervals stay wide at the end of a load (no load ran, or it could not be told)")
+    if found.integrates is None:
+        lines.append("  integrates null: a window of a load that varies may show it")
+    return "\n".join([*lines, f"  kept in {file}"])
