@@ -140,7 +140,8 @@ class Board:
             return self.known.counter_period_s
         last = self._readings.last()
         recent = self._readings.between(last.t_ns - MARGIN_NS, last.t_ns) if last else []
-        return min(period_of(brackets_of(recent, 0)) or USUAL_TICK_S, SLOWEST_TICK_S)
+        period = period_of(brackets_of(recent, 0))
+        return min(period.seconds if period else USUAL_TICK_S, SLOWEST_TICK_S)
 
 
 def sources_of(reading: Reading) -> list[Source]:

@@ -85,11 +85,12 @@ def from_readings(device: str, readings: list[Reading]) -> Calibration:
     origin_ns = readings[0].t_ns
     brackets = brackets_of(readings, origin_ns)
     looks = [Published((r.t_ns - origin_ns) / 1e9, r.power_w) for r in readings if r.power_w is not None]
+    period = period_of(brackets)
     middle_s = brackets[len(brackets) // 2].middle_s if brackets else 0.0
-    stamped = bool(brackets) and ticks_near(brackets, middle_s, None)[1] == "stamps"
+    stamped = bool(brackets) and ticks_near(brackets, middle_s, period)[1] == "stamps"
     return Calibration(
         device=device,
-        counter_period_s=period_of(brackets),
+        counter_period_s=period.seconds if period else None,
         power_period_s=update_of(looks),
         stamps_usable=stamped,
         average_s=average_length(readings),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from joulegrid.cluster.power.estimate.edge import QUANTUM_J, Amount, Forecast, Span, divide, forecast
 from joulegrid.cluster.power.estimate.known import Bounds
 from joulegrid.cluster.power.estimate.tail import Tail, fit_tail
-from joulegrid.cluster.power.estimate.ticks import REACH, Dating, Tick, period_of, ticks_near
+from joulegrid.cluster.power.estimate.ticks import REACH, Dating, Period, Tick, period_of, ticks_near
 from joulegrid.cluster.power.series import UnreadError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ STALL_S = 1.5  # longer without a tick is a stall: NVIDIA's driver polls at most
 TAIL_S = 1.2  # what is looked at behind a window
 CLOSE = 0.4  # of the usual interval: two ticks that seem closer were dated badly, and no power follows from them
 DRIFT = 0.05
+CALIBRATED = 0.01  # what two seconds of fast readings leave open of a period, relatively
 STALLED = 3.0  # usual intervals without a tick
 USUAL_TICK_S = 0.1
 
@@ -90,32 +91,33 @@ def counted(brackets: list[Bracket], t1_s: float, period_s: float | None) -> Cou
         Bounds.around(energy_j, half_j),
         start,
         end,
-        usual,
-        period_s is not None and usual != period_s,
-        any(now.middle_s - then.middle_s > STALLED * usual for then, now in inner),
+        usual.seconds,
+        period_s is not None and usual.seconds != period_s,
+        any(now.middle_s - then.middle_s > STALLED * usual.seconds for then, now in inner),
         tuple((then.middle_s, now.middle_s) for then, now in inner if now.counter_j < then.counter_j),
     )
 
 
-def settled_period(brackets: list[Bracket], known_s: float | None) -> float:
+def settled_period(brackets: list[Bracket], known_s: float | None) -> Period:
     """The calibrated period as long as what is seen agrees with it; several ticks may merge between looks."""
-    seen_s = period_of(brackets)
-    if known_s is None or seen_s is None:
-        return known_s or seen_s or USUAL_TICK_S
-    turns = max(1, round(seen_s / known_s))
-    return known_s if abs(seen_s / turns / known_s - 1) < DRIFT else seen_s
+    seen = period_of(brackets)
+    if known_s is None:
+        return seen or Period(USUAL_TICK_S, 1.0)
+    if seen is None or abs(seen.seconds / max(1, round(seen.seconds / known_s)) / known_s - 1) < DRIFT:
+        return Period(known_s, CALIBRATED)
+    return seen
 
 
-def edge_at(brackets: list[Bracket], at_s: float, limits: tuple[float, float], usual: float) -> Edge:
+def edge_at(brackets: list[Bracket], at_s: float, limits: tuple[float, float], usual: Period) -> Edge:
     """Date the ticks around an edge and forecast both sides from intervals inside `limits`."""
-    reach = max(TAIL_S, (REACH + 2) * usual)
+    reach = max(TAIL_S, (REACH + 2) * usual.seconds)
     first = bisect_left(brackets, at_s - reach, key=_high)
     near = brackets[first : bisect_right(brackets, at_s + reach, key=_high)]
     ticks, dating = ticks_near(near, at_s, usual)
     turn = bisect_right(ticks, at_s, key=_time)
-    span = _divided(ticks, turn, usual)
-    before = _chain(ticks[:turn][::-1], limits, CLOSE * usual)
-    after = _chain(ticks[turn:], limits, CLOSE * usual)
+    span = _divided(ticks, turn, usual.seconds)
+    before = _chain(ticks[:turn][::-1], limits, CLOSE * usual.seconds)
+    after = _chain(ticks[turn:], limits, CLOSE * usual.seconds)
     unknown = Forecast(span.power_w, span.power_w, span.seconds)
     left = forecast([Span(b, a) for a, b in pairwise(before)]) or unknown
     spans = [Span(a, b) for a, b in pairwise(after)]

@@ -95,7 +95,8 @@ def forecast(spans: list[Span]) -> Forecast | None:
     power = sum(w * p for w, p in zip(weights, powers, strict=True)) / whole
     spread = sum(w * (p - power) ** 2 for w, p in zip(weights, powers, strict=True)) / whole
     sensed = [s.end.power_w - s.power_w for s in spans if s.end.power_w is not None]
-    inner = sum(off * off for off in sensed) / len(sensed) if sensed else 0.0
+    apart = sum(sensed) / len(sensed) if sensed else 0.0  # a common difference is the cross-check's, not variation
+    inner = sum((off - apart) ** 2 for off in sensed) / len(sensed) if sensed else 0.0
     dated = sum(s.off_j**2 for s in spans) / len(spans) / length**2
     small = len(spans) / max(1, len(spans) - 1) if len(spans) > 1 else 4.0
     return Forecast(power, math.sqrt(small * spread + max(0.0, inner - dated) / 2 + (STEADIEST * power) ** 2), length)

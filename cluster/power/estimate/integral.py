@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from joulegrid.cluster.power.estimate.known import Bounds
+from joulegrid.cluster.power.estimate.looks import MOST_W
 from joulegrid.cluster.power.series import UnreadError
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ USUAL_UPDATE_S = 0.1
 SPIKE = 3.0
 """A single value so many times above both neighbours is a misread: power is limited, and a load lasts for two updates
 or is too short to matter."""
-MOST_W = 5_000.0
-"""No board draws more (the largest superchip modules take 2.7 kW)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LATENCY_S = 0.0003
 """A reading is dated at the middle of a driver call that takes some tenths of a millisecond."""
+MOST_W = 5_000.0
+"""No board draws more (the largest superchip modules take 2.7 kW)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def brackets_of(readings: list[Reading], origin_ns: int) -> list[Bracket]:
             (before.t_ns - origin_ns) / 1e9,
             (now.t_ns - origin_ns) / 1e9,
             now.counter_j or 0.0,
-            now.power_w,
+            now.power_w if now.power_w is not None and now.power_w <= MOST_W else None,
             None if now.counter_stamp_ns is None else now.counter_stamp_ns / 1e9,
         )
         for before, now in pairwise(looks)

@@ -25,6 +25,8 @@ SLACKS_S = (LATENCY_S, 0.0015, 0.005)
 """How far ticks may stray from a grid: the first that most brackets agree with is taken."""
 PRIOR = 3
 """Ticks that the belief about their jitter is worth."""
+LEAST_DOUBT = 0.002
+"""Relative: the period of a driver's timer drifts."""
 USUAL_JITTER_S = 0.001
 LEAST_NEAR = 3
 LEAST_STAMPS = 6
@@ -45,6 +47,15 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Period:
+    """The usual time between two ticks."""
+
+    seconds: float
+    doubt: float
+    """How far it may be off, relatively."""
+
+
+@dataclass(frozen=True, slots=True)
 class Grid:
     """Period and phase of ticks around an instant."""
 
@@ -60,39 +71,41 @@ class Grid:
         return self.phase_s + math.floor((t_s - self.phase_s) / self.period_s) * self.period_s
 
 
-def ticks_near(brackets: list[Bracket], at_s: float, period_s: float | None) -> tuple[list[Tick], Dating]:
-    """Date the ticks of `brackets` (sorted, those around `at_s`); `period_s` is what calibration knows."""
+def ticks_near(brackets: list[Bracket], at_s: float, period: Period | None = None) -> tuple[list[Tick], Dating]:
+    """Date the ticks of `brackets` (sorted, those around `at_s`); `period` where it is known from further away."""
     stamped = _by_stamps(brackets)
     if stamped is not None:
         return stamped, "stamps"
-    grid = grid_near(brackets, at_s, period_s)
+    period = period or period_of(brackets)
+    grid = grid_near(brackets, at_s, period) if period else None
     if grid is None:
-        return [_plain(bracket, period_s) for bracket in brackets], "brackets"
+        return [_plain(bracket, period.seconds if period else None) for bracket in brackets], "brackets"
     ticks = [_on_grid(bracket, grid) for bracket in brackets]
     if any(now.t_s <= then.t_s for then, now in pairwise(ticks)):
         return [_plain(bracket, grid.period_s) for bracket in brackets], "brackets"
     return ticks, "periodic"
 
 
-def period_of(brackets: list[Bracket]) -> float | None:
+def period_of(brackets: list[Bracket]) -> Period | None:
     """The usual time between two ticks, `None` under three: from neighbours, then over ever longer stretches."""
     steps = [(now.middle_s - then.middle_s, now.half_s + then.half_s) for then, now in pairwise(brackets)]
     if len(steps) < 2:
         return None
     least = 3 * min(blur for _, blur in steps)
     narrow = [(step, blur) for step, blur in steps if blur < 0.1 * step or (blur < 0.35 * step and blur < least)]
+    period = sum(step for step, _ in steps) / len(steps)
+    doubt = (brackets[0].half_s + brackets[-1].half_s + 2 * USUAL_JITTER_S) / (period * len(steps))
     if len(narrow) >= 2:
-        period, doubt = median(step for step, _ in narrow), max(blur / step for step, blur in narrow)
-    else:
-        period = sum(step for step, _ in steps) / len(steps)
-        doubt = (brackets[0].half_s + brackets[-1].half_s) / (period * len(steps))
+        close, blur = median(step for step, _ in narrow), max(blur / step for step, blur in narrow)
+        if abs(period / close - 1) > doubt + blur:  # ticks merge between slow looks, or some came late
+            period, doubt = close, blur
     anchor = min(brackets, key=_half)
     for _ in range(8):
         better = _stretched(brackets, anchor, period, doubt)
         if better is None:
             break
         period, doubt = better
-    return period
+    return Period(period, doubt)
 
 
 def _stretched(brackets: list[Bracket], anchor: Bracket, period: float, doubt: float) -> tuple[float, float] | None:
@@ -108,14 +121,12 @@ def _stretched(brackets: list[Bracket], anchor: Bracket, period: float, doubt: f
     return None if best is None or best[0] > 0.8 * doubt else (best[1], best[0])
 
 
-def grid_near(brackets: list[Bracket], at_s: float, period_s: float | None) -> Grid | None:
+def grid_near(brackets: list[Bracket], at_s: float, known: Period) -> Grid | None:
     """The period and phase that most brackets around `at_s` contain; `None` where they contradict each other."""
-    guess = period_s or period_of(brackets)
-    if guess is None:
-        return None
+    doubt = min(max(known.doubt, LEAST_DOUBT), 0.06)
     for slack in SLACKS_S:
-        grid, period = None, guess
-        for reach, spread in ((REACH // 4, 0.06), (REACH, 0.01), (REACH, 0.001)):
+        grid, period = None, known.seconds
+        for reach, spread in ((REACH // 4, doubt), (REACH, min(doubt, 0.02)), (REACH, 0.001)):
             near = [b for b in brackets if abs(b.middle_s - at_s) <= (reach + 1) * period and 2 * b.half_s < period]
             if len(near) >= LEAST_NEAR:
                 grid = _best(near, (period, spread), slack)

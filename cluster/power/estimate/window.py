@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SHORT_S = 10.0
 SLOW_S = 0.4
 GAP_S = 0.5
+BESIDE = 0.05
 GAIN = 0.02
 """Counter and instant power come from one shunt; beyond this they are two opinions."""
 
@@ -196,7 +197,7 @@ def _agree_beside(first: Counted, looks: list[Published]) -> bool:
     if not before:
         return False
     power = sorted(before)[len(before) // 2]
-    return abs(first.start.left.power_w - power) <= 0.03 * power + 2 * first.start.left.off_w
+    return abs(first.start.left.power_w - power) <= BESIDE * power
 
 
 def _refilled(bounds: Bounds, lost: tuple[tuple[float, float], ...], looks: list[Published]) -> Bounds:
@@ -204,7 +205,7 @@ def _refilled(bounds: Bounds, lost: tuple[tuple[float, float], ...], looks: list
     for start, end in lost:
         near = [look.power_w for look in looks if start - 0.1 <= look.t_s <= end + 0.1]
         missing += (end - start) * (sum(near) / len(near) if near else 0.0)
-    return Bounds.around(bounds.energy_j + missing, bounds.half_j + 0.5 * missing)
+    return Bounds.around(bounds.energy_j + missing, bounds.half_j + 1.5 * missing)  # from nothing to two intervals
 
 
 def _flagged(found: Answer, readings: list[Reading], window: tuple[int, int]) -> Answer:

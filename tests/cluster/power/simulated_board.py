@@ -16,7 +16,6 @@ from typing import Literal
 
 from joulegrid.cluster.power.readings import Reading
 
-LOADS = ("flat", "step", "llm", "square", "idle")
 Load = Literal["flat", "step", "llm", "square", "idle"]
 Tail = Literal["none", "decay", "lag"]
 Stamps = Literal["absent", "ticks", "constant", "query", "random"]
