@@ -10,7 +10,9 @@ import hashlib
 import json
 import math
 import os
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -107,12 +109,21 @@ def average_length(readings: list[Reading]) -> float | None:
     seen = [(t, average) for t, _, average in pairs if average is not None and t >= start_s]
     if len(seen) < 10:
         return None
-    return min(AVERAGES_S, key=lambda length: sum((_mean(pairs, t, length) - average) ** 2 for t, average in seen))
+    times = [t for t, _, _ in pairs]
+    steps = [(b - a) * power for a, (b, power, _) in zip(times, pairs[1:], strict=False)]
+    sums = list(accumulate(steps, initial=0.0))
+
+    def apart(length: float) -> float:
+        return sum((_mean((times, sums, powers), t, length) - average) ** 2 for t, average in seen)
+
+    return min(AVERAGES_S, key=apart)
 
 
-def _mean(pairs: list[tuple[float, float, float | None]], t_s: float, length_s: float) -> float:
-    inside = [power for at, power, _ in pairs if t_s - length_s <= at <= t_s]
-    return sum(inside) / len(inside) if length_s else inside[-1]
+def _mean(row: tuple[list[float], list[float], list[float]], t_s: float, length_s: float) -> float:
+    """Mean power over the last `length_s`, each reading held for the time since the one before."""
+    times, sums, powers = row
+    end, start = bisect_right(times, t_s) - 1, bisect_right(times, t_s - length_s) - 1
+    return powers[end] if start == end else (sums[end] - sums[start]) / (times[end] - times[start])
 
 
 def tail_verdict(bursts: Sequence[Burst]) -> TailVerdict:
