@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from joulegrid.cluster.power.calibration import Calibration
 
 power_app = typer.Typer(help="Find out about this machine's power sensors.", no_args_is_help=True)
-BURST_N = 8192
-BURSTS = 6
-"""Products of 8192 × 8192 matrices in half precision a burst: about 10 ms on a data-centre GPU."""
 
 
 @power_app.callback()
@@ -32,10 +27,11 @@ def calibrate(
     from joulegrid.cluster.power.calibrating import calibrate as calibrated
     from joulegrid.cluster.power.calibration import remember
     from joulegrid.cluster.power.nvml import close_sensors, open_sensors, versions_of
+    from joulegrid.kernels.bursts import burst_loads
 
     sensors = open_sensors()
     try:
-        loads = {} if no_load else _loads()
+        loads = {} if no_load else burst_loads()
         for sensor in sensors:
             found = calibrated(sensor, loads.get(sensor.device))
             found = found.model_copy(update=dict(zip(("driver", "vbios"), versions_of(sensor.device), strict=True)))
@@ -43,31 +39,6 @@ def calibrate(
             typer.echo(found.model_dump_json() if as_json else _text(found, str(file)))
     finally:
         close_sensors()
-
-
-def _loads() -> dict[str, Callable[[int], None]]:
-    """By UUID, what computes equal bursts on each GPU that torch sees; empty without torch or CUDA."""
-    try:
-        import torch
-    except ImportError:
-        return {}
-    if not torch.cuda.is_available():
-        return {}
-    return {f"GPU-{torch.cuda.get_device_properties(i).uuid}": _bursts(i) for i in range(torch.cuda.device_count())}
-
-
-def _bursts(index: int) -> Callable[[int], None]:
-    import torch
-
-    a = torch.randn(BURST_N, BURST_N, dtype=torch.float16, device=f"cuda:{index}")
-
-    def run(count: int) -> None:
-        for _ in range(count * BURSTS):
-            torch.mm(a, a)
-        torch.cuda.synchronize(index)
-
-    run(1)  # the first one compiles and allocates
-    return run
 
 
 def _text(found: Calibration, file: str) -> str:

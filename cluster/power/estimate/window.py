@@ -24,12 +24,14 @@ from joulegrid.cluster.power.series import UnreadError
 
 if TYPE_CHECKING:
     from joulegrid.cluster.power.energy import Flag, Source
+    from joulegrid.cluster.power.estimate.looks import Bracket
     from joulegrid.cluster.power.readings import Reading
 
 SHORT_S = 10.0
 SLOW_S = 0.4
 GAP_S = 0.5
 BESIDE = 0.05
+LEAST_BESIDE = 5
 GAIN = 0.02
 """Counter and instant power come from one shunt; beyond this they are two opinions."""
 
@@ -57,13 +59,14 @@ def answer(readings: list[Reading], t0_ns: int, t1_ns: int, known: Known) -> Ans
     looks = powers_of(readings, t0_ns)
     second = _tried(looks, t1_s, known)
     try:
-        first = _counted(readings, t0_ns, t1_s, known)
+        brackets = _brackets(readings, t0_ns)
+        first = counted(brackets, t1_s, known.counter_period_s)
     except UnreadError as error:
         found = _fallback(readings, (t0_ns, t1_s), (second, looks), known, str(error))
     else:
-        found = _checked(first, second, looks)
+        found = _checked(first, second, looks, brackets)
         if found.source == "counter":
-            _widened(found, (readings, t0_ns, t1_s), (first, second), known)
+            _widened(found, (brackets, t1_s), (first, second), known)
     return _flagged(found, readings, (t0_ns, t1_ns))
 
 
@@ -75,13 +78,13 @@ def integral_answer(readings: list[Reading], t0_ns: int, t1_ns: int, known: Know
     return _flagged(found, readings, (t0_ns, t1_ns))
 
 
-def _counted(readings: list[Reading], t0_ns: int, t1_s: float, known: Known) -> Counted:
+def _brackets(readings: list[Reading], t0_ns: int) -> list[Bracket]:
     values = [reading.counter_j for reading in readings if reading.counter_j is not None]
     if not values:
         raise UnreadError("the energy counter is not readable")
     if not any(values):
         raise UnreadError("the energy counter stays at zero")
-    return counted(brackets_of(readings, t0_ns), t1_s, known.counter_period_s)
+    return brackets_of(readings, t0_ns)
 
 
 def _tried(looks: list[Published], t1_s: float, known: Known) -> Integrated | UnreadError:
@@ -128,7 +131,9 @@ AVERAGED = "95 %: the driver's running mean inverted over steps of its own lengt
 COUNTED = "95 %: when the counter ticked and how the power ran between tick and edge"
 
 
-def _checked(first: Counted, second: Integrated | UnreadError, looks: list[Published]) -> Answer:
+def _checked(
+    first: Counted, second: Integrated | UnreadError, looks: list[Published], brackets: list[Bracket]
+) -> Answer:
     found = Answer(first.bounds, "counter", COUNTED, drifted=first.drifted)
     if first.drifted:
         found.words += "; it ticked with another period than calibrated (`joulegrid power calibrate` finds the new one)"
@@ -148,23 +153,23 @@ def _checked(first: Counted, second: Integrated | UnreadError, looks: list[Publi
     apart = (energy_j - other_j) / energy_j if energy_j > 0 else -1.0
     bound = (found.bounds.half_j + second.bounds.half_j) / max(energy_j, 1e-9) + GAIN
     found.check = CrossCheck(source="instant_integral", energy_j=other_j, disagreement=apart, bound=bound)
-    return found if found.check.agrees else _disputed(found, first, second, looks)
+    return found if found.check.agrees else _disputed(found, second, looks, brackets)
 
 
 def _widened(
     found: Answer,
-    window: tuple[list[Reading], int, float],
+    window: tuple[list[Bracket], float],
     sources: tuple[Counted, Integrated | UnreadError],
     known: Known,
 ) -> None:
     """Allow for a tail that may belong to the window, and for a counter that may see a part of the time alone."""
-    (readings, t0_ns, t1_s), (first, second) = window, sources
+    (brackets, t1_s), (first, second) = window, sources
     memory = memory_of(first, t1_s)
     if memory is not None:
         found.bounds, undecided = corrected(found.bounds, memory, known.tail)
         found.log_odds = memory.log_odds
         found.flags |= {"tail_undecided"} if undecided else set()
-    found.proven, varied = integrates(brackets_of(readings, t0_ns), (1.5 * first.period_s, t1_s), first.period_s)
+    found.proven, varied = integrates(brackets, (1.5 * first.period_s, t1_s), first.period_s)
     if found.proven or known.integrates or not (varied or known.integrates is False):
         return
     if isinstance(second, Integrated):
@@ -174,9 +179,9 @@ def _widened(
     found.words += "; and what a counter misses that sees a part of each update alone: that it sees all is not proven"
 
 
-def _disputed(found: Answer, first: Counted, second: Integrated, looks: list[Published]) -> Answer:
+def _disputed(found: Answer, second: Integrated, looks: list[Published], brackets: list[Bracket]) -> Answer:
     """Counter and instant power contradict each other: who is believed."""
-    if found.bounds.energy_j > 0 and not found.flags and _agree_beside(first, looks):
+    if found.bounds.energy_j > 0 and not found.flags and _agree_beside(brackets, looks):
         low, high = (f(found.bounds.energy_j, second.bounds.energy_j) for f in (min, max))
         bounds = replace(found.bounds, low_j=min(low, found.bounds.low_j), high_j=max(high, found.bounds.high_j))
         found.flags.add("aliasing")
@@ -191,13 +196,17 @@ def _disputed(found: Answer, first: Counted, second: Integrated, looks: list[Pub
     return Answer(second.bounds, "instant_integral", words, found.flags | {"counter_distrusted"}, check)
 
 
-def _agree_beside(first: Counted, looks: list[Published]) -> bool:
-    """Whether counter and instant power show the same watts just before the window and behind it."""
-    before = [look.power_w for look in looks if -0.5 < look.t_s < 0.0]
-    if not before:
+def _agree_beside(brackets: list[Bracket], looks: list[Published]) -> bool:
+    """Whether counter and instant power show the same watts in the seconds before the window."""
+    ticks = [bracket for bracket in brackets if bracket.high_s < 0.0]
+    if len(ticks) < LEAST_BESIDE:
         return False
-    power = sorted(before)[len(before) // 2]
-    return abs(first.start.left.power_w - power) <= BESIDE * power
+    start, end = ticks[0], ticks[-1]
+    powers = [look.power_w for look in looks if start.middle_s < look.t_s <= end.high_s]
+    if not powers:
+        return False
+    counted_w = (end.counter_j - start.counter_j) / (end.middle_s - start.middle_s)
+    return abs(counted_w * len(powers) / sum(powers) - 1) <= BESIDE if sum(powers) > 0 else False
 
 
 def _refilled(bounds: Bounds, lost: tuple[tuple[float, float], ...], looks: list[Published]) -> Bounds:
