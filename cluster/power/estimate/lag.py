@@ -69,7 +69,7 @@ def _odds(first: Counted, tau: float, t1_s: float) -> float:
     at_start_j = first.start.span.end.counter_j - first.start.divided()[0].joules
     missing_s = (power * early[0].t_s - (early[0].counter_j - at_start_j)) / rise_w
     spread = math.sqrt(sum((span.power_w - power) ** 2 for span in steady) / len(steady)) + first.end.left.off_w
-    off_s = math.hypot(spread * horizon, power * early[0].off_s) / rise_w
+    off_s = math.hypot(2 * spread * horizon, power * early[0].off_s) / rise_w
     square = (off_s / tau) ** 2 + MODEL**2
     ratio = missing_s / tau
     return max(-MOST, min(MOST, (ratio - 0.5) / square))
