@@ -61,7 +61,7 @@ class Recorder:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to read; returns when every sensor was seen to move, at the latest after about 0.35 s."""
+        """Begin to read; returns when every sensor was seen to move, at the latest after about 0.75 s."""
         if self._thread is not None:
             return
         self._thread = threading.Thread(target=self._loop, name="power-recorder", daemon=True)
@@ -93,7 +93,7 @@ class Recorder:
 
         Main are the GPU boards where the lane has any, else the CPU. Beside are, each by itself, the CPU of a GPU
         lane and memory domains. `cpu_s` is the CPU time of the task between its marks, for the model. Waits for the
-        first reading after `t1_ns`, usually under 0.2 s. What is unknown is null with its reason.
+        ticks after `t1_ns`, usually 0.4 s. What is unknown is null with its reason.
         """
         if self.config.source == "none":
             return unknown("power: none"), []
