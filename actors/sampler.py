@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from joulegrid.jsontypes import Json
 
 THREADS = 16
-"""Calls answered at once. A window's answer may wait 0.35 s for a tick, and a node has up to 8 lanes or more."""
+"""Calls answered at once. A window's answer may wait 0.75 s for four ticks, and a node has up to 8 lanes or more."""
 
 
 class Sampler:

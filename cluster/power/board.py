@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from dataclasses import replace
 from itertools import pairwise
-from statistics import median
 from typing import TYPE_CHECKING
 
 from joulegrid.cluster.power.energy import Energy, Scope, Source, unknown
+from joulegrid.cluster.power.estimate.known import NOTHING, Known
+from joulegrid.cluster.power.estimate.looks import brackets_of
+from joulegrid.cluster.power.estimate.ticks import period_of
+from joulegrid.cluster.power.estimate.window import Answer, answer, integral_answer
 from joulegrid.cluster.power.readings import Reading, Ring, ring_size
-from joulegrid.cluster.power.series import (
-    MARGIN_NS,
-    STALL_S,
-    Bounds,
-    Sample,
-    UnreadError,
-    counted_energy,
-    integrated_energy,
-    ticks_seen,
-)
+from joulegrid.cluster.power.series import MARGIN_NS, Sample, UnreadError
 
 if TYPE_CHECKING:
     from joulegrid.cluster.power.nvml import Condition
@@ -25,6 +22,13 @@ if TYPE_CHECKING:
 USUAL_TICK_S = 0.1  # counter and power are published about every 100 ms on data-centre boards
 SLOWEST_TICK_S = 1.0
 CONDITION_PERIOD_NS = 1_000_000_000
+TICKS_AFTER = 4
+"""Ticks behind a window from which the power at its end is fitted: the end of the divided interval, and three more."""
+LEAST_AFTER_S = 0.6
+SURE = 10.0
+"""Log odds over several windows from which a sensor's tail is called decay or lag; one window gives 6 at most."""
+VENDOR_ACCURACY = 0.05
+"""NVML's documentation of its power readings, given for the boards of its time and not withdrawn since."""
 
 
 class Board:
@@ -32,9 +36,13 @@ class Board:
 
     scope: Scope = "gpu_board"
 
-    def __init__(self, device: str, name: str, period_s: float) -> None:
+    def __init__(self, device: str, name: str, period_s: float, known: Known = NOTHING) -> None:
         self.device = device
         self.name = name
+        self.known = known
+        self._tail_odds = 0.0
+        self._seen: deque[tuple[int, int]] = deque(maxlen=64)
+        self._learning = threading.Lock()
         self._readings: Ring[Reading] = Ring(ring_size(period_s))
         self.conditions: Ring[Condition] = Ring(ring_size(CONDITION_PERIOD_NS / 1e9))
 
@@ -52,39 +60,34 @@ class Board:
         return self._readings.between(t0_ns, t1_ns)
 
     def covers(self, t_ns: int) -> bool:
-        """Whether the counter ticked at or after `t_ns`, or cannot tick any more."""
+        """Whether the counter ticked often enough after `t_ns` to know the power there, or cannot tick any more."""
         last = self._readings.last()
         if last is None or last.t_ns < t_ns:
             return False
-        recent = self._readings.between(t_ns - CONDITION_PERIOD_NS, last.t_ns)
-        return not last.counter_j or any(tick.t_ns >= t_ns for tick in ticks_seen(recent))
+        after = self._readings.between(t_ns, last.t_ns)
+        if not last.counter_j:
+            return last.t_ns - t_ns >= 1.2 * self._tick_s() * 1e9
+        return len(brackets_of(after, t_ns)) >= TICKS_AFTER
 
     def patience_s(self, period_s: float) -> float:
-        """Three periods and two ticks: 0.35 s at the usual 100 ms tick and 50 ms period."""
-        return 3 * period_s + 2 * self._tick_s()
+        """Three periods and the ticks that a tail is fitted to: 0.75 s at the usual 100 ms tick and 50 ms period."""
+        return 3 * period_s + max(LEAST_AFTER_S, 2.2 * self._tick_s())
 
     def energy(self, t0_ns: int, t1_ns: int) -> Energy:
-        """Joules between two instants from the counter, else from instant power, else null with both reasons."""
+        """Joules between two instants from the counter, else from power, else null with every reason."""
         try:
-            return self._energy("counter", self._counted(t0_ns, t1_ns), "edges between two ticks of the counter")
+            found = answer(self._near(t0_ns, t1_ns), t0_ns, t1_ns, self.known)
+            self._learn(found, (t0_ns, t1_ns))
+            return self._energy(found)
         except UnreadError as error:
-            return self.integral(t0_ns, t1_ns, str(error))
+            return unknown(str(error), device=self.device, scope=self.scope)
 
     def integral(self, t0_ns: int, t1_ns: int, why: str) -> Energy:
         """Joules from instant power alone; `why` says why not from the counter."""
-        readings = self._near(t0_ns, t1_ns)
         try:
-            bounds = integrated_energy(readings, t0_ns, t1_ns, self._tick_s())
+            return self._energy(integral_answer(self._near(t0_ns, t1_ns), t0_ns, t1_ns, self.known, why))
         except UnreadError as error:
-            trouble = next((reading.trouble for reading in reversed(readings) if reading.trouble), None)
-            reasons = [f"counter: {why}", f"power: {error}", *([trouble] if trouble else [])]
-            return unknown("; ".join(reasons), device=self.device, scope=self.scope)
-        return self._energy(
-            "instant_integral",
-            bounds,
-            f"integral of instant power because {why}; edges as old as one publication; a board that averages only a "
-            "part of each publication interval can be off by more",
-        )
+            return unknown(str(error), device=self.device, scope=self.scope)
 
     def series(self, t0_ns: int, t1_ns: int) -> list[Sample]:
         """Instant power as read; where the board gives none, mean power between ticks of the counter."""
@@ -94,8 +97,8 @@ class Board:
         if not points:
             source = "counter"
             points = [
-                (now.t_ns, (now.counter_j - then.counter_j) / ((now.t_ns - then.t_ns) / 1e9))
-                for then, now in pairwise(ticks_seen(readings))
+                (t0_ns + round(now.middle_s * 1e9), (now.counter_j - then.counter_j) / (now.middle_s - then.middle_s))
+                for then, now in pairwise(brackets_of(readings, t0_ns))
                 if now.counter_j > then.counter_j
             ]
         return [
@@ -104,35 +107,45 @@ class Board:
             if t0_ns <= t_ns <= t1_ns
         ]
 
-    def _counted(self, t0_ns: int, t1_ns: int) -> Bounds:
-        readings = self._near(t0_ns, t1_ns)
-        values = [reading.counter_j for reading in readings if reading.counter_j is not None]
-        if not values:
-            raise UnreadError("the energy counter is not readable")
-        if not any(values):
-            raise UnreadError("the energy counter stays at zero")
-        return counted_energy(ticks_seen(readings), t0_ns, t1_ns, STALL_S)
+    def _learn(self, found: Answer, window: tuple[int, int]) -> None:
+        """Keep what a window showed of the sensor: later ones need not find it out again. No window counts twice."""
+        with self._learning:
+            if window in self._seen or found.source != "counter":
+                return
+            self._seen.append(window)
+            self._tail_odds = max(-SURE, min(SURE, self._tail_odds + found.log_odds))
+            tail = self.known.tail
+            if tail == "undecided" and abs(self._tail_odds) >= SURE:
+                tail = "lag" if self._tail_odds > 0 else "decay"
+            proven = True if found.proven and self.known.integrates is None else self.known.integrates
+            period_s = None if found.drifted else self.known.counter_period_s
+            self.known = replace(self.known, tail=tail, integrates=proven, counter_period_s=period_s)
 
-    def _energy(self, source: Source, bounds: Bounds, words: str) -> Energy:
+    def _energy(self, found: Answer) -> Energy:
         return Energy(
-            energy_j=bounds.energy_j,
-            low_j=bounds.low_j,
-            high_j=bounds.high_j,
-            source=source,
+            energy_j=found.bounds.energy_j,
+            low_j=found.bounds.low_j,
+            high_j=found.bounds.high_j,
+            source=found.source,
             provenance="measured",
             scope=self.scope,
             device=self.device,
-            interval=f"{words}; sensor accuracy (±5 % in NVIDIA's documentation) not included",
+            interval=f"{found.words}; sensor accuracy (±5 % in NVIDIA's documentation) not included",
+            systematic=VENDOR_ACCURACY,
+            flags=tuple(sorted(found.flags)),
+            cross_check=found.check,
         )
 
     def _near(self, t0_ns: int, t1_ns: int) -> list[Reading]:
         return self._readings.between(t0_ns - MARGIN_NS, t1_ns + MARGIN_NS)
 
     def _tick_s(self) -> float:
+        if self.known.counter_period_s:
+            return self.known.counter_period_s
         last = self._readings.last()
         recent = self._readings.between(last.t_ns - MARGIN_NS, last.t_ns) if last else []
-        steps_s = [(now.t_ns - then.t_ns) / 1e9 for then, now in pairwise(ticks_seen(recent))]
-        return min(median(steps_s), SLOWEST_TICK_S) if steps_s else USUAL_TICK_S
+        period = period_of(brackets_of(recent, 0))
+        return min(period.seconds if period else USUAL_TICK_S, SLOWEST_TICK_S)
 
 
 def sources_of(reading: Reading) -> list[Source]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 from joulegrid.cluster.power.energy import Energy, Scope, unknown
+from joulegrid.cluster.power.estimate.continuous import between_looks
+from joulegrid.cluster.power.estimate.window import SHORT_S
 from joulegrid.cluster.power.readings import Reading, Ring, ring_size
-from joulegrid.cluster.power.series import MARGIN_NS, Sample, Tick, UnreadError, counted_energy
+from joulegrid.cluster.power.series import MARGIN_NS, Sample, UnreadError
 
 WRAP_SAFE_S = 10.0  # a 32-bit package counter wraps after about 60 s under load: longer gaps may hide a wrap
 
@@ -39,9 +41,8 @@ class Domain:
     def energy(self, t0_ns: int, t1_ns: int) -> Energy:
         """Joules between two instants, linear between the readings around each edge; null with the reason otherwise."""
         readings = self._ring.between(t0_ns - MARGIN_NS, t1_ns + MARGIN_NS)
-        ticks = [Tick(reading.t_ns, reading.counter_j) for reading in readings if reading.counter_j is not None]
         try:
-            bounds = counted_energy(ticks, t0_ns, t1_ns, WRAP_SAFE_S)
+            bounds = between_looks(readings, t0_ns, t1_ns, WRAP_SAFE_S)
         except UnreadError as error:
             return unknown(f"RAPL {self.device}: {_trouble(readings) or error}", device=self.device, scope=self.scope)
         if bounds.energy_j <= 0.0:
@@ -54,7 +55,9 @@ class Domain:
             provenance="measured",
             scope=self.scope,
             device=self.device,
-            interval="edges between two readings; the whole domain, whatever ran on it; sensor accuracy not included",
+            interval="95 %: how the power ran between an edge and the readings around it; the whole domain, whatever "
+            "ran on it; sensor accuracy not included",
+            flags=("short",) if t1_ns - t0_ns < SHORT_S * 1e9 else (),
         )
 
     def series(self, t0_ns: int, t1_ns: int) -> list[Sample]:

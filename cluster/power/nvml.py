@@ -62,6 +62,7 @@ class BoardFacts:
     persistence: bool | None = None
     ecc: bool | None = None
     mig: bool | None = None
+    vbios: str | None = None
 
 
 class BoardSensor:
@@ -119,16 +120,13 @@ class BoardSensor:
     def facts(self) -> BoardFacts:
         """Read what does not change."""
         nvml, handle = self._nvml, self._handle
-        try:
-            driver = str(nvml.nvmlSystemGetDriverVersion())
-        except nvml.NVMLError:
-            driver = None
         return BoardFacts(
             self.name,
-            driver,
+            self._text(nvml.nvmlSystemGetDriverVersion),
             self._whether(lambda: nvml.nvmlDeviceGetPersistenceMode(handle)),
             self._whether(lambda: nvml.nvmlDeviceGetEccMode(handle)[0]),
             self._whether(lambda: nvml.nvmlDeviceGetMigMode(handle)[0]),
+            self._text(lambda: nvml.nvmlDeviceGetVbiosVersion(handle)),
         )
 
     def _slowed_and_limits(self) -> tuple[dict[str, int], dict[str, float]]:
@@ -153,6 +151,12 @@ class BoardSensor:
         try:
             return int(read())
         except self._nvml.NVMLError:  # a board may lack any of these, and energy does not depend on them
+            return None
+
+    def _text(self, read: Callable[[], Any]) -> str | None:
+        try:
+            return str(read())
+        except self._nvml.NVMLError:
             return None
 
     def _whether(self, read: Callable[[], Any]) -> bool | None:

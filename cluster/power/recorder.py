@@ -21,7 +21,6 @@ from joulegrid.cluster.power.intake import Intake
 from joulegrid.cluster.power.model import model_energy
 from joulegrid.cluster.power.rapl import POWERCAP
 from joulegrid.cluster.power.replay import Replay, simulated
-from joulegrid.cluster.power.series import STALL_S
 from joulegrid.cluster.power.sources import PowerConfig
 from joulegrid.cluster.power.trace import Trace, traced
 from joulegrid.errors import JoulegridError, PreFlightError
@@ -89,7 +88,7 @@ class Recorder:
         return tuple(self._sources.boards)
 
     def start(self) -> None:
-        """Begin to answer; returns when every sensor was seen to move, at the latest after about 0.35 s."""
+        """Begin to answer; returns when every sensor was seen to move, at the latest after about 0.75 s."""
         if not self._started:
             self._started = True
             self._await(list(self._intake.devices.values()), time.monotonic_ns())
@@ -113,7 +112,7 @@ class Recorder:
 
         Main are the GPU boards where the lane has any, else the CPU. Beside are, each by itself, the CPU of a GPU
         lane and memory domains. `cpu_s` is the CPU time of the task between its marks, for the model. Waits for the
-        first reading after `t1_ns`, usually under 0.2 s. What is unknown is null with its reason.
+        ticks after `t1_ns`, usually 0.4 s. What is unknown is null with its reason.
         """
         energy, beside = self._energy(t0_ns, t1_ns, self._resolved(target), cpu_s)
         if self.config.source != "replay":
@@ -228,7 +227,6 @@ class Recorder:
         conditions = self._conditions(board, t0_ns, t1_ns)
         flags: set[Flag] = set(energy.flags)
         flags |= {"throttled"} if conditions.throttled else set()
-        flags |= {"gap"} if conditions.longest_gap_s and conditions.longest_gap_s > STALL_S else set()
         return energy.model_copy(update={"flags": tuple(sorted(flags))})
 
     def _conditions(self, board: Board, t0_ns: int, t1_ns: int) -> Conditions:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from joulegrid.cluster.power.board import Board
+from joulegrid.cluster.power.calibration import remembered
 from joulegrid.cluster.power.domain import Domain
 from joulegrid.cluster.power.edges import EdgeBoard
+from joulegrid.cluster.power.estimate.known import NOTHING
 from joulegrid.cluster.power.model import CoreWatts
 
 if TYPE_CHECKING:
     from joulegrid.cluster.power.energy import Source
     from joulegrid.cluster.power.frames import Hello
+    from joulegrid.cluster.power.nvml import BoardFacts
     from joulegrid.cluster.power.series import Device
 
 
@@ -81,10 +84,15 @@ def sources_from(config: PowerConfig, hello: Hello) -> Sources:
         name: f"power: {config.source}" for name in ("nvml", "rapl", "model") if config.source not in ("auto", name)
     }
     return Sources(
-        boards={uuid: Board(uuid, facts.name, config.period_s) for uuid, facts in hello.boards.items()},
+        boards={uuid: _board(uuid, facts, config.period_s) for uuid, facts in hello.boards.items()},
         tool_boards={uuid: EdgeBoard(uuid, name, tool, config.period_s) for uuid, (tool, name) in hello.tools.items()},
         packages=packages,
         drams=[domain for domain in domains if domain.scope == "dram"],
         watts=config.watts_per_core if modelled else None,
         missing=dict.fromkeys(unread, f"power: {config.source}") | hello.missing,
     )
+
+
+def _board(uuid: str, facts: BoardFacts, period_s: float) -> Board:
+    kept = remembered(uuid, facts.driver, facts.vbios)
+    return Board(uuid, facts.name, period_s, kept.known() if kept else NOTHING)

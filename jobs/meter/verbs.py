@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-power_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Record what the sensors of a machine say.")
+from joulegrid.jobs.power_command import calibrate
+
+power_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Find out about a machine's power sensors, and record them."
+)
 meter_app = typer.Typer(rich_markup_mode=None)
 UNPARSED = {"allow_interspersed_args": False}
 """Everything from COMMAND on is the command's."""
@@ -51,6 +55,9 @@ def record(
     raise typer.Exit(record_command(RecordOrder(output, seconds, tuple(command or ()), source)))
 
 
+power_app.command(short_help="Calibrate every GPU's sensor; keep what was found.")(calibrate)
+
+
 @power_app.callback()
 def root() -> None:
-    """Record what the sensors of a machine say."""
+    """Find out about a machine's power sensors, and record them."""

@@ -9,21 +9,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from joulegrid.cluster.power.energy import total
 from joulegrid.cluster.power.model import CoreWatts, model_energy, process_cpu_s
 from joulegrid.cluster.power.readings import Reading, Ring
 from joulegrid.cluster.power.recorder import Recorder, Target
-from joulegrid.cluster.power.series import (
-    Tick,
-    UnreadError,
-    counted_energy,
-    integrated_energy,
-    ticks_seen,
-)
 from joulegrid.cluster.power.sources import PowerConfig
 
 if TYPE_CHECKING:
@@ -150,60 +141,3 @@ def test_the_ring_is_bounded_and_keeps_the_newest() -> None:
         ring.append(Reading(t_ns))
     assert [reading.t_ns for reading in ring.between(0, 10_000)] == list(range(900, 1_000))
     assert [reading.t_ns for reading in ring.between(950, 952)] == [950, 951, 952]
-
-
-@given(phase=st.floats(0, 0.099), idle_w=st.floats(0, 100), load_w=st.floats(100, 700), seconds=st.floats(0.3, 5))
-def test_the_interval_of_the_counter_contains_any_step_load(
-    phase: float, idle_w: float, load_w: float, seconds: float
-) -> None:
-    t0_s, t1_s = 1.0, 1.0 + seconds
-
-    def counter_j(t_s: float) -> float:
-        return idle_w * t_s + (load_w - idle_w) * (min(max(t_s, t0_s), t1_s) - t0_s)
-
-    times = [phase + 0.1 * k for k in range(round((t1_s + 0.5) / 0.1))]
-    ticks = [Tick(round(t_s * S), counter_j(t_s)) for t_s in times]
-    bounds = counted_energy(ticks, round(t0_s * S), round(t1_s * S), 1.5)
-    truth_j = load_w * seconds
-    assert bounds.low_j - 1e-3 <= truth_j <= bounds.high_j + 1e-3
-
-
-@given(
-    phase=st.floats(0, 0.099),
-    lateness=st.lists(st.floats(0, 0.12), min_size=80, max_size=80),
-    load_w=st.floats(100, 700),
-    seconds=st.floats(0.5, 2),
-)
-def test_the_interval_holds_though_the_ticks_are_seen_through_late_readings(
-    phase: float, lateness: list[float], load_w: float, seconds: float
-) -> None:
-    t0_s, t1_s = 1.0, 1.0 + seconds
-
-    def published_j(t_s: float) -> float:
-        tick_s = (t_s - phase) // 0.1 * 0.1 + phase
-        return 70.0 * tick_s + (load_w - 70.0) * (min(max(tick_s, t0_s), t1_s) - t0_s)
-
-    times_s = [0.05 * k + max(0.0, late - 0.08) for k, late in enumerate(lateness)]
-    ticks = ticks_seen([Reading(round(t_s * S), counter_j=published_j(t_s)) for t_s in times_s])
-    bounds = counted_energy(ticks, round(t0_s * S), round(t1_s * S), 1.5)
-    assert bounds.low_j - 1e-3 <= load_w * seconds <= bounds.high_j + 1e-3
-
-
-@given(
-    edges=st.lists(st.integers(500_000_000, 4_000_000_000), min_size=3, max_size=3, unique=True).map(sorted),
-    steps=st.lists(st.floats(0.1, 50), min_size=50, max_size=50),
-)
-def test_adjacent_windows_of_the_counter_add_up_to_the_whole(edges: list[int], steps: list[float]) -> None:
-    ticks = [Tick(k * 100_000_000, sum(steps[:k])) for k in range(50)]
-    a, b, c = edges
-    parts_j = counted_energy(ticks, a, b, 1.5).energy_j + counted_energy(ticks, b, c, 1.5).energy_j
-    assert parts_j == pytest.approx(counted_energy(ticks, a, c, 1.5).energy_j)
-
-
-def test_readings_that_are_missing_are_an_error_of_the_estimator_not_zero() -> None:
-    readings = [Reading(k * 50_000_000, power_w=100.0) for k in range(20)]
-    assert integrated_energy(readings, 100_000_000, 900_000_000, 0.1).energy_j == pytest.approx(80.0)
-    with pytest.raises(UnreadError, match="part of the window"):
-        integrated_energy(readings, 100_000_000, 2 * S, 0.1)
-    with pytest.raises(UnreadError, match="0 W"):
-        integrated_energy([Reading(r.t_ns, power_w=0.0) for r in readings], 100_000_000, 900_000_000, 0.1)

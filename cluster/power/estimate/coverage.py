@@ -1,0 +1,45 @@
+"""Whether a counter integrates all the time, or only what the power sensor saw in each update.
+
+On many boards instant power is the mean of a part of each update. Where a load varies, a true integrator then differs
+from it tick by tick; a counter that is fed with the same samples agrees with it exactly. A counter that agrees may
+also belong to a board whose power covers the whole update. That cannot be told apart, so it counts as unproven.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from joulegrid.cluster.power.estimate.looks import Bracket
+
+VARIES = 0.03
+"""Standard deviation of power from tick to tick over its mean from which the comparison says something."""
+APART = 0.3
+"""Difference between counter and power over that variation, from which a counter has seen more than the power."""
+BLUR = 0.03
+"""What the dates of single ticks may add to it, over the mean power."""
+LEAST = 6
+
+
+def integrates(brackets: list[Bracket], window: tuple[float, float], period_s: float) -> tuple[bool, bool]:
+    """Whether the counter is proven to integrate, and whether the load varied so that it matters."""
+    near = [b for b in brackets if window[0] <= b.middle_s <= window[1] and b.power_w is not None]
+    powers = [b.power_w or 0.0 for b in near]
+    if len(powers) < 2:
+        return False, False
+    mean = sum(powers) / len(powers)
+    steps = [b - a for a, b in pairwise(powers)]
+    variation = math.sqrt(sum(step * step for step in steps) / (2 * len(steps)))
+    spread = math.sqrt(sum((power - mean) ** 2 for power in powers) / len(powers))
+    varied = max(variation, spread) > VARIES * mean
+    single = [
+        (b.counter_j - a.counter_j) / period_s - (b.power_w or 0.0)
+        for a, b in pairwise(near)
+        if 0.6 * period_s < b.middle_s - a.middle_s < 1.4 * period_s
+    ]
+    if len(single) < LEAST or not varied:
+        return False, varied
+    apart = math.sqrt(sum(off * off for off in single) / len(single))
+    return apart > max(APART * variation, BLUR * mean), varied
