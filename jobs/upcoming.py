@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from joulegrid.cluster.storage import StoreError
 from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.continuing import Choice, Found, to_continue
 from joulegrid.jobs.design import design_of
@@ -12,9 +13,15 @@ from joulegrid.jobs.study import StudyConfig
 
 
 def upcoming(study: StudyConfig, plan: Plan | AskedPlan, choice: Choice) -> str:
-    """Say which run a start would go on with, without taking it; raises what the start would raise."""
+    """Say which run a start would go on with, without taking it; raises what the start would raise of the study.
+
+    A store that cannot be looked into from here is no fault of the study: it is said, and no more.
+    """
     root = open_output(study)
-    found = Found() if choice.fresh else to_continue(study, root, design_of(study, plan), choice, plan)
+    try:
+        found = Found() if choice.fresh else to_continue(study, root, design_of(study, plan), choice, plan)
+    except StoreError as error:
+        return f"unknown: {error}"
     newer = f" ({passed_words(found.finished)})" if found.finished else ""
     if found.name is None:
         return f"begins a run of its own in {root.url}{newer}"

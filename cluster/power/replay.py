@@ -69,7 +69,8 @@ class Replay:
         events = deque(sorted(found, key=lambda one: one[:2]))
         told = [(one.t_ns, device, one) for device, ones in self.trace.conditions.items() for one in ones]
         conditions = deque(sorted(told, key=lambda one: one[:2]))
-        gone_j = {device: loops * _gain(readings) for device, readings in self.trace.readings.items()}
+        step_ns = round(self.trace.period_s * 1e9)
+        gone_j = {device: loops * _gain(readings, step_ns) for device, readings in self.trace.readings.items()}
         while (events or conditions) and not self._ending.is_set():
             now_ns = time.monotonic_ns() - start_ns
             while events and events[0][0] <= now_ns:
@@ -94,7 +95,14 @@ def simulated(energy: Energy) -> Energy:
     return energy.model_copy(update=told)
 
 
-def _gain(readings: list[Reading]) -> float:
-    """Joules by which a counter rises in the trace; a reset inside it counts for nothing."""
-    counted = [one.counter_j for one in readings if one.counter_j is not None]
-    return max(0.0, counted[-1] - counted[0]) if counted else 0.0
+def _gain(readings: list[Reading], step_ns: int) -> float:
+    """Joules that a counter rises by from one round to the next; a reset inside the trace counts for nothing.
+
+    In the step between the last reading and the first of the next round the board draws its mean: without these joules
+    the counter would contradict the power.
+    """
+    counted = [(one.t_ns, one.counter_j) for one in readings if one.counter_j is not None]
+    if len(counted) < 2:
+        return 0.0
+    (first_ns, first_j), (last_ns, last_j) = counted[0], counted[-1]
+    return max(0.0, last_j - first_j) * (1.0 + step_ns / (last_ns - first_ns))

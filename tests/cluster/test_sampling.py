@@ -193,7 +193,7 @@ def test_what_was_recorded_with_a_window_is_what_the_driver_says(env: dict[str, 
     assert found.p_state == 0 and found.driver == "0.0-simulated" and found.persistence is True
     assert found.temperature_max_c == 75 and found.temperature_end_c == 75
     assert "sw_thermal_slowdown" in found.throttle_reasons and found.throttled is True
-    assert energy.flags == ("throttled",) and energy.energy_j is not None, "flagged, never discarded"
+    assert energy.flags == ("short", "throttled") and energy.energy_j is not None, "flagged, never discarded"
     assert other.throttled is False
     assert found.power_readings >= 35 and found.longest_gap_s is not None and found.longest_gap_s < 1.0
 
