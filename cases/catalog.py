@@ -48,13 +48,14 @@ def case_folder(name: str) -> Path:
     path = Path(name).expanduser()
     if (path / "manifest.yaml").is_file():
         return path.resolve()
-    near = get_close_matches(name, folders, n=3) or list(folders)
-    raise UsageError(f"case: {name!r} was not found; did you mean {', '.join(near)}? `joulegrid case list` shows all")
+    near = get_close_matches(name, folders, n=3)
+    hint = f"did you mean {', '.join(near)}? " if near else ""
+    raise UsageError(f"case: {name!r} was not found; {hint}`joulegrid case list` shows all; a folder's path does, too")
 
 
-def list_cases() -> list[CaseEntry]:
+def list_cases(places: Sequence[Path] | None = None) -> list[CaseEntry]:
     """Return all cases of every kind, those with a broken manifest included."""
-    return [_entry(name, folder) for name, folder in case_folders().items()]
+    return [_entry(name, folder) for name, folder in case_folders(places).items()]
 
 
 def module_cases() -> dict[str, Path]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from joulegrid.cases.contract import Section
 from joulegrid.cases.manifest import read_problem
 from joulegrid.errors import PreFlightError
+from joulegrid.kernels.device import single_threaded
 from joulegrid.kernels.problem import Problem, Shape
 
 
@@ -53,8 +54,9 @@ def check_case(folder: Path) -> CaseCheck:
     from joulegrid.kernels.mutation import mutation_score
 
     shapes = [problem.tiny, *(hidden.draw(problem.tiny.dims, 0) for hidden in problem.hidden)]
-    faults, evaluations = _faults(problem, shapes)
-    score = mutation_score(problem)
+    with single_threaded():
+        faults, evaluations = _faults(problem, shapes)
+        score = mutation_score(problem)
     rows = [MutantRow(mutant=one.mutant, dtype=one.dtype, fate=one.fate, by=one.by) for one in score.fates]
     return CaseCheck(
         name=problem.name,
