@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from joulegrid.cases.manifest import read_manifest
+from joulegrid.cases.manifest import parse_yaml, read_manifest
 from joulegrid.errors import UsageError
 
 PACKAGED = Path(__file__).resolve().parent
@@ -80,7 +80,7 @@ def _entry(name: str, folder: Path) -> CaseEntry:
 def _values(folder: Path) -> dict[str, Any]:
     """The manifest as plain values; empty where it cannot be read, which `read_manifest` then says."""
     try:
-        values = yaml.safe_load((folder / "manifest.yaml").read_text(encoding="utf-8"))
+        values = parse_yaml((folder / "manifest.yaml").read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError):
         return {}
     return values if isinstance(values, dict) else {}

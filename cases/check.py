@@ -36,10 +36,10 @@ class CaseCheck(Section):
     """Draws that reference and oracle were evaluated on: shapes × dtypes × layouts."""
     problems: list[str]
     """What is wrong with the module or its inputs, in words."""
-    killed: int
-    """Mutants that the draws tell from the reference."""
-    applicable: int
-    """Mutants that they should: neither equivalent nor without anything to change."""
+    killed: int | None
+    """Mutants that the draws tell from the reference; null where problems left them untried."""
+    applicable: int | None
+    """Mutants that they should: neither equivalent nor without anything to change; null where untried."""
     mutants: list[MutantRow]
     """All of them."""
 
@@ -56,15 +56,16 @@ def check_case(folder: Path) -> CaseCheck:
     shapes = [problem.tiny, *(hidden.draw(problem.tiny.dims, 0) for hidden in problem.hidden)]
     with single_threaded():
         faults, evaluations = _faults(problem, shapes)
-        score = mutation_score(problem)
-    rows = [MutantRow(mutant=one.mutant, dtype=one.dtype, fate=one.fate, by=one.by) for one in score.fates]
+        score = None if faults else mutation_score(problem)
+    fates = score.fates if score else ()
+    rows = [MutantRow(mutant=one.mutant, dtype=one.dtype, fate=one.fate, by=one.by) for one in fates]
     return CaseCheck(
         name=problem.name,
-        admitted=not faults and not score.failures,
+        admitted=score is not None and not score.failures,
         evaluations=evaluations,
         problems=faults,
-        killed=score.killed,
-        applicable=score.applicable,
+        killed=score.killed if score else None,
+        applicable=score.applicable if score else None,
         mutants=rows,
     )
 

@@ -82,7 +82,10 @@ def new_case(name: str, into: Path) -> Path:
 def _lines(checked: CaseCheck) -> Iterator[str]:
     yield f"{checked.name}: module loads; {checked.evaluations} evaluations of shapes, dtypes and layouts"
     yield from (f"  wrong: {problem}" for problem in checked.problems)
-    yield f"  mutants killed: {checked.killed} of {checked.applicable}"
+    if checked.killed is None:
+        yield "  mutants: not tried before that is mended"
+    else:
+        yield f"  mutants killed: {checked.killed} of {checked.applicable}"
     for row in checked.mutants:
         if row.fate not in ("killed", "not applicable"):
             yield f"  {row.fate}: {row.mutant} in {row.dtype}: {row.by}"

@@ -70,7 +70,7 @@ def construct(cls: Any, arguments: Arguments) -> Any:
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # manual_seed also queues a seeding of CUDA, a millisecond each time
         with _said_of(f"module: {cls.__name__}{_call(arguments)} cannot be built"):
             return cls(*arguments.args, **arguments.kwargs).eval().requires_grad_(False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+@lru_cache
 def problem_named(name: str) -> Problem:
     return read_problem(PACKAGED / name)
 
