@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from joulegrid.errors import JoulegridError, StudyInterrupted, UsageError
+from joulegrid.jobs import case_command
 from joulegrid.jobs.carbon_cli import carbon
 from joulegrid.jobs.meter.verbs import meter_app, power_app
 from joulegrid.version import __version__
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(case_command.app, name="case")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study: YAML or Python.", show_default=False)]
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Folder or s3://bucket/prefix for runs [results].")]

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,6 +62,19 @@ def refusal(precision: str, device: str) -> str | None:
 def supports(precision: str, device: str) -> bool:
     """Tell whether the device really computes in this precision."""
     return refusal(precision, device) is None
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Compute on one core inside the block: handing tiny tensors to a busy machine's threads takes longer."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def device_name(device: str) -> str:
