@@ -125,9 +125,13 @@ def _legacy(token: str, legacy: re.Match[str], devices: list[Device], note: str 
 def _unknown(token: str, devices: list[Device], note: str | None) -> PreFlightError:
     has = ", ".join(uuid for device in devices for uuid in (device.uuid, *(one.uuid for one in device.instances)))
     return PreFlightError(
-        f"CUDA_VISIBLE_DEVICES: {token!r} names no GPU of this node; it has {has or note or 'no GPU'}. "
+        f"CUDA_VISIBLE_DEVICES: {token!r} names no GPU of this node; it has {has or _none(note)}. "
         "Correct it: CUDA would end its list there"
     )
+
+
+def _none(note: str | None) -> str:
+    return f"none that is seen ({note})" if note else "no GPU"
 
 
 def _uuids(device: Device) -> tuple[str, ...]:

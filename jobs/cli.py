@@ -268,7 +268,11 @@ def _complain_of_usage(error: Exception) -> int:
     if message is None:
         traceback.print_exception(error)
         return _complain("this is a bug of Joulegrid; please report it with the lines above", JoulegridError.exit_code)
-    return _complain(f"{message()}; see `joulegrid --help`" if message() else "", UsageError.exit_code)
+    told = message().rstrip(".")
+    if told.startswith("Usage:"):  # a group of verbs without its verb: what it says is its help
+        sys.stderr.write(f"{message()}\n")
+        return UsageError.exit_code
+    return _complain(f"{told}; see `joulegrid --help`" if told else "", UsageError.exit_code)
 
 
 def _complain(message: str, code: int) -> int:

@@ -139,6 +139,7 @@ class Feed:
                 return
             if not self._told:
                 self._receiver.refused(why)
+                self._idle()  # what needs no sensor, the model, is still asked for
                 return
             if not self._ever_read:
                 self._idle()

@@ -160,8 +160,9 @@ class Recorder:
         return [replace(sample, provenance="simulated") for sample in samples] if replayed else samples
 
     def _resolved(self, target: Target) -> Target:
-        """In a replay a lane has the first boards of the trace: as many as it has GPUs, one where it has none."""
-        if self.config.source != "replay":
+        """In a replay a lane has its own boards if the trace has them, else the first: as many as its GPUs, or one."""
+        own = bool(target.gpu_uuids) and set(target.gpu_uuids) <= set(self.gpu_uuids)
+        if self.config.source != "replay" or own:
             return target
         return replace(target, gpu_uuids=self.gpu_uuids[: max(1, len(target.gpu_uuids))])
 

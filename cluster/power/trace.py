@@ -92,13 +92,16 @@ def read_trace(path: Path) -> Trace:
     """Read a trace. Raises `UsageError` that names the file and what is wrong with it."""
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path}: a trace ends in {' or '.join(SUFFIXES)}; `joulegrid power record` writes one")
+    if not path.is_file():
+        raise UsageError(f"{path}: {'that is no file' if path.exists() else 'there is no such file'}; name a trace")
     try:
         header, rows = _read_parquet(path) if path.suffix == ".parquet" else _read_lines(path)
         return _trace(header, rows)
     except OSError as error:
         raise UsageError(f"{path}: the trace cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path}: no trace of Joulegrid, or a damaged one: {error!r}") from error
+        why = f"{type(error).__name__}: {error}"[:300]
+        raise UsageError(f"{path}: no trace of Joulegrid, or a damaged one: {why}") from error
 
 
 def _trace(header: dict[str, Any], rows: Iterator[dict[str, Any]]) -> Trace:
@@ -151,5 +154,5 @@ def _read_parquet(path: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
-    header = json.loads((table.schema.metadata or {})[MARK.encode()])
+    header = json.loads((table.schema.metadata or {}).get(MARK.encode(), "null"))
     return header, iter(table.to_pylist())

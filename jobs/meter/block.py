@@ -50,10 +50,12 @@ class Block:
         self._t0_ns: int | None = None
         self._t1_ns: int | None = None
         self._synced = True
+        self._pid = os.getpid()
 
     def __enter__(self) -> Block:
         if self._t0_ns is not None:
             raise UsageError("a meter measures one block; call joulegrid.meter() again for the next one")
+        self._refuse_fork()
         self._mark()
         self._synced = _synchronized()
         self._cpu_s = self._cpu_now_s()
@@ -136,7 +138,15 @@ class Block:
     def _window(self) -> tuple[int, int]:
         if self._t0_ns is None or self._t1_ns is None:
             raise UsageError("the block has not ended; read its meter after the with block")
+        self._refuse_fork()
         return self._t0_ns, self._t1_ns
+
+    def _refuse_fork(self) -> None:
+        """What listens to the sensors is a thread, and a fork has none of its parent's."""
+        if self._pid != os.getpid():
+            raise UsageError(
+                f"this meter belongs to process {self._pid}, of which this one is a fork; call joulegrid.meter() here"
+            )
 
     def _cpu_now_s(self) -> float:
         """CPU seconds of this process and of everything below it, without the process that reads the sensors."""

@@ -53,10 +53,10 @@ class Ran:
 
 def meter_command(order: MeterOrder) -> int:
     """Run the command, say on stderr what it cost, return its exit code."""
-    if not order.command:
+    if not order.command or not order.command[0]:
         raise UsageError("meter: no COMMAND; write it behind --, e.g. joulegrid meter -- python train.py")
-    if order.output is not None and not order.output.absolute().parent.is_dir():
-        raise UsageError(f"--output {order.output}: there is no folder {order.output.absolute().parent}")
+    if order.output is not None:
+        refuse_output(order.output)
     config = power_config(order.source, order.trace)
     gpus, notes = chosen_gpus(order.gpu, order.source)
     recorder = Recorder(config)
@@ -69,8 +69,19 @@ def meter_command(order: MeterOrder) -> int:
         metered = _metered(order, recorder, ran, gpus)
     finally:
         recorder.stop()
-    _tell(order, metered.model_copy(update={"notes": [*notes, *metered.notes]}))
-    return ran.exit_code
+    written = _tell(order, metered.model_copy(update={"notes": [*notes, *metered.notes]}))
+    return ran.exit_code if written else ran.exit_code or 1
+
+
+def refuse_output(file: Path) -> None:
+    """Raise `UsageError` where a file cannot be written: before the command has run, not after it."""
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"--output {file}: there is no folder {folder}")
+    if file.is_dir():
+        raise UsageError(f"--output {file}: that is a folder; name a file")
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise UsageError(f"--output {file}: no right to write there; choose another place")
 
 
 def run(command: tuple[str, ...], recorder: Recorder) -> Ran:
@@ -98,7 +109,8 @@ class _Forwarding:
         self._early: list[int] = []
 
     def __enter__(self) -> _Forwarding:
-        self._was = {number: signal.signal(number, self._forward) for number in FORWARDED}
+        heard = [number for number in FORWARDED if signal.getsignal(number) is not signal.SIG_IGN]  # nohup's stay so
+        self._was = {number: signal.signal(number, self._forward) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -166,20 +178,31 @@ def _metered(order: MeterOrder, recorder: Recorder, ran: Ran, gpus: tuple[str, .
     )
 
 
-def _tell(order: MeterOrder, metered: Metered) -> None:
-    if order.output is not None:
-        order.output.write_text(metered.model_dump_json(indent=2) + "\n", encoding="utf-8")
+def _tell(order: MeterOrder, metered: Metered) -> bool:
+    """Show the figures and write their file; give whether that was written. A full disk costs the file alone."""
+    text = metered.model_dump_json(indent=2) + "\n"
     if order.as_json:
-        sys.stderr.write(metered.model_dump_json(indent=2) + "\n")
-        return
+        sys.stderr.write(text)
+    else:
+        _show(metered)
+    if order.output is None:
+        return True
+    try:
+        order.output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        sys.stderr.write(f"joulegrid: --output {order.output} was not written: {error.strerror or error}\n")
+        return False
+    return True
+
+
+def _show(metered: Metered) -> None:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
     console.print(shown(metered))
-    if metered.left_running:
-        console.print(
-            f"{metered.left_running} processes of the command still run; what they do from now on is not here"
-        )
+    if left := metered.left_running:
+        processes = "1 process" if left == 1 else f"{left} processes"
+        console.print(f"{processes} of the command left running; joules from now on are not here")
 
 
 def not_started(verb: str, name: str, error: OSError) -> int:

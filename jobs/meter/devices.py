@@ -11,6 +11,8 @@ from joulegrid.cluster.power.sources import PowerConfig
 from joulegrid.cluster.visible import visible_uuids
 from joulegrid.errors import PreFlightError, UsageError
 
+OF_GPUS = ("auto", "nvml", "zeus", "codecarbon")
+
 
 def chosen_gpus(named: str | None, source: str) -> tuple[tuple[str, ...], list[str]]:
     """Return the UUIDs of the GPUs to report, and notes; `named` holds indices or UUIDs with commas.
@@ -20,7 +22,7 @@ def chosen_gpus(named: str | None, source: str) -> tuple[tuple[str, ...], list[s
     """
     if named is not None and not named.strip():
         raise UsageError("--gpu is empty; give an index or a UUID, e.g. --gpu 0 or --gpu 0,2")
-    if source not in ("auto", "nvml"):
+    if source not in OF_GPUS:
         if named is not None:
             raise UsageError(f"--gpu {named} needs NVML, but the source is {source}; leave one of them out")
         return (), []
@@ -36,6 +38,10 @@ def chosen_gpus(named: str | None, source: str) -> tuple[tuple[str, ...], list[s
 
 def power_config(source: str, trace: str | Path | None = None) -> PowerConfig:
     """Return the configuration of a meter's recorder. Raises `UsageError` for what is none."""
+    if source == "replay" and trace is None:
+        raise UsageError("--source replay needs a trace: give --trace FILE; `joulegrid power record` writes one")
+    if source != "replay" and trace is not None:
+        raise UsageError(f"--trace {trace} is for --source replay, but the source is {source}; leave one of them out")
     try:
         return PowerConfig.model_validate({"source": source, "trace": None if trace is None else str(trace)})
     except ValidationError as error:

@@ -57,7 +57,8 @@ def shown(metered: Metered) -> Table:
     title = f"{metered.seconds:.3f} s, exit code {metered.exit_code}, {metered.cpu_s:.2f} CPU seconds"
     table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
     for heading in ("device", "energy", "interval", "power", "source"):
-        table.add_column(heading, justify="right" if heading in ("energy", "interval", "power") else "left")
+        justify: Literal["left", "right"] = "right" if heading in ("energy", "interval", "power") else "left"
+        table.add_column(heading, justify=justify, overflow="fold")  # a UUID that is cut off is no UUID
     for energy in (*(metered.energy.parts or (metered.energy,)), *metered.beside):
         table.add_row(*_row(energy, metered.seconds))
     if metered.energy.parts:
@@ -68,6 +69,7 @@ def shown(metered: Metered) -> Table:
 def _row(energy: Energy, seconds: float) -> list[str]:
     what = SCOPES.get(str(energy.scope), "")
     device = f"{what} {energy.device or (f'sum of {len(energy.parts)}' if energy.parts else '')}".strip() or "power"
+    device = device.removeprefix("GPU ") if energy.device and energy.device.startswith("GPU-") else device
     if energy.energy_j is None:
         return [device, "unknown", "", "", str(energy.reason)]
     around = "" if energy.low_j is None or energy.high_j is None else f"{energy.low_j:,.2f} to {energy.high_j:,.2f} J"

@@ -13,11 +13,12 @@ from joulegrid.cluster.power.readings import KEPT_S
 from joulegrid.cluster.power.recorder import Recorder
 from joulegrid.cluster.power.trace import SUFFIXES
 from joulegrid.cluster.secrets import mask
-from joulegrid.errors import PreFlightError, UsageError
-from joulegrid.jobs.meter.command import not_started, run
+from joulegrid.errors import PreFlightError, StudyInterrupted, UsageError
+from joulegrid.jobs.meter.command import not_started, refuse_output, run
 from joulegrid.jobs.meter.devices import power_config
 from joulegrid.jsontypes import Json
 
+RECORDED = ("auto", "nvml", "rapl")
 AROUND_NS = 1_000_000_000
 """How much is kept before the start and after the end: windows at a trace's edges need what lies around them."""
 
@@ -49,7 +50,7 @@ def record_command(order: RecordOrder) -> int:
             except OSError as error:
                 return not_started("power record", order.command[0], error)
         else:
-            time.sleep(order.seconds or 0.0)
+            code = _rest(order.seconds or 0.0)
         t1_ns = time.monotonic_ns()
         time.sleep(AROUND_NS / 1e9)
         trace = recorder.trace(t0_ns - AROUND_NS, t1_ns + AROUND_NS, _about(order, (t1_ns - t0_ns) / 1e9))
@@ -61,11 +62,21 @@ def record_command(order: RecordOrder) -> int:
     return code
 
 
+def _rest(seconds: float) -> int:
+    """Wait; Ctrl-C ends it early, and what was read until then is kept."""
+    try:
+        time.sleep(seconds)
+    except KeyboardInterrupt:
+        return StudyInterrupted.exit_code
+    return 0
+
+
 def _refuse(order: RecordOrder) -> None:
     if order.output.suffix not in SUFFIXES:
         raise UsageError(f"--output {order.output}: a trace ends in {' or '.join(SUFFIXES)}")
-    if not order.output.absolute().parent.is_dir():
-        raise UsageError(f"--output {order.output}: there is no folder {order.output.absolute().parent}")
+    if order.source not in RECORDED:
+        raise UsageError(f"--source {order.source}: only sensors can be recorded: {', '.join(RECORDED)}")
+    refuse_output(order.output)
     if (order.seconds is None) == (not order.command):
         raise UsageError("power record: give either --seconds N or, behind --, a COMMAND")
     if order.seconds is not None and not 0 < order.seconds <= KEPT_S:

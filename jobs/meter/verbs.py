@@ -24,7 +24,9 @@ def meter(
     gpu: Annotated[
         str | None, typer.Option("--gpu", help="GPUs to report: indices or UUIDs, with commas [the visible ones].")
     ] = None,
-    source: Annotated[str, typer.Option("--source", help="auto, nvml, rapl, model, none or replay.")] = "auto",
+    source: Annotated[
+        str, typer.Option("--source", help="auto, nvml, rapl, model, zeus, codecarbon, none or replay.")
+    ] = "auto",
     trace: Annotated[Path | None, typer.Option("--trace", help="The trace that `--source replay` reads.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write JSON to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stderr instead of the table.")] = False,

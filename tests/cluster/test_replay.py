@@ -107,7 +107,7 @@ def words_for_numbers(path: Path) -> None:
         (lambda path: path.write_text("{}\n"), "header"),
         (lambda path: path.write_text("not json"), "damaged"),
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), "damaged"),
-        (lambda path: path.unlink(), "cannot be read"),
+        (lambda path: path.unlink(), "there is no such file"),
     ],
 )
 def test_a_malformed_trace_is_refused_by_name(
@@ -162,7 +162,7 @@ def test_a_command_is_recorded_and_a_meter_replays_it(tmp_path: Path) -> None:
         (["-o", "x.jsonl"], 2, "either --seconds"),
         (["-o", "x.jsonl", "--seconds", "0"], 2, "above 0"),
         (["-o", "x.jsonl", "--seconds", "1", "--", "true"], 2, "either --seconds"),
-        (["-o", "x.jsonl", "--seconds", "1", "--source", "model"], 1, "no sensor to record"),
+        (["-o", "x.jsonl", "--seconds", "1", "--source", "model"], 2, "only sensors can be recorded"),
     ],
 )
 def test_a_recording_that_makes_no_sense_is_refused(arguments: list[str], code: int, words: str) -> None:

@@ -111,3 +111,24 @@ def test_a_block_over_two_gpus_is_measured_and_says_that_nobody_waited_for_them(
     assert device == uuid_of(1) and name == "Simulated GPU"
     assert forked == "counter", "a fork has a recorder of its own"
     assert done.stderr == ""
+
+
+def test_a_fork_is_told_that_the_meter_is_its_parents() -> None:
+    script = """
+import os, sys, joulegrid, joulegrid.errors
+with joulegrid.meter(source="model") as m: pass
+if os.fork():
+    os.wait(); sys.exit()
+try: m.energy_j
+except joulegrid.errors.UsageError as error: print(error, flush=True)
+os._exit(0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "of which this one is a fork" in done.stdout, done.stderr

@@ -45,7 +45,13 @@ def gpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (["--source", "guess", "true"], 2, "--source guess"),
         (["--gpu", "", "true"], 2, "--gpu is empty"),
         (["--gpu", "0", "--source", "model", "true"], 2, "needs NVML"),
-        (["--source", "replay", "true"], 2, "belong together"),
+        (["--source", "replay", "true"], 2, "give --trace FILE"),
+        (["--trace", "x.parquet", "true"], 2, "is for --source replay"),
+        (["--source", "replay", "--trace", "/no/such.parquet", "true"], 2, "there is no such file"),
+        (["--source", "model", "-o", "/tmp", "true"], 2, "that is a folder"),
+        (["--source", "model", "-o", "/dev/full", "--", "sh", "-c", "exit 3"], 3, "was not written: No space left"),
+        (["--source", "model", "-o", "/dev/full", "true"], 1, "model, modelled"),
+        (["--source", "model", "--", ""], 2, "no COMMAND"),
         (["--source", "model", "-o", "/no/such/folder/x.json", "true"], 2, "there is no folder"),
     ],
 )
@@ -134,3 +140,20 @@ def test_a_meter_that_is_killed_leaves_no_reader(gpus: dict[str, str]) -> None:
     while Path(f"/proc/{readers[0]}").exists() and time.monotonic() < ends_s:
         time.sleep(0.02)
     assert not Path(f"/proc/{readers[0]}").exists()
+
+
+def test_a_signal_that_the_caller_ignores_stays_ignored_as_under_nohup() -> None:
+    words = [sys.executable, "-m", "joulegrid", "meter", "--source", "model", "--", "sh", "-c", "kill -HUP $$; echo on"]
+    outer = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *words]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(outer, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "on\n")
+
+
+def test_the_model_answers_where_the_sampling_process_dies_at_once() -> None:
+    script = "import sys, joulegrid; sys.executable = '/bin/false'\nwith joulegrid.meter() as m: pass\nprint(m.source)"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "model\n"), done.stderr
