@@ -35,7 +35,7 @@ def sound(told: Mapping[str, Any]) -> dict[str, Any]:
     seconds = told.get("duration_s")
     if isinstance(seconds, int | float) and 0 <= seconds < LARGEST:
         kept["duration_s"] = float(seconds)
-    kept |= {name: told[name] for name in ("grammar",) if isinstance(told.get(name), dict)}
+    kept |= {name: told[name] for name in ("grammar", "budget") if isinstance(told.get(name), dict)}
     kept |= {name: counts(told[name]) for name in ("counts", "failures_by_class") if isinstance(told.get(name), dict)}
     kept |= {name: _mappings(told.get(name)) for name in ("tasks", "skipped") if isinstance(told.get(name), list)}
     kept["tasks"] = [_task(one) for one in kept.get("tasks", [])]
