@@ -72,6 +72,11 @@ def _start(ray: Any, address: str | None) -> None:
         ray.init(address=address or "local", **quiet, **local)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise PreFlightError(f"Ray: {_advice(address, _first_line(error))}") from error
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        # Ray has no type of its own for a node that did not come up in time, as on a machine that is overloaded.
+        raise PreFlightError(f"Ray: {_advice(address, _first_line(error))}") from error
 
 
 def use_token() -> None:

@@ -108,10 +108,12 @@ def _print(study: StudyResult) -> None:
     numbers = [Column("n", [Cell(str(row.n_done)) for row in rows]), energy_column(rows)]
     numbers += footprint_columns(rows, shown_names(rows, (*_COLUMNS, *_MONEY)), currency)
     console.print(Text(f"{study.study_name} · {study.run}"))
-    if rows:
-        for part in laid_out(ReportTable([names], numbers), console.width):
-            console.print()
-            console.print(part)
+    if not rows:
+        console.print(Text("No experiment has a result yet, so there is nothing to price."))
+        return
+    for part in laid_out(ReportTable([names], numbers), console.width):
+        console.print()
+        console.print(part)
     console.print()
     for line in account_lines(study.carbon):
         console.print(Text(line))

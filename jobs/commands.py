@@ -81,11 +81,13 @@ def _print_plan(plan: Plan | AskedPlan, *, points: bool, as_json: bool, start: s
 def show_start(path: Path, flags: StudyFlags, choice: Choice, *, as_json: bool) -> None:
     """Print a study's plan and which run a start would go on with; nothing is started and nothing written."""
     from joulegrid.jobs.driver import check_plan
+    from joulegrid.jobs.spending import Spending
     from joulegrid.jobs.upcoming import upcoming
 
     study = load_study(path, flags.overrides())
     plan = plan_of(study)
     check_plan(plan)
+    Spending.of(study)  # refuses what a start would refuse
     says = upcoming(study, plan, choice)
     _print_plan(plan, points=False, as_json=as_json, start=says)
 

@@ -69,6 +69,8 @@ def ratio_title(metric: str) -> str:
     """Return a metric's title where its unit has cancelled out."""
     if metric.startswith("energy_per."):
         return f"J/{metric.removeprefix('energy_per.').replace('_', ' ')}, ratio"
+    if metric == "seconds":
+        return "seconds of a repetition, ratio"
     known = THROUGHPUT.search(metric) or FIRST_TOKEN.search(metric)
     title = headline_title(metric) if known else title_of(metric)
     return f"{'energy' if metric == 'energy_j' else title.removesuffix(', s')}, ratio"
@@ -90,7 +92,9 @@ def _cell(found: list[Comparison]) -> Cell:
         return Cell("–")
     if one.verdict is None or one.adjusted_low is None or one.adjusted_high is None:
         return Cell(number(one.ratio, 3), "one block, no interval")
-    return Cell(f"{number(one.ratio, 3)} {_ends(one.adjusted_low, one.adjusted_high)}", _VERDICTS[one.verdict])
+    return Cell(
+        f"{number(one.ratio, 3)} {_ends(one.ratio, one.adjusted_low, one.adjusted_high)}", _VERDICTS[one.verdict]
+    )
 
 
 def _kind(found: Comparisons, metric: str) -> str:
@@ -103,7 +107,7 @@ def _kind(found: Comparisons, metric: str) -> str:
     return kinds.pop() if len(kinds) == 1 else ""
 
 
-def _ends(low: float, high: float) -> str:
-    """An interval beyond a hundredfold says nothing that digits would make clearer."""
-    shown_low = "<0.01" if low < 1 / _FOLD else number(low, 3)
-    return f"[{shown_low}–{'>100' if high > _FOLD else number(high, 3)}]"
+def _ends(ratio: float, low: float, high: float) -> str:
+    """An end a hundredfold away from ratio and 1 says nothing that digits would make clearer."""
+    shown_low = "<0.01" if low < min(ratio, 1.0) / _FOLD else number(low, 3)
+    return f"[{shown_low}–{'>100' if high > max(ratio, 1.0) * _FOLD else number(high, 3)}]"

@@ -114,8 +114,8 @@ class Observations:
 def numbers_of(result: ExperimentResult) -> dict[str, tuple[EnergyKind, float, float]]:
     """Return metric → kind of energy, value and relative width of shared edges: energy, throughput, latency.
 
-    Energy is for the first unit of work, or of the whole window; the window's seconds where a workload tells neither
-    throughput nor latency.
+    Energy is for the first unit of work, or of the whole window; the seconds of a repetition where a workload tells
+    neither throughput nor latency (a window's own length is what the study asked for).
     """
     found = dict(_energy(result))
     for name, value in flattened(result.metrics or {}):
@@ -124,7 +124,7 @@ def numbers_of(result: ExperimentResult) -> dict[str, tuple[EnergyKind, float, f
             found[name] = (_NO_KIND, float(value), 0.0)
     window = headline_window(result)
     if window is not None and not any(kind == _NO_KIND for kind, _, _ in found.values()):
-        found["seconds"] = (_NO_KIND, window.seconds, 0.0)
+        found["seconds"] = (_NO_KIND, window.seconds / window.repeats, 0.0)
     return found
 
 

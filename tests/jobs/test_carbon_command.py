@@ -197,3 +197,11 @@ def test_the_verb_needs_neither_ray_nor_torch_and_ends_with_2_for_a_wrong_flag(t
     assert good.returncode == 0 and "400 g/kWh" in good.stdout, good.stderr
     bad = verb("--provider", "nobody", "--zone", "DE")
     assert bad.returncode == 2 and "Traceback" not in bad.stderr and "watttime" in bad.stderr
+
+
+def test_a_run_without_a_result_says_that_there_is_nothing_to_price(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = run_folder(tmp_path / "run", [])
+    assert carbon_command([store.url], CarbonFlags({"zone": "DE"})) == 0
+    assert "No experiment has a result yet" in capsys.readouterr().out

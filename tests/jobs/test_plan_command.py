@@ -115,3 +115,9 @@ def test_a_generator_whose_script_is_missing_cannot_be_planned(tmp_path: Path, f
     assert done.returncode == 2, done.stderr
     assert "proposed no experiment that can be run" in done.stderr
     assert "none.py" in done.stderr
+
+
+def test_a_dry_run_refuses_a_budget_that_a_start_would_refuse(study: Path) -> None:
+    refused = joulegrid("run", "--dry-run", study, "--power", "none", "--set", "execution.energy_budget_j=5")
+    assert refused.returncode == 2
+    assert "a budget cannot be kept" in refused.stderr

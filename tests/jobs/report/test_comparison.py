@@ -14,6 +14,7 @@ from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.student import student_t, two_sided_p
 from joulegrid.errors import UsageError
 from joulegrid.jobs.report.comparison import Comparison, Comparisons, holm, holm_levels, judged, log_ratio
+from joulegrid.jobs.report.comparison_table import _ends
 from joulegrid.jobs.report.observations import Observations
 from tests.jobs.report.results import Made, done, measured, modelled
 
@@ -216,3 +217,20 @@ def test_a_wrong_baseline_is_refused_with_the_nearest_names() -> None:
     with pytest.raises(UsageError, match="give the key of one"):
         compared(twins)
     assert compared(twins, twins[0].key).baseline_key == twins[0].key
+
+
+def test_where_only_time_is_known_a_repetition_is_compared_and_not_the_length_of_the_window() -> None:
+    seen = Observations()
+    for index, repeats in ((0, 100), (1, 10)):
+        for cycle in range(3):
+            result = done(Made(index=index, cycle=cycle, energy=modelled(1.0)))
+            windows = [one.model_copy(update={"repeats": repeats}) for one in result.windows or []]
+            seen.add(result.model_copy(update={"windows": windows, "metrics": {}}), 0)
+    first = next(iter(seen.by_key))
+    ratios = {one.metric: one.ratio for one in seen.compared(first, {}).comparisons}
+    assert ratios["seconds"] == pytest.approx(10.0)
+
+
+def test_the_end_of_an_interval_is_hidden_only_far_from_its_ratio() -> None:
+    assert _ends(107.0, 94.1, 121.0) == "[94.1–121]"
+    assert _ends(1.0, 1e-9, 1e9) == "[<0.01–>100]"
