@@ -30,7 +30,9 @@ from tests.cluster.nvml_simulated.record import Recording
 S = 1_000_000_000
 CALIBRATE_S, IDLE_S, LOAD_S = 6.0, 2.0, 4.0
 BELIEVED = 0.05
-"""A figure off by more than this, whose interval excludes the truth and that carries no flag, is a believed lie."""
+"""A figure off by more than this, whose interval excludes the truth and that no flag explains, is a believed lie."""
+EXPLAIN = {"counter_distrusted", "counter_stalled", "counter_reset", "slow_updates", "gap"}
+"""Flags that warn of a broken sensor; `aliasing` does so for a square wave alone, `short` and others never."""
 
 Break = Callable[[Gpu, int, int], None]
 """Breaks a GPU, given the start and the end of the load's window."""
@@ -140,7 +142,7 @@ def _group(cases: tuple[Case, ...], random: Random) -> list[dict[str, Any]]:
                 ends_ns = [span[which][1] for span in spans]
                 time.sleep(max(0.0, (max(ends_ns) - time.monotonic_ns()) / S + 1.5))
                 for gpu, case in enumerate(cases):
-                    rows.append(_judged(case.name, label, recording, control, gpu, spans[gpu][which]))
+                    rows.append(_judged(case, label, recording, control, gpu, spans[gpu][which]))
         del control
     return rows
 
@@ -165,16 +167,17 @@ def _play(control: Control, cases: tuple[Case, ...], boards: list[Board], random
     return spans
 
 
-def _judged(fault: str, label: str, recording: Recording, control: Control, gpu: int, span: Span) -> dict[str, Any]:
+def _judged(case: Case, label: str, recording: Recording, control: Control, gpu: int, span: Span) -> dict[str, Any]:
     energy, _ = recording.energy(*span, [uuid_of(gpu)])
     truth_j = control.energy_j(gpu, *span)
+    explained = bool(set(energy.flags) & (EXPLAIN | ({"aliasing"} if case.wave else set())))
     found = energy.model_dump(include={"energy_j", "low_j", "high_j", "source", "flags", "reason", "interval"})
     return {
-        "fault": fault,
+        "fault": case.name,
         "window": label,
         "truth_j": truth_j,
         **found,
-        "verdict": _verdict(truth_j, energy.energy_j, energy.low_j, energy.high_j, bool(energy.flags)),
+        "verdict": _verdict(truth_j, energy.energy_j, energy.low_j, energy.high_j, explained),
     }
 
 
