@@ -79,7 +79,7 @@ def refused(folder: Path, text: str | bytes, overrides: Overrides | None = None)
         (MODEL + "workload: [inference]\n", "is not known"),
         (MODEL + "backend: vllm\n", "allowed: pytorch"),
         (MODEL + "backend: [pytorch]\n", "allowed: pytorch"),
-        (MODEL + "power: solar\n", "'auto', 'nvml', 'rapl', 'model', 'none' or 'replay'"),
+        (MODEL + "power: solar\n", "'auto', 'nvml', 'rapl', 'model', 'zeus', 'codecarbon', 'none' or 'replay'"),
         (MODEL + "power: 3\n", "power: given 3; give a mapping"),
         (MODEL + "pytorch: {min_window_seconds: .inf}\n", "finite"),
         (MODEL + "pytorch: 3\npytorch.seed: 1\n", "pytorch: given twice"),

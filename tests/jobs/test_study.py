@@ -32,6 +32,7 @@ def test_the_documented_defaults_are_applied_and_described() -> None:
         },
         "exclusive": "gpu",
         "temperature_gate": None,
+        "auto_cycles": None,
         "baseline": {"bare_s": 10.0, "loaded_s": 5.0, "max_age_h": 24.0},
         "wall_clock_timeout_hours": None,
         "carbon": CarbonConfig().model_dump(),
