@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.energy.gpu_loads import UNIT_S, Load
-from joulegrid.jobs.report.statistic import student_t
+from joulegrid.cluster.student import student_t
 from tests.cluster.nvml_simulated.record import Recording
 
 if TYPE_CHECKING:
@@ -74,7 +75,11 @@ def counter_and_integral(bench: Bench) -> Figures:
     """Counter against the integral of instant power: 30 s of steady load, and 30 s of idle."""
     bench.load.units(bench.n(5))  # warm
     found: Figures = {}
-    for what, run in (("load", lambda: bench.load.units(bench.n(30))), ("idle", lambda: time.sleep(30 * bench.scale))):
+    phases: dict[str, Callable[[], object]] = {
+        "load": lambda: bench.load.units(bench.n(30)),
+        "idle": lambda: time.sleep(30 * bench.scale),
+    }
+    for what, run in phases.items():
         with _beside(bench) as zeus_j:
             t0_ns = time.monotonic_ns()
             run()
@@ -156,13 +161,14 @@ def waves(bench: Bench) -> Figures:
 
     Compared are runs of one period with each other: what the power does after each pulse is the same in all.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for period_ms in (80, 90, 95, 98, 100, 102, 105, 110, 120):
         runs = [_wave(bench, period_ms / 1000) for _ in range(bench.few(5))]
         spread = {key: _spread_pct([run[key] for run in runs]) for key in ("counter_w", "integral_w")}
         rows.append({"period_ms": period_ms, "runs": runs, "spread_pct": spread})
-    known = [row["spread_pct"]["counter_w"] for row in rows]
-    worst = max(known) if None not in known else None
+    spreads: list[float | None] = [row["spread_pct"]["counter_w"] for row in rows]
+    known = [spread_pct for spread_pct in spreads if spread_pct is not None]
+    worst = max(known) if len(known) == len(spreads) else None
     verdict = None if worst is None else ("integrates" if worst < 10 else "senses a part of the time")
     aims = [_aim("energy of the same wave in other phases: spread < 10 %", worst, verdict == "integrates")]
     return {"rows": rows, "counter": verdict, "aims": aims}
@@ -215,7 +221,7 @@ def same_load(bench: Bench) -> Figures:
 
 def _differ(ten: list[float]) -> bool:
     a, b = ten[:5], ten[5:]
-    error = ((statistics.variance(a) + statistics.variance(b)) / 5) ** 0.5
+    error = math.sqrt((statistics.variance(a) + statistics.variance(b)) / 5)
     return abs(statistics.fmean(a) - statistics.fmean(b)) > student_t(8) * error
 
 

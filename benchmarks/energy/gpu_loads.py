@@ -116,7 +116,8 @@ class Cuda:
             return step, "products of matrices, one large and 200 small in turn (transformers is not installed)"
         from joulegrid.cases.models import CASES
 
-        model = AutoModelForCausalLM.from_pretrained(CASES / "tiny-lm").to(self._device)
+        model: Any = AutoModelForCausalLM.from_pretrained(CASES / "tiny-lm")
+        model.to(self._device)
         prompt = self._torch.randint(0, model.config.vocab_size, (64, 256), device=self._device)
         return lambda: model.generate(
             prompt, max_new_tokens=128, do_sample=False

@@ -82,7 +82,12 @@ def poll() -> None:
     pynvml.nvmlInit()
     handles = [pynvml.nvmlDeviceGetHandleByIndex(gpu) for gpu in range(pynvml.nvmlDeviceGetCount())]
     ending = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ending.set()), daemon=True).start()
+
+    def await_end() -> None:
+        sys.stdin.read()
+        ending.set()
+
+    threading.Thread(target=await_end, daemon=True).start()
     print("ready", flush=True)
     samples: list[list[tuple[int, float, float]]] = [[] for _ in handles]
     while not ending.wait(POLL_S):
