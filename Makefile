@@ -10,8 +10,8 @@ PY := .venv/bin/python
 STAMP := .venv/installed
 PIP := $(PY) -m pip -qq --disable-pip-version-check install -c constraints.txt
 ARGS ?=
-# Tests wait more than they compute: three at a time on two cores. WORKERS=0 runs them one by one.
-WORKERS ?= 3
+# Tests wait more than they compute, so that two files at a time suit two cores. WORKERS=0 runs them one by one.
+WORKERS ?= 2
 
 # A .venv that was moved or copied knows another folder: its stamp is out of date.
 ifneq ($(shell cat $(STAMP) 2>/dev/null),$(shell pwd -P))

@@ -68,6 +68,8 @@ def lane(folder: Path, env: dict[str, str]) -> Iterator[GpuLane]:
 @pytest.fixture
 def stranger() -> Iterator[int]:
     process = subprocess.Popen(["sleep", "60"])
+    while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":  # between fork and exec it still bears our name
+        time.sleep(0.01)
     yield process.pid
     process.kill()
     process.wait()
