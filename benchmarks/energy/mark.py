@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from benchmarks.energy.score import quantile
-from joulegrid.actors.probe import Account, TaskWindow, cpu_seconds
+from joulegrid.actors.probe import Account, TaskWindow, family_seconds
 from joulegrid.cluster.power.marks import mark_receiver, mark_sender, marks_arrived
 
 N = 2000
@@ -18,7 +18,7 @@ def run() -> dict[str, Any]:
     """Open and close windows as a task does; torch is not imported, so nothing waits for a device."""
     address = f"joulegrid-benchmark-{os.getpid()}"
     receiver = mark_receiver(address)
-    account = Account(cpu_seconds, mark=mark_sender(address))
+    account = Account(family_seconds, mark=mark_sender(address))
     opened_us, closed_us = [], []
     for _ in range(N):
         began_ns = time.perf_counter_ns()
