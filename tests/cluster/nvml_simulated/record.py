@@ -118,7 +118,7 @@ def _serve(config: PowerConfig) -> None:
         print(json.dumps({"refused": str(error)}), flush=True)
         return
     recorder.start()
-    print(json.dumps(recorder.describe()), flush=True)
+    print(json.dumps({**recorder.describe(), "marks": recorder.marks}), flush=True)
     for line in sys.stdin:
         print(json.dumps(_reply(recorder, json.loads(line))), flush=True)
     recorder.stop()
