@@ -23,12 +23,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from benchmarks.energy import accuracy, cost, faults, jitter, mark
+from benchmarks.energy import accuracy, accuracy_virtual, cost, faults, jitter, mark
 from benchmarks.measurement import RESULTS, write
 from joulegrid.cluster.environment import capture
 
 NAME = "energy_accuracy"
-PARTS = ("accuracy", "faults", "cost", "mark", "jitter")
+PARTS = ("accuracy", "virtual", "faults", "cost", "mark", "jitter")
 
 
 def kept() -> dict[str, Any]:
@@ -70,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = given.part or PARTS
     runs: dict[str, Callable[[], dict[str, Any]]] = {
         "accuracy": lambda: accuracy.run(given.rounds, given.seed),
+        "virtual": lambda: accuracy_virtual.run(given.rounds, given.seed),
         "faults": lambda: faults.run(given.seed),
         "cost": cost.run,
         "mark": mark.run,

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from bisect import bisect_right
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
@@ -19,10 +17,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from joulegrid.cluster.power.estimate.integral import Published, update_of
+from joulegrid.cluster.power.bursts import Burst, Load, burst_of, shown
+from joulegrid.cluster.power.estimate.counted import USUAL_TICK_S, counted
+from joulegrid.cluster.power.estimate.integral import Published, integrated, powers_of, update_of
 from joulegrid.cluster.power.estimate.known import Known, TailVerdict
 from joulegrid.cluster.power.estimate.looks import brackets_of
 from joulegrid.cluster.power.estimate.ticks import period_of, ticks_near
+from joulegrid.cluster.power.sensors.series import UnreadError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +35,7 @@ LEAST_STEP = 0.1
 """Relative variation of power from which an average can be told from an instant value."""
 AVERAGES_S = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Lengths of running mean that are tried for field 185; 0 is an instant value."""
-T95 = (12.7, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
-"""Student's t, two-sided 95 %, for 1 to 10 degrees of freedom; 2.2 beyond."""
+S = 1_000_000_000
 
 
 class Calibration(BaseModel):
@@ -64,20 +64,14 @@ class Calibration(BaseModel):
     """Whether the counter sees all the time, or a part of each update alone."""
     tail: TailVerdict = "undecided"
     """What is counted behind a load: power that flows (`decay`) or the sensor's memory (`lag`)."""
+    tail_s: float | None = None
+    """Time constant of it; 0 where power falls at once."""
 
     def known(self) -> Known:
         """What the estimator takes from it."""
-        return Known(self.counter_period_s, self.power_period_s, self.tail, self.integrates, self.average_s or None)
-
-
-@dataclass(frozen=True, slots=True)
-class Burst:
-    """A window of `count` equal loads, and what was counted behind it above idle."""
-
-    count: int
-    energy_j: float
-    """Joules between its edges as sensed."""
-    tail_j: float
+        return Known(
+            self.counter_period_s, self.power_period_s, self.tail, self.integrates, self.average_s or None, self.tail_s
+        )
 
 
 def from_readings(device: str, readings: list[Reading]) -> Calibration:
@@ -126,37 +120,46 @@ def _mean(row: tuple[list[float], list[float], list[float]], t_s: float, length_
     return powers[end] if start == end else (sums[end] - sums[start]) / (times[end] - times[start])
 
 
-def tail_verdict(bursts: Sequence[Burst]) -> TailVerdict:
-    """Decide by the intercept of energy over the number of equal bursts: nothing costs nothing.
-
-    If what stands behind a load belongs to it (lag), energies with their tails extrapolate to 0 J at no bursts; if it
-    does not (decay), those without. Undecided where both intervals of the intercept, or neither, include 0.
-    """
-    if len({burst.count for burst in bursts}) < 3:
-        return "undecided"
-    bare = _intercept([(burst.count, burst.energy_j) for burst in bursts])
-    whole = _intercept([(burst.count, burst.energy_j + burst.tail_j) for burst in bursts])
-    without, within = (low <= 0.0 <= high for low, high in (bare, whole))
-    if without == within:
-        return "undecided"
-    return "decay" if without else "lag"
-
-
-def _intercept(points: list[tuple[int, float]]) -> tuple[float, float]:
-    """The 95 % interval of a straight line's intercept, each point weighted alike (ordinary least squares)."""
-    n = len(points)
-    x, y = sum(a for a, _ in points) / n, sum(b for _, b in points) / n
-    xx = sum((a - x) ** 2 for a, _ in points)
-    slope = sum((a - x) * (b - y) for a, b in points) / xx
-    at_zero = y - slope * x
-    residual = sum((b - at_zero - slope * a) ** 2 for a, b in points) / max(1, n - 2)
-    half = (T95[n - 3] if 3 <= n <= 12 else 2.2) * math.sqrt(residual * (1 / n + x * x / xx))
-    return at_zero - half, at_zero + half
+def from_bursts(idle: Calibration, readings: list[Reading], loads: Sequence[Load]) -> Calibration:
+    """Add to what idle readings gave what loads show; `readings` cover all of them and the rests between."""
+    moved = from_readings(idle.device, readings)
+    period_s = idle.counter_period_s or moved.counter_period_s
+    bursts = [burst for load in loads if (burst := _tried(readings, load, period_s))]
+    told = shown(bursts, period_s or USUAL_TICK_S)
+    return idle.model_copy(
+        update={
+            "counter_period_s": period_s,
+            "power_period_s": moved.power_period_s or idle.power_period_s,
+            "average_s": moved.average_s,
+            "counter_ratio": _counter_ratio(readings, loads, period_s),
+            "integrates": told.integrates,
+            "tail": told.tail,
+            "tail_s": told.tail_s,
+        }
+    )
 
 
-def counter_ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Median of counter over integral for windows of a steady load; `None` without any."""
-    return median(counter / integral for counter, integral in pairs if integral > 0) if pairs else None
+def _tried(readings: list[Reading], load: Load, period_s: float | None) -> Burst | None:
+    try:
+        return burst_of(readings, load, period_s)
+    except UnreadError:
+        return None
+
+
+def _counter_ratio(readings: list[Reading], loads: Sequence[Load], period_s: float | None) -> float | None:
+    """Median of counter over integral of instant power for the longest loads; `None` without any."""
+    ratios = []
+    for load in loads:
+        if load.count == max(one.count for one in loads):
+            near = [r for r in readings if load.t0_ns - S <= r.t_ns <= load.t1_ns + S]
+            seconds = (load.t1_ns - load.t0_ns) / S
+            try:
+                first = counted(brackets_of(near, load.t0_ns), seconds, Known(period_s))
+                second = integrated(powers_of(near, load.t0_ns), seconds, period_s)
+            except UnreadError:
+                continue
+            ratios.append(first.bounds.energy_j / second.bounds.energy_j)
+    return median(ratios) if ratios else None
 
 
 def cache_file(device: str, driver: str | None, vbios: str | None) -> Path:

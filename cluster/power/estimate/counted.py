@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from joulegrid.cluster.power.estimate.edge import QUANTUM_J, Amount, Forecast, Span, divide, forecast
-from joulegrid.cluster.power.estimate.known import Bounds
+from joulegrid.cluster.power.estimate.known import NOTHING, Bounds, Known
 from joulegrid.cluster.power.estimate.tail import Tail, fit_tail
 from joulegrid.cluster.power.estimate.ticks import REACH, Dating, Period, Tick, period_of, ticks_near
 from joulegrid.cluster.power.sensors.series import UnreadError
@@ -21,10 +21,12 @@ SIGMAS = 2.2
 STALL_S = 1.5  # longer without a tick is a stall: NVIDIA's driver polls at most 1,000 ms apart
 TAIL_S = 1.2  # what is looked at behind a window
 CLOSE = 0.4  # of the usual interval: two ticks that seem closer were dated badly, and no power follows from them
+RISEN = 0.1  # of the fall behind an edge: power that rises by so much again is another load's
 DRIFT = 0.05
 CALIBRATED = 0.01  # what two seconds of fast readings leave open of a period, relatively
 STALLED = 3.0  # usual intervals without a tick
 USUAL_TICK_S = 0.1
+LAG_OFF = 0.3  # of what a sensor still remembers of loads before the window: it is known roughly
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Counted:
     bounds: Bounds
     start: Edge
     end: Edge
+    lagged: Bounds | None
+    """Its joules if what is counted behind it is the sensor's memory of it; `None` where nothing was seen behind it."""
     period_s: float
     drifted: bool
     """Whether the calibrated period did not hold."""
@@ -73,11 +77,12 @@ class Counted:
     """Intervals in which the counter went backwards: their joules are missing here."""
 
 
-def counted(brackets: list[Bracket], t1_s: float, period_s: float | None) -> Counted:
+def counted(brackets: list[Bracket], t1_s: float, known: Known = NOTHING) -> Counted:
     """Joules between 0 and `t1_s`; `UnreadError` where a tick is missing on either side or a stall hides an edge."""
+    period_s = known.counter_period_s
     usual = settled_period(brackets, period_s)
     start = edge_at(brackets, 0.0, (-math.inf, t1_s), usual)
-    end = edge_at(brackets, t1_s, (0.0, math.inf), usual)
+    end = edge_at(brackets, t1_s, (0.0, math.inf), usual, known.tail_s)
     behind, beyond0 = start.divided()
     rest, beyond1 = end.divided()
     inner = list(pairwise(brackets[start.index : end.index]))
@@ -85,17 +90,32 @@ def counted(brackets: list[Bracket], t1_s: float, period_s: float | None) -> Cou
     whole_j = sum(step for step in steps if step >= 0)
     if start.index == end.index:  # both edges divide the same interval
         whole_j = -start.span.joules
-    energy_j = whole_j + behind.joules + end.span.joules - rest.joules
-    half_j = SIGMAS * math.sqrt(behind.variance + rest.variance) + beyond0 + beyond1 + 2 * QUANTUM_J
+    to_tick_j = whole_j + behind.joules + end.span.joules
+    start_j = beyond0 + 2 * QUANTUM_J
+    half_j = SIGMAS * math.sqrt(behind.variance + rest.variance) + beyond1 + start_j
     return Counted(
-        Bounds.around(energy_j, half_j),
+        Bounds.around(to_tick_j - rest.joules, half_j),
         start,
         end,
+        _lagged(to_tick_j, (start, end), behind.variance, start_j),
         usual.seconds,
         period_s is not None and usual.seconds != period_s,
         any(now.middle_s - then.middle_s > STALLED * usual.seconds for then, now in inner),
         tuple((then.middle_s, now.middle_s) for then, now in inner if now.counter_j < then.counter_j),
     )
+
+
+def _lagged(to_tick_j: float, edges: tuple[Edge, Edge], variance: float, start_j: float) -> Bounds | None:
+    """What a sensor with a lag of first order shows is P_s with P = P_s + τ·dP_s/dt: the window has what was counted
+    up to the first tick behind it, and what is remembered behind that, less what it found of loads before it.
+    """
+    start, end = edges
+    if end.tail is None:
+        return None
+    tail, off_s = end.tail, max(end.span.start.off_s, end.span.end.off_s)
+    found_j = tail.tau_s * (start.left.power_w - tail.base_w)
+    variance += tail.remembered.variance + (off_s * tail.base_w) ** 2 + (LAG_OFF * found_j) ** 2
+    return Bounds.around(to_tick_j + tail.remembered.joules - found_j, SIGMAS * math.sqrt(variance) + start_j)
 
 
 def settled_period(brackets: list[Bracket], known_s: float | None) -> Period:
@@ -108,7 +128,9 @@ def settled_period(brackets: list[Bracket], known_s: float | None) -> Period:
     return seen
 
 
-def edge_at(brackets: list[Bracket], at_s: float, limits: tuple[float, float], usual: Period) -> Edge:
+def edge_at(
+    brackets: list[Bracket], at_s: float, limits: tuple[float, float], usual: Period, tail_s: float | None = None
+) -> Edge:
     """Date the ticks around an edge and forecast both sides from intervals inside `limits`."""
     reach = max(TAIL_S, (REACH + 2) * usual.seconds)
     first = bisect_left(brackets, at_s - reach, key=_high)
@@ -122,8 +144,20 @@ def edge_at(brackets: list[Bracket], at_s: float, limits: tuple[float, float], u
     left = forecast([Span(b, a) for a, b in pairwise(before)]) or unknown
     spans = [Span(a, b) for a, b in pairwise(after)]
     right = forecast(spans) or unknown
-    tail = fit_tail(spans, at_s, left) if limits[1] == math.inf else None
+    tail = fit_tail(_falling(spans, at_s, left.power_w), at_s, left, tail_s) if limits[1] == math.inf else None
     return Edge(at_s, first + turn, span, left, right, tail, dating, tuple(after))
+
+
+def _falling(spans: list[Span], at_s: float, before_w: float) -> list[Span]:
+    """The intervals behind an edge before power rises again: the next load is no part of this one's tail."""
+    lowest_w, kept = math.inf, []
+    for span in spans:
+        risen_w = span.power_w - lowest_w
+        if span.end.t_s > at_s + TAIL_S or risen_w > RISEN * abs(before_w - lowest_w) + 3 * span.off_j / span.seconds:
+            break
+        lowest_w = min(lowest_w, span.power_w)
+        kept.append(span)
+    return kept
 
 
 def _divided(ticks: list[Tick], turn: int, usual: float) -> Span:

@@ -20,6 +20,8 @@ class Known:
     """Whether the counter sees all the time, or a part of each update alone."""
     average_s: float | None = None
     """Length of the mean that the averaged power is."""
+    tail_s: float | None = None
+    """Time constant of the tail behind a load; 0 where power falls at once."""
 
 
 NOTHING = Known()

@@ -8,7 +8,7 @@ so nothing is decided beforehand, and models that the ticks cannot tell apart wi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from joulegrid.cluster.power.estimate.edge import Amount, Forecast, Span
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TAUS_S = tuple(0.003 * 1.13**k for k in range(46))
 """3 ms to 0.73 s: shorter ends inside any interval, longer is a load that drifts."""
+KNOWN = 0.08
+"""Standard deviation of the logarithm of a time constant that calibration has found: no tail is exactly exponential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +28,40 @@ class Tail:
 
     first: Amount
     """Joules between the edge and the next tick."""
+    remembered: Amount
+    """Joules that are counted behind that tick and above `base_w`, less those of `base_w` up to it: what a window has
+    beyond its count at that tick if the tail is a sensor's memory."""
     excess: Amount
     """A·τ: joules above the power that is reached in the end."""
     base_w: float
-    amplitude_w: float
+    tau_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
     log_weight: float
     first: Amount
+    remembered: Amount
     excess: Amount
     base_w: float
-    amplitude_w: float
+    tau_s: float
 
 
-def fit_tail(spans: Sequence[Span], edge_s: float, before: Forecast) -> Tail | None:
-    """Fit the intervals behind the one that the edge divides; `before` is the power up to the edge. `None` without."""
-    if not spans:
-        return None
+def fit_tail(spans: Sequence[Span], edge_s: float, before: Forecast, tau_s: float | None = None) -> Tail | None:
+    """Fit the intervals behind the one that the edge divides; `before` is the power up to the edge. `None` without.
+
+    `tau_s`: the time constant where calibration knows it, 0 for a fall at once.
+    """
+    return _mixed(_fits(spans, edge_s, before, tau_s)) if spans else None
+
+
+def tail_evidence(spans: Sequence[Span], edge_s: float, before: Forecast) -> tuple[float, ...]:
+    """Log likelihood of each of `TAUS_S`; empty without intervals."""
+    return tuple(fit.log_weight for fit in _fits(spans, edge_s, before, None)) if spans else ()
+
+
+def _fits(spans: Sequence[Span], edge_s: float, before: Forecast, tau_s: float | None) -> list[_Fit]:
+    """One fit for each τ, with noise as large as the best one's misfit shows."""
     scale = 1.0
     for _ in range(2):
         noise = [_noise(span) * scale for span in spans]
@@ -55,7 +72,15 @@ def fit_tail(spans: Sequence[Span], edge_s: float, before: Forecast) -> Tail | N
         if freedom < 1 or best[1] <= 2 * freedom:
             break
         scale = best[1] / freedom
-    return _mixed([fit for fit, _ in fits])
+    return [_believed(fit, tau, tau_s) for (fit, _), tau in zip(fits, TAUS_S, strict=True)]
+
+
+def _believed(fit: _Fit, tau: float, known_s: float | None) -> _Fit:
+    """Weigh a fit by what is known of its time constant."""
+    if known_s is None:
+        return fit
+    off = math.log(tau / max(known_s, TAUS_S[0])) / KNOWN
+    return replace(fit, log_weight=fit.log_weight - off * off / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +121,18 @@ def _fit(spans: Sequence[Span], noise: list[float], edge_s: float, tau: float, p
     misfit = sum((y - fall * a - base * b) ** 2 / variance for a, b, y, variance in rows)
     strain = ((fall - prior.fall_w) / prior.fall_off_w) ** 2 + ((base - prior.base_w) / prior.base_off_w) ** 2
     first_s = spans[0].start.t_s - edge_s
-    weight = tau * -math.expm1(-first_s / tau)
-    first = Amount(
-        fall * weight + base * first_s,
-        (weight * weight * bb - 2 * weight * first_s * ab + first_s * first_s * aa) / det,
-        base + fall * math.exp(-first_s / tau),
+    left = math.exp(-first_s / tau)
+
+    def amount(a: float, b: float, power_w: float) -> Amount:
+        """A·a + B·b, with the variance that it has in the posterior."""
+        return Amount(fall * a + base * b, (a * a * bb - 2 * a * b * ab + b * b * aa) / det, power_w)
+
+    parts = (
+        amount(tau * (1 - left), first_s, base + fall * left),
+        amount(tau * left, -first_s, base),
+        amount(tau, 0.0, fall),
     )
-    excess = Amount(fall * tau, tau * tau * bb / det, fall)
-    return _Fit(log - 0.5 * (misfit + strain + math.log(det)), first, excess, base, fall), misfit
+    return _Fit(log - 0.5 * (misfit + strain + math.log(det)), *parts, base, tau), misfit
 
 
 def _mixed(fits: list[_Fit]) -> Tail:
@@ -113,9 +142,10 @@ def _mixed(fits: list[_Fit]) -> Tail:
     weights = [weight / whole for weight in weights]
     return Tail(
         _mixture(weights, [fit.first for fit in fits]),
+        _mixture(weights, [fit.remembered for fit in fits]),
         _mixture(weights, [fit.excess for fit in fits]),
         sum(w * fit.base_w for w, fit in zip(weights, fits, strict=True)),
-        sum(w * fit.amplitude_w for w, fit in zip(weights, fits, strict=True)),
+        sum(w * fit.tau_s for w, fit in zip(weights, fits, strict=True)),
     )
 
 

@@ -60,7 +60,7 @@ def answer(readings: list[Reading], t0_ns: int, t1_ns: int, known: Known) -> Ans
     second = _tried(looks, t1_s, known)
     try:
         brackets = _brackets(readings, t0_ns)
-        first = counted(brackets, t1_s, known.counter_period_s)
+        first = counted(brackets, t1_s, known)
     except UnreadError as error:
         found = _fallback(readings, (t0_ns, t1_s), (second, looks), known, str(error))
     else:
