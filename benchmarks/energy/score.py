@@ -31,6 +31,11 @@ class Answer:
         return None if self.energy_j is None else self.energy_j / self.truth_j - 1
 
     @property
+    def half(self) -> float | None:
+        """Half of the interval's width ÷ true."""
+        return None if self.low_j is None or self.high_j is None else (self.high_j - self.low_j) / 2 / self.truth_j
+
+    @property
     def covered(self) -> bool | None:
         """Whether the truth lies in the stated interval."""
         if self.low_j is None or self.high_j is None:
@@ -57,6 +62,7 @@ def row(answers: Sequence[Answer]) -> dict[str, Any]:
         for answer in answers
         if answer.high_j is not None and answer.low_j is not None
     ]
+    used = [abs(a.error) / half for a in answers if a.error is not None and (half := a.half)]
     flags = sorted({flag for answer in answers for flag in answer.flags})
     return {
         "n": len(answers),
@@ -68,6 +74,7 @@ def row(answers: Sequence[Answer]) -> dict[str, Any]:
         "max_abs_pct": max(sizes, default=None),
         "coverage": sum(covered) / len(covered) if covered else None,
         "width_pct_median": statistics.median(widths) if widths else None,
+        "width_used_p95": quantile(used, 0.95) if used else None,
         "sources": sorted({answer.source for answer in answers if answer.source}),
         "flags": {flag: sum(flag in answer.flags for answer in answers) for flag in flags},
     }
@@ -97,7 +104,10 @@ def line(name: str, found: dict[str, Any]) -> str:
 
     cells = [number(found[key], ".3f") for key in ("bias_pct", "median_abs_pct", "p95_abs_pct")]
     cells += [number(found["coverage"], ".1%"), number(found["width_pct_median"], ".2f")]
+    cells += [number(found["width_used_p95"], ".2f")]
     return f"{name:44} {found['n']:5} {found['unknown']:4} " + " ".join(cells)
 
 
-HEAD = f"{'':44} {'n':>5} {'null':>4} {'bias %':>8} {'median':>8} {'p95 %':>8} {'covered':>8} {'width %':>8}"
+HEAD = (
+    f"{'':44} {'n':>5} {'null':>4} {'bias %':>8} {'median':>8} {'p95 %':>8} {'covered':>8} {'width %':>8} {'used':>8}"
+)

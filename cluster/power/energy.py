@@ -14,9 +14,11 @@ Scope = Literal["gpu_board", "cpu_package", "dram", "node"]
 
 Flag = Literal[
     "short",  # under 10 s
-    "counter_distrusted",  # it contradicts the power readings, or counts a part of the time only
+    "counter_distrusted",  # it contradicts the power readings or the power limit, or counts a part of the time only
     "counter_stalled",
     "counter_reset",
+    "power_stalled",  # instant power did not change for a second and more, and no counter says that nothing happened
+    "period_drifted",  # the counter does not tick as calibration found it
     "tail_undecided",  # whether the power after the window is decay or the sensor's lag is not known
     "aliasing",  # the load may beat with the sensor's updates
     "slow_updates",  # 500 ms and more between two values

@@ -22,6 +22,10 @@ class Known:
     """Length of the mean that the averaged power is."""
     tail_s: float | None = None
     """Time constant of the tail behind a load; 0 where power falls at once."""
+    limit_w: float | None = None
+    """Power limit of the board during the window."""
+    worked: bool | None = None
+    """Whether utilisation or clocks say that it computed in the window."""
 
 
 NOTHING = Known()

@@ -16,10 +16,17 @@ from joulegrid.cluster.power.energy import CrossCheck
 from joulegrid.cluster.power.estimate.average import deconvolved
 from joulegrid.cluster.power.estimate.counted import Counted, counted
 from joulegrid.cluster.power.estimate.coverage import integrates
+from joulegrid.cluster.power.estimate.doubt import (
+    agree_beside,
+    leapt,
+    refuse_leaps,
+    refuse_stalled_power,
+    stands_still,
+)
 from joulegrid.cluster.power.estimate.integral import Integrated, Published, integrated, powers_of
 from joulegrid.cluster.power.estimate.known import Bounds, Known
 from joulegrid.cluster.power.estimate.lag import corrected, memory_of
-from joulegrid.cluster.power.estimate.looks import brackets_of
+from joulegrid.cluster.power.estimate.looks import MOST_W, brackets_of
 from joulegrid.cluster.power.sensors.series import UnreadError
 
 if TYPE_CHECKING:
@@ -30,8 +37,6 @@ if TYPE_CHECKING:
 SHORT_S = 10.0
 SLOW_S = 0.4
 GAP_S = 0.5
-BESIDE = 0.05
-LEAST_BESIDE = 5
 GAIN = 0.02
 """Counter and instant power come from one shunt; beyond this they are two opinions."""
 
@@ -55,71 +60,99 @@ class Answer:
 
 def answer(readings: list[Reading], t0_ns: int, t1_ns: int, known: Known) -> Answer:
     """Joules between two instants; `readings` reach seconds beyond both. Raises `UnreadError` with every reason."""
-    t1_s = (t1_ns - t0_ns) / 1e9
-    looks = powers_of(readings, t0_ns)
-    second = _tried(looks, t1_s, known)
+    seen = _Seen(readings, t0_ns, t1_ns, known)
+    second = _tried(seen)
     try:
-        brackets = _brackets(readings, t0_ns)
-        first = counted(brackets, t1_s, known)
+        brackets = _brackets(seen)
+        first = counted(brackets, seen.t1_s, known)
     except UnreadError as error:
-        found = _fallback(readings, (t0_ns, t1_s), (second, looks), known, str(error))
+        found = _fallback(seen, second, error)
     else:
-        found = _checked(first, second, looks, brackets)
+        found = _checked(first, second, seen, brackets)
         if found.source == "counter":
-            _widened(found, (brackets, t1_s), (first, second), known)
+            _widened(found, brackets, (first, second), seen)
     return _flagged(found, readings, (t0_ns, t1_ns))
 
 
 def integral_answer(readings: list[Reading], t0_ns: int, t1_ns: int, known: Known, why: str) -> Answer:
     """Joules from instant power alone, `why` saying why not from the counter. Raises `UnreadError`."""
-    t1_s = (t1_ns - t0_ns) / 1e9
-    looks = powers_of(readings, t0_ns)
-    found = _fallback(readings, (t0_ns, t1_s), (_tried(looks, t1_s, known), looks), known, why)
-    return _flagged(found, readings, (t0_ns, t1_ns))
+    seen = _Seen(readings, t0_ns, t1_ns, known)
+    return _flagged(_fallback(seen, _tried(seen), UnreadError(why)), readings, (t0_ns, t1_ns))
 
 
-def _brackets(readings: list[Reading], t0_ns: int) -> list[Bracket]:
-    values = [reading.counter_j for reading in readings if reading.counter_j is not None]
+@dataclass(slots=True)
+class _Seen:
+    """A window and all that was read around it."""
+
+    readings: list[Reading]
+    t0_ns: int
+    t1_ns: int
+    known: Known
+    looks: list[Published] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.looks = powers_of(self.readings, self.t0_ns)
+
+    @property
+    def t1_s(self) -> float:
+        """The window's end, counted from its start."""
+        return (self.t1_ns - self.t0_ns) / 1e9
+
+
+def _brackets(seen: _Seen) -> list[Bracket]:
+    values = [reading.counter_j for reading in seen.readings if reading.counter_j is not None]
     if not values:
         raise UnreadError("the energy counter is not readable")
     if not any(values):
         raise UnreadError("the energy counter stays at zero")
-    return brackets_of(readings, t0_ns)
+    brackets = brackets_of(seen.readings, seen.t0_ns)
+    refuse_leaps(brackets, seen.t1_s, seen.known.limit_w)
+    return brackets
 
 
-def _tried(looks: list[Published], t1_s: float, known: Known) -> Integrated | UnreadError:
+def _tried(seen: _Seen) -> Integrated | UnreadError:
     try:
-        return integrated(looks, t1_s, known.power_period_s or known.counter_period_s)
+        refuse_stalled_power(seen.readings, (seen.t0_ns, seen.t1_ns))
+        return integrated(seen.looks, seen.t1_s, seen.known.power_period_s or seen.known.counter_period_s)
     except UnreadError as error:
         return error
 
 
-def _fallback(
-    readings: list[Reading],
-    window: tuple[int, float],
-    second: tuple[Integrated | UnreadError, list[Published]],
-    known: Known,
-    why: str,
-) -> Answer:
-    (t0_ns, t1_s), (integral, _) = window, second
-    flags: set[Flag] = set()
-    if "went backwards" in why:
-        flags.add("counter_reset")
-    if "no new value" in why or "did not advance" in why:
-        flags.add("counter_stalled")
-    if isinstance(integral, Integrated):
-        if integral.variation > 0.1:
-            flags.add("aliasing")
-        if integral.update_s >= SLOW_S:
-            flags.add("slow_updates")
-        return Answer(integral.bounds, "instant_integral", f"integral of instant power because {why}; {HELD}", flags)
-    averages = [Published((r.t_ns - t0_ns) / 1e9, r.average_w) for r in readings if r.average_w is not None]
+def _fallback(seen: _Seen, integral: Integrated | UnreadError, why: UnreadError) -> Answer:
+    flags: set[Flag] = {why.flag} if why.flag else set()
+    if isinstance(integral, UnreadError):
+        return _averaged(seen, integral, why)
+    if stands_still(seen.looks, seen.t1_s):
+        return _still(seen, integral, why)
+    if integral.variation > 0.1:
+        flags.add("aliasing")
+    if integral.update_s >= SLOW_S:
+        flags.add("slow_updates")
+    return Answer(integral.bounds, "instant_integral", f"integral of instant power because {why}; {HELD}", flags)
+
+
+def _still(seen: _Seen, integral: Integrated, why: UnreadError) -> Answer:
+    """Power that never changed, and no counter: a steady board, or a sensor that has stopped. Nobody can tell."""
+    if seen.known.worked:
+        raise UnreadError(f"counter: {why}; power: it never changed though the GPU worked", "power_stalled")
+    most_j = (seen.known.limit_w or MOST_W) * seen.t1_s
+    bounds = replace(integral.bounds, low_j=0.0, high_j=max(most_j, integral.bounds.high_j))
+    flags: set[Flag] = {"power_stalled"} | ({why.flag} if why.flag else set())
+    return Answer(bounds, "instant_integral", f"integral of instant power because {why}; {STILL}", flags)
+
+
+def _averaged(seen: _Seen, integral: UnreadError, why: UnreadError) -> Answer:
+    readings = seen.readings
+    averages = [Published((r.t_ns - seen.t0_ns) / 1e9, r.average_w) for r in readings if r.average_w is not None]
     try:
-        bounds = deconvolved(averages, t1_s, known.average_s)
+        if integral.flag == "power_stalled":  # the driver averages what has stalled
+            raise integral
+        bounds = deconvolved(averages, seen.t1_s, seen.known.average_s)
     except UnreadError as error:
         trouble = next((reading.trouble for reading in reversed(readings) if reading.trouble), None)
         reasons = [f"counter: {why}", f"power: {integral}", *([f"average: {error}"] if averages else [])]
         raise UnreadError("; ".join([*reasons, *([trouble] if trouble else [])])) from error
+    flags: set[Flag] = {why.flag} if why.flag else set()
     return Answer(bounds, "average_deconvolved", f"{AVERAGED}, because {why}, and of instant power: {integral}", flags)
 
 
@@ -127,15 +160,15 @@ HELD = (
     "95 %: edges as old as one publication, and what a board misses that senses only a part of each publication "
     "interval, estimated from how much the published values vary"
 )
+STILL = "anything up to the power limit: the reading never changed, so it may have stopped"
 AVERAGED = "95 %: the driver's running mean inverted over steps of its own length, forwards and backwards"
 COUNTED = "95 %: when the counter ticked and how the power ran between tick and edge"
 
 
-def _checked(
-    first: Counted, second: Integrated | UnreadError, looks: list[Published], brackets: list[Bracket]
-) -> Answer:
+def _checked(first: Counted, second: Integrated | UnreadError, seen: _Seen, brackets: list[Bracket]) -> Answer:
     found = Answer(first.bounds, "counter", COUNTED, drifted=first.drifted)
     if first.drifted:
+        found.flags.add("period_drifted")
         found.words += "; it ticked with another period than calibrated (`joulegrid power calibrate` finds the new one)"
     if first.stalled:
         found.flags.add("counter_stalled")
@@ -145,31 +178,33 @@ def _checked(
         found.flags.add("counter_reset")
         if isinstance(second, UnreadError):
             raise UnreadError("the energy counter went backwards")
-        found.bounds = _refilled(first.bounds, first.lost, looks)
+        found.bounds = _refilled(first.bounds, first.lost, seen.looks)
         found.words += "; where the counter was reset, instant power"
     if isinstance(second, UnreadError):
         return found
-    energy_j, other_j = found.bounds.energy_j, second.bounds.energy_j
-    apart = (energy_j - other_j) / energy_j if energy_j > 0 else -1.0
-    bound = (found.bounds.half_j + second.bounds.half_j) / max(energy_j, 1e-9) + GAIN
-    found.check = CrossCheck(source="instant_integral", energy_j=other_j, disagreement=apart, bound=bound)
-    return found if found.check.agrees else _disputed(found, second, looks, brackets)
+    found.check = _compared("instant_integral", found.bounds, second.bounds)
+    return found if found.check.agrees else _disputed(found, second, brackets, seen.t1_s)
+
+
+def _compared(source: Source, bounds: Bounds, other: Bounds) -> CrossCheck:
+    """How far two sources are apart, and how far they may be."""
+    energy_j = bounds.energy_j
+    apart = (energy_j - other.energy_j) / energy_j if energy_j > 0 else -1.0
+    bound = (bounds.half_j + other.half_j) / max(energy_j, 1e-9) + GAIN
+    return CrossCheck(source=source, energy_j=other.energy_j, disagreement=apart, bound=bound)
 
 
 def _widened(
-    found: Answer,
-    window: tuple[list[Bracket], float],
-    sources: tuple[Counted, Integrated | UnreadError],
-    known: Known,
+    found: Answer, brackets: list[Bracket], sources: tuple[Counted, Integrated | UnreadError], seen: _Seen
 ) -> None:
     """Allow for a tail that may belong to the window, and for a counter that may see a part of the time alone."""
-    (brackets, t1_s), (first, second) = window, sources
-    memory = memory_of(first, t1_s)
+    (first, second), known = sources, seen.known
+    memory = memory_of(first, seen.t1_s)
     if memory is not None:
         found.bounds, undecided = corrected(found.bounds, memory, known.tail)
         found.log_odds = memory.log_odds
         found.flags |= {"tail_undecided"} if undecided else set()
-    found.proven, varied = integrates(brackets, (1.5 * first.period_s, t1_s), first.period_s)
+    found.proven, varied = integrates(brackets, (1.5 * first.period_s, seen.t1_s), first.period_s)
     if found.proven or known.integrates or not (varied or known.integrates is False):
         return
     if isinstance(second, Integrated):
@@ -179,34 +214,16 @@ def _widened(
     found.words += "; and what a counter misses that sees a part of each update alone: that it sees all is not proven"
 
 
-def _disputed(found: Answer, second: Integrated, looks: list[Published], brackets: list[Bracket]) -> Answer:
+def _disputed(found: Answer, second: Integrated, brackets: list[Bracket], t1_s: float) -> Answer:
     """Counter and instant power contradict each other: who is believed."""
-    if found.bounds.energy_j > 0 and not found.flags and _agree_beside(brackets, looks):
-        low, high = (f(found.bounds.energy_j, second.bounds.energy_j) for f in (min, max))
-        bounds = replace(found.bounds, low_j=min(low, found.bounds.low_j), high_j=max(high, found.bounds.high_j))
+    if not found.flags - {"period_drifted"} and agree_beside(brackets, t1_s) and not leapt(brackets, t1_s):
+        low, high = min(found.bounds.low_j, second.bounds.low_j), max(found.bounds.high_j, second.bounds.high_j)
         found.flags.add("aliasing")
-        return replace(found, bounds=bounds, words=f"{found.words}; and the integral of instant power, which differs")
-    check = CrossCheck(
-        source="counter",
-        energy_j=found.bounds.energy_j,
-        disagreement=1 - found.bounds.energy_j / second.bounds.energy_j,
-        bound=(found.bounds.half_j + second.bounds.half_j) / second.bounds.energy_j + GAIN,
-    )
+        words = f"{found.words}; and the integral of instant power, which differs"
+        return replace(found, bounds=Bounds(found.bounds.energy_j, low, high), words=words)
     words = f"integral of instant power because the energy counter contradicts it; {HELD}"
+    check = _compared("counter", second.bounds, found.bounds)
     return Answer(second.bounds, "instant_integral", words, found.flags | {"counter_distrusted"}, check)
-
-
-def _agree_beside(brackets: list[Bracket], looks: list[Published]) -> bool:
-    """Whether counter and instant power show the same watts in the seconds before the window."""
-    ticks = [bracket for bracket in brackets if bracket.high_s < 0.0]
-    if len(ticks) < LEAST_BESIDE:
-        return False
-    start, end = ticks[0], ticks[-1]
-    powers = [look.power_w for look in looks if start.middle_s < look.t_s <= end.high_s]
-    if not powers:
-        return False
-    counted_w = (end.counter_j - start.counter_j) / (end.middle_s - start.middle_s)
-    return abs(counted_w * len(powers) / sum(powers) - 1) <= BESIDE if sum(powers) > 0 else False
 
 
 def _refilled(bounds: Bounds, lost: tuple[tuple[float, float], ...], looks: list[Published]) -> Bounds:

@@ -6,14 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from joulegrid.cluster.power.energy import Energy, Provenance, Scope, Source
+    from joulegrid.cluster.power.energy import Energy, Flag, Provenance, Scope, Source
     from joulegrid.cluster.power.sensors.readings import Reading
 
 MARGIN_NS = 3_000_000_000  # readings looked at on either side of a window; the slowest counter ticks once a second
 
 
 class UnreadError(Exception):
-    """Why a device has no energy for a window; its text becomes `Energy.reason`. Never leaves this package."""
+    """Why a source has no energy for a window; its text becomes `Energy.reason`. Never leaves this package.
+
+    `flag` is what a figure of the source that takes its place must carry.
+    """
+
+    def __init__(self, why: str, flag: Flag | None = None) -> None:
+        super().__init__(why)
+        self.flag = flag
 
 
 @dataclass(frozen=True, slots=True)
