@@ -31,7 +31,7 @@ S = 1_000_000_000
 CALIBRATE_S, IDLE_S, LOAD_S = 6.0, 2.0, 4.0
 BELIEVED = 0.05
 """A figure off by more than this, whose interval excludes the truth and that no flag explains, is a believed lie."""
-EXPLAIN = {"counter_distrusted", "counter_stalled", "counter_reset", "slow_updates", "gap"}
+EXPLAIN = {"counter_distrusted", "counter_stalled", "counter_reset", "power_stalled", "slow_updates", "gap"}
 """Flags that warn of a broken sensor; `aliasing` does so for a square wave alone, `short` and others never."""
 
 Break = Callable[[Gpu, int, int], None]

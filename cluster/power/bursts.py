@@ -35,7 +35,7 @@ T95 = (12.7, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 """Student's t, two-sided 95 %, for 1 to 10 degrees of freedom; 2.2 beyond."""
 NO_TAIL_S = 0.006
 """A tail that is shorter ends inside any update of a counter."""
-WHOLE, PART = 0.25, 0.5
+WHOLE, PART = 0.1, 0.4
 """Scatter of equal bursts over that of a counter which sees an instant of each update: below, it sees all of it."""
 
 

@@ -44,7 +44,8 @@ def calibrate(
     found = from_readings(sensor.device, idle)
     if load is None:
         return found
-    loads, readings = [], []
+    loads: list[Load] = []
+    readings: list[Reading] = []
     with _read(sensor, LOADED_S, readings):
         for count, pause_s in zip(counts, rests(counts, rest_s), strict=True):
             time.sleep(pause_s)

@@ -67,6 +67,13 @@ class Calibration(BaseModel):
     tail_s: float | None = None
     """Time constant of it; 0 where power falls at once."""
 
+    learnt: bool = False
+    """Whether windows have shown or withdrawn one of the two verdicts since, and not bursts."""
+
+    def with_learnt(self, known: Known) -> Calibration:
+        """Return it with the verdicts that windows have shown."""
+        return self.model_copy(update={"tail": known.tail, "integrates": known.integrates, "learnt": True})
+
     def known(self) -> Known:
         """What the estimator takes from it."""
         return Known(

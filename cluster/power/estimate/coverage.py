@@ -2,7 +2,8 @@
 
 On many boards instant power is the mean of a part of each update. Where a load varies, a true integrator then differs
 from it tick by tick; a counter that is fed with the same samples agrees with it exactly. A counter that agrees may
-also belong to a board whose power covers the whole update. That cannot be told apart, so it counts as unproven.
+also belong to a board whose power covers the whole update. That cannot be told apart, so it counts as unproven; so
+does a counter that is updated at other times than the power.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from joulegrid.cluster.power.estimate.counted import Edge
     from joulegrid.cluster.power.estimate.looks import Bracket
 
 VARIES = 0.03
@@ -21,6 +23,26 @@ APART = 0.3
 BLUR = 0.03
 """What the dates of single ticks may add to it, over the mean power."""
 LEAST = 6
+FAR = 0.3
+SURE = 0.05
+"""Standard deviation of what both sides of an edge expect over what a counter of a part of the time is off by."""
+TOGETHER = 0.9
+"""Share of updates that counter and power must have in common: two samples of other times differ anyway."""
+
+
+def divides(edge: Edge) -> bool:
+    """Whether the interval at the start of a load holds what both sides expect: a sensed part of it holds one side.
+
+    With a sensed part w of an interval T and an edge at least 0.3 T from both ticks, a counter that sees w alone is off
+    by the step times the smaller of the time before the edge and (T/w − 1) times the time behind it.
+    """
+    left, right = edge.forecasts()
+    smaller_s = min(edge.left_s, edge.span.seconds - edge.left_s)
+    step_j = (right.power_w - left.power_w) * smaller_s
+    if smaller_s < FAR * edge.span.seconds or right.power_w < 1.5 * left.power_w:
+        return False
+    surprise_j = abs(edge.span.joules - left.joules - right.joules)
+    return math.sqrt(left.variance + right.variance) < SURE * step_j and surprise_j < 2 * SURE * step_j
 
 
 def integrates(brackets: list[Bracket], window: tuple[float, float], period_s: float) -> tuple[bool, bool]:
@@ -39,7 +61,7 @@ def integrates(brackets: list[Bracket], window: tuple[float, float], period_s: f
         for a, b in pairwise(near)
         if 0.6 * period_s < b.middle_s - a.middle_s < 1.4 * period_s
     ]
-    if len(single) < LEAST or not varied:
+    if len(single) < LEAST or not varied or sum(b.together for b in near) < TOGETHER * len(near):
         return False, varied
     apart = math.sqrt(sum(off * off for off in single) / len(single))
     return apart > max(APART * variation, BLUR * mean), varied

@@ -37,28 +37,29 @@ def refuse_leaps(brackets: list[Bracket], t1_s: float, limit_w: float | None) ->
             raise UnreadError(why, "counter_distrusted")
 
 
-def leapt(brackets: list[Bracket], t1_s: float) -> bool:
+def leapt(brackets: list[Bracket], t1_s: float, period_s: float) -> bool:
     """Whether one update alone makes the counter differ from instant power inside a window."""
     inside = [b for b in brackets if 0.0 < b.middle_s < t1_s]
-    apart = [
-        now.counter_j - then.counter_j - now.power_w * (now.middle_s - then.middle_s)
-        for then, now in pairwise(inside)
-        if now.power_w is not None
-    ]
+    apart = [joules - power_w * seconds for joules, power_w, seconds in _updates(inside, period_s)]
     if len(apart) < LEAST_BESIDE:
         return False
     largest = max(apart, key=abs)
     return abs(largest) > abs(sum(apart)) / 2 and abs(largest) > ALONE * median(abs(off) for off in apart)
 
 
-def agree_beside(brackets: list[Bracket], t1_s: float) -> bool:
+def agree_beside(brackets: list[Bracket], t1_s: float, period_s: float) -> bool:
     """Whether counter and instant power show the same watts before and behind a window, in most updates."""
-    ratios = [
-        (now.counter_j - then.counter_j) / (now.middle_s - then.middle_s) / now.power_w
-        for then, now in pairwise(brackets)
-        if now.power_w and (now.high_s < 0.0 or then.low_s > t1_s)
-    ]
+    sides = [b for b in brackets if b.high_s < 0.0], [b for b in brackets if b.low_s > t1_s]
+    ratios = [joules / (power_w * seconds) for side in sides for joules, power_w, seconds in _updates(side, period_s)]
     return len(ratios) >= LEAST_BESIDE and abs(median(ratios) - 1) <= BESIDE
+
+
+def _updates(brackets: list[Bracket], period_s: float) -> Iterator[tuple[float, float, float]]:
+    """Joules, instant power and length of each update; single ticks are dated too roughly to tell its length."""
+    for then, now in pairwise(brackets):
+        if now.power_w:
+            turns = max(1, round((now.middle_s - then.middle_s) / period_s))
+            yield now.counter_j - then.counter_j, now.power_w, turns * period_s
 
 
 def refuse_stalled_power(readings: list[Reading], window: tuple[int, int]) -> None:

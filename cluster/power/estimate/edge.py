@@ -22,6 +22,8 @@ QUANTUM_J = 0.001
 """NVML counts millijoules."""
 STEADIEST = 0.003
 """Power of a fixed load wanders by some tenths of a percent from tick to tick; less is luck of few intervals."""
+SURPRISED = 1.2
+"""What no side explains comes mostly of a counter that sees a part of each interval; then the sides are off, too."""
 WEIGHTS = (0.4, 0.3, 0.2, 0.1)
 """Of the intervals next to an edge, nearest first."""
 
@@ -120,4 +122,4 @@ def divide(span: Span, left: Amount, right: Amount, together: bool) -> tuple[Amo
     surprise = span.joules - left.joules - right.joules
     variance = gain**2 * v_left + (1 - gain) ** 2 * v_right + off2 * (p_right + gain * fall) ** 2
     beyond = max(0.0, abs(surprise) - 1.5 * math.sqrt(v_left + v_right + off2 * fall**2))
-    return Amount(right.joules + gain * surprise, variance, p_right), beyond
+    return Amount(right.joules + gain * surprise, variance, p_right), SURPRISED * beyond

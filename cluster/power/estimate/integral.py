@@ -89,7 +89,9 @@ def _bounded(joules: float, looks: tuple[list[Published], list[Published]], t1_s
     spread = math.sqrt(sum((value - mean) ** 2 for value in values) / max(1, len(values) - 1))
     edges = [abs(around[0].power_w - inside[0].power_w), abs(around[-1].power_w - inside[-1].power_w)]
     edge_j = (0.15 * sum(edges) + spread + 0.01 * mean) * update
-    missed_j = spread * t1_s * math.sqrt(_memory(values, mean) / len(values))
+    independent = len(values) / _memory(values, mean)
+    few = 1 + 1.2 / max(independent - 1, 1.2)  # Student's t over its limit, twice at most: 1.6 for 3 values, 1.3 for 5
+    missed_j = few * spread * t1_s / math.sqrt(independent)
     half_j = 2 * math.hypot(edge_j, missed_j) + 0.002 * joules
     return Integrated(Bounds.around(joules, half_j), 2 * missed_j, spread / max(mean, 1e-9), update)
 

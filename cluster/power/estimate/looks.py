@@ -31,6 +31,8 @@ class Bracket:
     """Instant power in the same look."""
     stamp_s: float | None = None
     """When the driver says that it was updated, on the driver's clock."""
+    together: bool = True
+    """Whether instant power changed in the same look."""
 
     @property
     def middle_s(self) -> float:
@@ -53,6 +55,7 @@ def brackets_of(readings: list[Reading], origin_ns: int) -> list[Bracket]:
             now.counter_j or 0.0,
             now.power_w if now.power_w is not None and now.power_w <= MOST_W else None,
             None if now.counter_stamp_ns is None else now.counter_stamp_ns / 1e9,
+            now.power_w != before.power_w,
         )
         for before, now in pairwise(looks)
         if now.counter_j != before.counter_j

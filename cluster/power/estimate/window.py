@@ -8,65 +8,47 @@ beside the window: then the load beats with the sensor, and the interval covers 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from joulegrid.cluster.power.energy import CrossCheck
-from joulegrid.cluster.power.estimate.average import deconvolved
+from joulegrid.cluster.power.estimate.answer import Answer, Seen
 from joulegrid.cluster.power.estimate.counted import Counted, counted
-from joulegrid.cluster.power.estimate.coverage import integrates
+from joulegrid.cluster.power.estimate.coverage import divides, integrates
 from joulegrid.cluster.power.estimate.doubt import (
     agree_beside,
     leapt,
     refuse_leaps,
     refuse_stalled_power,
-    stands_still,
 )
-from joulegrid.cluster.power.estimate.integral import Integrated, Published, integrated, powers_of
+from joulegrid.cluster.power.estimate.fallback import HELD, SLOW_S, instead
+from joulegrid.cluster.power.estimate.integral import Integrated, Published, integrated
 from joulegrid.cluster.power.estimate.known import Bounds, Known
 from joulegrid.cluster.power.estimate.lag import corrected, memory_of
-from joulegrid.cluster.power.estimate.looks import MOST_W, brackets_of
+from joulegrid.cluster.power.estimate.looks import brackets_of
 from joulegrid.cluster.power.sensors.series import UnreadError
 
 if TYPE_CHECKING:
-    from joulegrid.cluster.power.energy import Flag, Source
+    from joulegrid.cluster.power.energy import Source
     from joulegrid.cluster.power.estimate.looks import Bracket
     from joulegrid.cluster.power.sensors.readings import Reading
 
 SHORT_S = 10.0
-SLOW_S = 0.4
 GAP_S = 0.5
 GAIN = 0.02
 """Counter and instant power come from one shunt; beyond this they are two opinions."""
 
 
-@dataclass(slots=True)
-class Answer:
-    """A window's joules, the source that is believed, and what a reader must know."""
-
-    bounds: Bounds
-    source: Source
-    words: str
-    flags: set[Flag] = field(default_factory=set)
-    check: CrossCheck | None = None
-    proven: bool = False
-    """Whether this window showed that the counter integrates all the time."""
-    drifted: bool = False
-    """Whether the counter ticked with another period than calibration had found."""
-    log_odds: float = 0.0
-    """What it showed of the tail: positive for a sensor's lag, negative for decay."""
-
-
 def answer(readings: list[Reading], t0_ns: int, t1_ns: int, known: Known) -> Answer:
     """Joules between two instants; `readings` reach seconds beyond both. Raises `UnreadError` with every reason."""
-    seen = _Seen(readings, t0_ns, t1_ns, known)
+    seen = Seen(readings, t0_ns, t1_ns, known)
     second = _tried(seen)
     try:
         brackets = _brackets(seen)
         first = counted(brackets, seen.t1_s, known)
     except UnreadError as error:
-        found = _fallback(seen, second, error)
+        found = instead(seen, second, error)
     else:
         found = _checked(first, second, seen, brackets)
         if found.source == "counter":
@@ -76,30 +58,11 @@ def answer(readings: list[Reading], t0_ns: int, t1_ns: int, known: Known) -> Ans
 
 def integral_answer(readings: list[Reading], t0_ns: int, t1_ns: int, known: Known, why: str) -> Answer:
     """Joules from instant power alone, `why` saying why not from the counter. Raises `UnreadError`."""
-    seen = _Seen(readings, t0_ns, t1_ns, known)
-    return _flagged(_fallback(seen, _tried(seen), UnreadError(why)), readings, (t0_ns, t1_ns))
+    seen = Seen(readings, t0_ns, t1_ns, known)
+    return _flagged(instead(seen, _tried(seen), UnreadError(why)), readings, (t0_ns, t1_ns))
 
 
-@dataclass(slots=True)
-class _Seen:
-    """A window and all that was read around it."""
-
-    readings: list[Reading]
-    t0_ns: int
-    t1_ns: int
-    known: Known
-    looks: list[Published] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.looks = powers_of(self.readings, self.t0_ns)
-
-    @property
-    def t1_s(self) -> float:
-        """The window's end, counted from its start."""
-        return (self.t1_ns - self.t0_ns) / 1e9
-
-
-def _brackets(seen: _Seen) -> list[Bracket]:
+def _brackets(seen: Seen) -> list[Bracket]:
     values = [reading.counter_j for reading in seen.readings if reading.counter_j is not None]
     if not values:
         raise UnreadError("the energy counter is not readable")
@@ -110,7 +73,7 @@ def _brackets(seen: _Seen) -> list[Bracket]:
     return brackets
 
 
-def _tried(seen: _Seen) -> Integrated | UnreadError:
+def _tried(seen: Seen) -> Integrated | UnreadError:
     try:
         refuse_stalled_power(seen.readings, (seen.t0_ns, seen.t1_ns))
         return integrated(seen.looks, seen.t1_s, seen.known.power_period_s or seen.known.counter_period_s)
@@ -118,54 +81,10 @@ def _tried(seen: _Seen) -> Integrated | UnreadError:
         return error
 
 
-def _fallback(seen: _Seen, integral: Integrated | UnreadError, why: UnreadError) -> Answer:
-    flags: set[Flag] = {why.flag} if why.flag else set()
-    if isinstance(integral, UnreadError):
-        return _averaged(seen, integral, why)
-    if stands_still(seen.looks, seen.t1_s):
-        return _still(seen, integral, why)
-    if integral.variation > 0.1:
-        flags.add("aliasing")
-    if integral.update_s >= SLOW_S:
-        flags.add("slow_updates")
-    return Answer(integral.bounds, "instant_integral", f"integral of instant power because {why}; {HELD}", flags)
-
-
-def _still(seen: _Seen, integral: Integrated, why: UnreadError) -> Answer:
-    """Power that never changed, and no counter: a steady board, or a sensor that has stopped. Nobody can tell."""
-    if seen.known.worked:
-        raise UnreadError(f"counter: {why}; power: it never changed though the GPU worked", "power_stalled")
-    most_j = (seen.known.limit_w or MOST_W) * seen.t1_s
-    bounds = replace(integral.bounds, low_j=0.0, high_j=max(most_j, integral.bounds.high_j))
-    flags: set[Flag] = {"power_stalled"} | ({why.flag} if why.flag else set())
-    return Answer(bounds, "instant_integral", f"integral of instant power because {why}; {STILL}", flags)
-
-
-def _averaged(seen: _Seen, integral: UnreadError, why: UnreadError) -> Answer:
-    readings = seen.readings
-    averages = [Published((r.t_ns - seen.t0_ns) / 1e9, r.average_w) for r in readings if r.average_w is not None]
-    try:
-        if integral.flag == "power_stalled":  # the driver averages what has stalled
-            raise integral
-        bounds = deconvolved(averages, seen.t1_s, seen.known.average_s)
-    except UnreadError as error:
-        trouble = next((reading.trouble for reading in reversed(readings) if reading.trouble), None)
-        reasons = [f"counter: {why}", f"power: {integral}", *([f"average: {error}"] if averages else [])]
-        raise UnreadError("; ".join([*reasons, *([trouble] if trouble else [])])) from error
-    flags: set[Flag] = {why.flag} if why.flag else set()
-    return Answer(bounds, "average_deconvolved", f"{AVERAGED}, because {why}, and of instant power: {integral}", flags)
-
-
-HELD = (
-    "95 %: edges as old as one publication, and what a board misses that senses only a part of each publication "
-    "interval, estimated from how much the published values vary"
-)
-STILL = "anything up to the power limit: the reading never changed, so it may have stopped"
-AVERAGED = "95 %: the driver's running mean inverted over steps of its own length, forwards and backwards"
 COUNTED = "95 %: when the counter ticked and how the power ran between tick and edge"
 
 
-def _checked(first: Counted, second: Integrated | UnreadError, seen: _Seen, brackets: list[Bracket]) -> Answer:
+def _checked(first: Counted, second: Integrated | UnreadError, seen: Seen, brackets: list[Bracket]) -> Answer:
     found = Answer(first.bounds, "counter", COUNTED, drifted=first.drifted)
     if first.drifted:
         found.flags.add("period_drifted")
@@ -183,7 +102,7 @@ def _checked(first: Counted, second: Integrated | UnreadError, seen: _Seen, brac
     if isinstance(second, UnreadError):
         return found
     found.check = _compared("instant_integral", found.bounds, second.bounds)
-    return found if found.check.agrees else _disputed(found, second, brackets, seen.t1_s)
+    return found if found.check.agrees else _disputed(found, second, brackets, (seen.t1_s, first.period_s))
 
 
 def _compared(source: Source, bounds: Bounds, other: Bounds) -> CrossCheck:
@@ -195,7 +114,7 @@ def _compared(source: Source, bounds: Bounds, other: Bounds) -> CrossCheck:
 
 
 def _widened(
-    found: Answer, brackets: list[Bracket], sources: tuple[Counted, Integrated | UnreadError], seen: _Seen
+    found: Answer, brackets: list[Bracket], sources: tuple[Counted, Integrated | UnreadError], seen: Seen
 ) -> None:
     """Allow for a tail that may belong to the window, and for a counter that may see a part of the time alone."""
     (first, second), known = sources, seen.known
@@ -205,7 +124,9 @@ def _widened(
         found.log_odds = memory.log_odds
         found.flags |= {"tail_undecided"} if undecided else set()
     found.proven, varied = integrates(brackets, (1.5 * first.period_s, seen.t1_s), first.period_s)
-    if found.proven or known.integrates or not (varied or known.integrates is False):
+    found.proven = found.proven or divides(first.start)
+    seen_whole = found.proven if known.integrates is None else known.integrates
+    if seen_whole or not (varied or known.integrates is False):
         return
     if isinstance(second, Integrated):
         half_j = math.hypot(found.bounds.half_j, second.missed_j)
@@ -214,9 +135,10 @@ def _widened(
     found.words += "; and what a counter misses that sees a part of each update alone: that it sees all is not proven"
 
 
-def _disputed(found: Answer, second: Integrated, brackets: list[Bracket], t1_s: float) -> Answer:
-    """Counter and instant power contradict each other: who is believed."""
-    if not found.flags - {"period_drifted"} and agree_beside(brackets, t1_s) and not leapt(brackets, t1_s):
+def _disputed(found: Answer, second: Integrated, brackets: list[Bracket], beat: tuple[float, float]) -> Answer:
+    """Counter and instant power contradict each other: who is believed. `beat`: end of the window, counter's period."""
+    sound = not found.flags - {"period_drifted"}
+    if sound and agree_beside(brackets, *beat) and not leapt(brackets, *beat):
         low, high = min(found.bounds.low_j, second.bounds.low_j), max(found.bounds.high_j, second.bounds.high_j)
         found.flags.add("aliasing")
         words = f"{found.words}; and the integral of instant power, which differs"

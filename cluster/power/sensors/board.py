@@ -9,14 +9,17 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from joulegrid.cluster.power.energy import Energy, Scope, Source, unknown
-from joulegrid.cluster.power.estimate.known import NOTHING, Known
+from joulegrid.cluster.power.estimate.answer import Answer
+from joulegrid.cluster.power.estimate.known import NOTHING, Known, TailVerdict
 from joulegrid.cluster.power.estimate.looks import brackets_of
 from joulegrid.cluster.power.estimate.ticks import period_of
-from joulegrid.cluster.power.estimate.window import Answer, answer, integral_answer
+from joulegrid.cluster.power.estimate.window import answer, integral_answer
 from joulegrid.cluster.power.sensors.readings import Reading, Ring, ring_size
 from joulegrid.cluster.power.sensors.series import MARGIN_NS, Sample, UnreadError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from joulegrid.cluster.power.sensors.nvml import Condition
 
 USUAL_TICK_S = 0.1  # counter and power are published about every 100 ms on data-centre boards
@@ -25,8 +28,12 @@ CONDITION_PERIOD_NS = 1_000_000_000
 TICKS_AFTER = 4
 """Ticks behind a window from which the power at its end is fitted: the end of the divided interval, and three more."""
 LEAST_AFTER_S = 0.6
-SURE = 10.0
-"""Log odds over several windows from which a sensor's tail is called decay or lag; one window gives 6 at most."""
+SURE, MOST = 10.0, 4.0
+"""Log odds over several windows from which a sensor's tail is called decay or lag, and what one window adds at most."""
+CALIBRATED = 20.0
+"""Log odds of what bursts have shown; windows that contradict it may bring it down to nothing."""
+MOVED = 0.05
+"""Relative change of the SM clock that says that a board began or ceased to work."""
 VENDOR_ACCURACY = 0.05
 """NVML's documentation of its power readings, given for the boards of its time and not withdrawn since."""
 
@@ -40,7 +47,9 @@ class Board:
         self.device = device
         self.name = name
         self.known = known
-        self._tail_odds = 0.0
+        self.keep: Callable[[Known], None] | None = None
+        """Told of every fact that windows have shown of the sensor."""
+        self._tail_odds = {"lag": CALIBRATED, "decay": -CALIBRATED}.get(known.tail, 0.0)
         self._seen: deque[tuple[int, int]] = deque(maxlen=64)
         self._learning = threading.Lock()
         self._readings: Ring[Reading] = Ring(ring_size(period_s))
@@ -76,7 +85,7 @@ class Board:
     def energy(self, t0_ns: int, t1_ns: int) -> Energy:
         """Joules between two instants from the counter, else from power, else null with every reason."""
         try:
-            found = answer(self._near(t0_ns, t1_ns), t0_ns, t1_ns, self.known)
+            found = answer(self._near(t0_ns, t1_ns), t0_ns, t1_ns, self._known_in(t0_ns, t1_ns))
             self._learn(found, (t0_ns, t1_ns))
             return self._energy(found)
         except UnreadError as error:
@@ -85,7 +94,9 @@ class Board:
     def integral(self, t0_ns: int, t1_ns: int, why: str) -> Energy:
         """Joules from instant power alone; `why` says why not from the counter."""
         try:
-            return self._energy(integral_answer(self._near(t0_ns, t1_ns), t0_ns, t1_ns, self.known, why))
+            return self._energy(
+                integral_answer(self._near(t0_ns, t1_ns), t0_ns, t1_ns, self._known_in(t0_ns, t1_ns), why)
+            )
         except UnreadError as error:
             return unknown(str(error), device=self.device, scope=self.scope)
 
@@ -113,13 +124,24 @@ class Board:
             if window in self._seen or found.source != "counter":
                 return
             self._seen.append(window)
-            self._tail_odds = max(-SURE, min(SURE, self._tail_odds + found.log_odds))
-            tail = self.known.tail
-            if tail == "undecided" and abs(self._tail_odds) >= SURE:
-                tail = "lag" if self._tail_odds > 0 else "decay"
+            shown = max(-MOST, min(MOST, found.log_odds))
+            self._tail_odds = max(-CALIBRATED, min(CALIBRATED, self._tail_odds + shown))
             proven = True if found.proven and self.known.integrates is None else self.known.integrates
-            period_s = None if found.drifted else self.known.counter_period_s
-            self.known = replace(self.known, tail=tail, integrates=proven, counter_period_s=period_s)
+            learnt = replace(self.known, tail=_verdict(self.known.tail, self._tail_odds), integrates=proven)
+            if learnt != self.known:
+                self.known = learnt
+                if self.keep is not None:
+                    self.keep(learnt)
+
+    def _known_in(self, t0_ns: int, t1_ns: int) -> Known:
+        """What is known of the sensor, and what the conditions say of a window."""
+        seen = self.conditions.between(t0_ns - CONDITION_PERIOD_NS, t1_ns + CONDITION_PERIOD_NS)
+        limits = [one.enforced_limit_w for one in seen if one.enforced_limit_w]
+        busy = [one.utilisation_percent for one in seen if one.utilisation_percent is not None]
+        clocks = [one.sm_clock_mhz for one in seen if one.sm_clock_mhz]
+        moved = bool(clocks) and max(clocks) > (1 + MOVED) * min(clocks)
+        worked = moved or max(busy) > 0 if busy or clocks else None
+        return replace(self.known, limit_w=max(limits, default=None), worked=worked)
 
     def _energy(self, found: Answer) -> Energy:
         return Energy(
@@ -152,3 +174,10 @@ def sources_of(reading: Reading) -> list[Source]:
     """What a reading could give: `counter`, `instant_integral`, both or neither."""
     found: list[Source] = ["counter"] if reading.counter_j else []  # a counter at zero is no counter
     return [*found, "instant_integral"] if reading.power_w else found
+
+
+def _verdict(known: TailVerdict, log_odds: float) -> TailVerdict:
+    """What is believed of a tail: windows must be sure to decide it, and may bring a verdict down again."""
+    if known == "undecided":
+        return "lag" if log_odds >= SURE else "decay" if log_odds <= -SURE else "undecided"
+    return known if (log_odds > 0) == (known == "lag") else "undecided"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from joulegrid.cluster.power.calibration import remembered
-from joulegrid.cluster.power.estimate.known import NOTHING
+from joulegrid.cluster.power.calibration import Calibration, remember, remembered
 from joulegrid.cluster.power.sensors.board import Board
 from joulegrid.cluster.power.sensors.domain import Domain
 from joulegrid.cluster.power.sensors.edges import EdgeBoard
@@ -16,6 +16,7 @@ from joulegrid.cluster.power.sensors.model import CoreWatts
 
 if TYPE_CHECKING:
     from joulegrid.cluster.power.energy import Source
+    from joulegrid.cluster.power.estimate.known import Known
     from joulegrid.cluster.power.sampler.frames import Hello
     from joulegrid.cluster.power.sensors.nvml import BoardFacts
     from joulegrid.cluster.power.sensors.series import Device
@@ -84,7 +85,7 @@ def sources_from(config: PowerConfig, hello: Hello) -> Sources:
         name: f"power: {config.source}" for name in ("nvml", "rapl", "model") if config.source not in ("auto", name)
     }
     return Sources(
-        boards={uuid: _board(uuid, facts, config.period_s) for uuid, facts in hello.boards.items()},
+        boards={uuid: _board(uuid, facts, config) for uuid, facts in hello.boards.items()},
         tool_boards={uuid: EdgeBoard(uuid, name, tool, config.period_s) for uuid, (tool, name) in hello.tools.items()},
         packages=packages,
         drams=[domain for domain in domains if domain.scope == "dram"],
@@ -93,6 +94,15 @@ def sources_from(config: PowerConfig, hello: Hello) -> Sources:
     )
 
 
-def _board(uuid: str, facts: BoardFacts, period_s: float) -> Board:
+def _board(uuid: str, facts: BoardFacts, config: PowerConfig) -> Board:
     kept = remembered(uuid, facts.driver, facts.vbios)
-    return Board(uuid, facts.name, period_s, kept.known() if kept else NOTHING)
+    found = kept or Calibration(device=uuid, driver=facts.driver, vbios=facts.vbios)
+
+    def keep(known: Known) -> None:
+        """For later runs; a folder that cannot be written costs them the windows that showed it."""
+        with contextlib.suppress(OSError):
+            remember(found.with_learnt(known))
+
+    board = Board(uuid, facts.name, config.period_s, found.known())
+    board.keep = None if config.source == "replay" else keep
+    return board

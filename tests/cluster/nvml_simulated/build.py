@@ -149,7 +149,13 @@ def simulated_nvml(
         layout.gpus[len(boards) + number].parent = parent + 1
         layout.gpus[len(boards) + number].gpu_instance = number + 1
     libraries = os.pathsep.join(filter(None, [str(place), os.environ.get("LD_LIBRARY_PATH")]))
-    return {**os.environ, "LD_LIBRARY_PATH": libraries, "SIMULATED_NVML_FILE": str(control)}
+    cache = str(place / "cache")  # what is learnt of a board is kept by UUID, and those of two sessions may be equal
+    return {
+        **os.environ,
+        "LD_LIBRARY_PATH": libraries,
+        "SIMULATED_NVML_FILE": str(control),
+        "XDG_CACHE_HOME": cache,
+    }
 
 
 def _furnish(gpu: Gpu, uuid: str, board: Board, origin_ns: int) -> None:

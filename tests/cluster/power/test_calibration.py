@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.energy.boards import Drawn
+from benchmarks.energy.calibrated import calibrated_virtually
+from benchmarks.energy.virtual import Node
+from joulegrid.cluster.power.bursts import Burst, Shown, shown
 from joulegrid.cluster.power.calibrating import calibrate
-from joulegrid.cluster.power.calibration import (
-    Burst,
-    Calibration,
-    cache_file,
-    from_readings,
-    remember,
-    remembered,
-    tail_verdict,
-)
+from joulegrid.cluster.power.calibration import Calibration, cache_file, from_readings, remember, remembered
+from joulegrid.cluster.power.sampler.frames import Hello
+from joulegrid.cluster.power.sensors.nvml import BoardFacts
 from joulegrid.cluster.power.sensors.readings import Reading
-from tests.cluster.nvml_simulated.build import simulated_nvml, uuid_of
+from joulegrid.cluster.power.sensors.sources import PowerConfig, sources_from
+from tests.cluster.nvml_simulated.build import COUNTER_SENSED_ONLY, Board, simulated_nvml, uuid_of
+from tests.cluster.nvml_simulated.layout import STAMP_ZERO
 from tests.cluster.power.simulated_board import Curve, draw_board, draw_run
 
 if TYPE_CHECKING:
@@ -48,15 +48,52 @@ def test_a_steady_board_says_nothing_about_its_average() -> None:
     assert from_readings("GPU-1", []) == Calibration(device="GPU-1")
 
 
-@pytest.mark.parametrize(("share", "verdict"), [(0.0, "decay"), (1.0, "lag"), (0.5, "undecided")])
+@pytest.mark.parametrize(("share", "verdict"), [(1.0, "decay"), (0.0, "lag"), (0.5, "undecided")])
 def test_energy_over_equal_bursts_decides_whose_the_tail_is(share: float, verdict: str) -> None:
     draw = random.Random(verdict)
     tail_j = 60.0
     bursts = [
-        Burst(n, n * 40.0 - share * tail_j + draw.gauss(0, 0.5), tail_j + draw.gauss(0, 0.5)) for n in (1, 2, 4, 8, 16)
+        Burst(n, n * 40.0 + share * tail_j + draw.gauss(0, 0.5), tail_j + draw.gauss(0, 0.5), 500.0)
+        for n in (1, 2, 4, 8, 16, 3)
     ]
-    assert tail_verdict(bursts) == verdict
-    assert tail_verdict(bursts[:2]) == "undecided"
+    assert shown(bursts, 0.1).tail == verdict and shown(bursts, 0.1).integrates is True
+    assert shown(bursts[:4], 0.1) == Shown()
+
+
+def test_equal_bursts_that_cost_unequal_joules_show_a_counter_that_sees_a_part_of_the_time() -> None:
+    draw = random.Random("part")
+    bursts = [Burst(n, n * 25.0 + 50.0 * draw.uniform(-0.7, 0.7), 0.0, 500.0) for n in (1, 2, 4, 8, 1, 16, 3, 1)]
+    assert shown(bursts, 0.1).integrates is False
+
+
+BOARDS = (
+    (Board(decay_ms=120.0, jitter_ms=1.0, stamp_mode=STAMP_ZERO), "decay", 0.12, True),
+    (Board(lag_ms=80.0, jitter_ms=1.0, power_tick_ms=93.0, stamp_mode=STAMP_ZERO), "lag", 0.08, True),
+    (Board(stamp_mode=STAMP_ZERO), "decay", 0.0, True),
+    (Board(decay_ms=60.0, counter_mode=COUNTER_SENSED_ONLY, stamp_mode=STAMP_ZERO), None, None, False),
+    (Board(lag_ms=60.0, counter_mode=COUNTER_SENSED_ONLY, stamp_mode=STAMP_ZERO), None, None, None),
+)
+
+
+def test_a_calibration_of_simulated_boards_finds_decay_lag_and_what_the_counter_sees(tmp_path: Path) -> None:
+    drawn = [Drawn("", board, 500.0) for board, *_ in BOARDS]
+    found, _ = calibrated_virtually(Node(tmp_path, [board for board, *_ in BOARDS]), drawn, random.Random(1))
+    for gpu, (_, tail, tail_s, whole) in enumerate(BOARDS):
+        assert found[gpu].integrates is whole
+        if tail_s is not None:
+            assert found[gpu].tail == tail and found[gpu].tail_s == pytest.approx(tail_s, rel=0.1)
+
+
+def test_what_windows_show_is_kept_for_later_runs_and_a_replay_keeps_nothing(tmp_path: Path, xdg: Path) -> None:
+    hello = Hello(boards={"GPU-1": BoardFacts("H", "580.1", vbios="96.0")}, domains={}, tools={}, missing={}, pid=1)
+    replayed = sources_from(PowerConfig(source="replay", trace="x"), hello).boards["GPU-1"]
+    assert replayed.keep is None
+    board = sources_from(PowerConfig(source="nvml"), hello).boards["GPU-1"]
+    assert board.keep is not None
+    board.keep(replace(board.known, tail="lag", integrates=True))
+    kept = remembered("GPU-1", "580.1", "96.0")
+    assert kept is not None and (kept.tail, kept.integrates, kept.learnt) == ("lag", True, True)
+    assert sources_from(PowerConfig(source="nvml"), hello).boards["GPU-1"].known.tail == "lag"
 
 
 def test_what_was_found_is_kept_by_device_driver_and_vbios(tmp_path: Path, xdg: Path) -> None:
@@ -106,7 +143,7 @@ class Playing:
 
 def test_equal_bursts_of_a_decaying_board_leave_its_tail_outside() -> None:
     board = Playing(tau_s=0.05)
-    found = calibrate(board, board.load, counts=(1, 4, 2, 6, 3), rest_s=0.35)
+    found = calibrate(board, board.load, counts=(1, 4, 2, 6, 3, 1), rest_s=0.9)
     assert found.tail in ("decay", "undecided")  # a busy machine reads late; it must never be called a lag
     assert found.counter_period_s == pytest.approx(0.04, rel=0.1)
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from joulegrid.cluster.power.estimate.known import Known
+from joulegrid.cluster.power.estimate.answer import Answer
+from joulegrid.cluster.power.estimate.known import Known, TailVerdict
 from joulegrid.cluster.power.estimate.looks import brackets_of
 from joulegrid.cluster.power.estimate.ticks import ticks_near
-from joulegrid.cluster.power.estimate.window import Answer, answer
+from joulegrid.cluster.power.estimate.window import answer
 from joulegrid.cluster.power.sensors.board import Board as Estimator
 from joulegrid.cluster.power.sensors.series import UnreadError
 from tests.cluster.power.simulated_board import Load, Run, draw_board, draw_run
@@ -42,7 +43,9 @@ def covers(run: Run, found: Answer) -> bool:
 
 def calibrated(run: Run) -> Known:
     board = run.board
-    return Known(board.tick_s, board.tick_s, "lag" if board.tail == "lag" else "decay", not board.partial)
+    tail_s = 0.0 if board.tail == "none" else board.tau_s
+    verdict: TailVerdict = "lag" if board.tail == "lag" else "decay"
+    return Known(board.tick_s, board.tick_s, verdict, not board.partial, None, tail_s)
 
 
 @pytest.mark.parametrize(("seconds", "aim"), [(1.0, 0.015), (2.0, 0.008), (5.0, 0.0035), (10.0, 0.002)])
