@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +20,7 @@ def calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
     no_load: Annotated[bool, typer.Option("--no-load", help="Read only; start no load on the GPUs.")] = False,
 ) -> None:
-    """Calibrate every GPU's sensor: about 2 s each, and 40 s more where torch can load it. Keeps what was found."""
+    """Calibrate every GPU's sensor, all at once: 2 s, and half a minute more where torch can load it. Keeps it."""
     from joulegrid.cluster.power.calibrating import calibrate as calibrated
     from joulegrid.cluster.power.sensors.nvml import close_sensors, open_sensors
     from joulegrid.kernels.bursts import burst_loads
@@ -27,10 +28,11 @@ def calibrate(
     sensors = open_sensors()
     try:
         loads = {} if no_load else burst_loads()
-        for sensor in sensors:
-            found = calibrated(sensor, loads.get(sensor.device))
+        with ThreadPoolExecutor(len(sensors)) as pool:
+            all_found = list(pool.map(lambda sensor: calibrated(sensor, loads.get(sensor.device)), sensors))
+        for sensor, one in zip(sensors, all_found, strict=True):
             facts = sensor.facts()
-            found = found.model_copy(update={"driver": facts.driver, "vbios": facts.vbios})
+            found = one.model_copy(update={"driver": facts.driver, "vbios": facts.vbios})
             typer.echo(found.model_dump_json() if as_json else _text(found))
             file = _kept(found)
             if not as_json:
@@ -57,5 +59,5 @@ def _text(found: Calibration) -> str:
     if found.tail == "undecided":
         lines.append("  undecided: intervals stay wide at the end of a load (no load ran, or it could not be told)")
     if found.integrates is None:
-        lines.append("  integrates null: a window of a load that varies may show it")
+        lines.append("  integrates null: intervals stay wide under loads that vary, until a window shows it")
     return "\n".join(lines)

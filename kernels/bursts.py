@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 BURST_N = 8192
-BURSTS = 6
-"""Products of 8192 × 8192 matrices in half precision a burst: some 10 ms on a data-centre GPU."""
+BURST_S = 0.05
+"""Long enough for the first milliseconds, in which clocks rise, to be a small part of it."""
+TRIED = 20
 
 
 def burst_loads() -> dict[str, Callable[[int], None]]:
@@ -28,10 +30,13 @@ def _bursts(index: int) -> Callable[[int], None]:
 
     a = torch.randn(BURST_N, BURST_N, dtype=torch.float16, device=f"cuda:{index}")
 
-    def run(count: int) -> None:
-        for _ in range(count * BURSTS):
+    def run(products: int) -> None:
+        for _ in range(products):
             torch.mm(a, a)
         torch.cuda.synchronize(index)
 
     run(1)  # the first one compiles and allocates
-    return run
+    began_s = time.perf_counter()
+    run(TRIED)
+    each = max(1, round(BURST_S * TRIED / (time.perf_counter() - began_s)))
+    return lambda count: run(count * each)

@@ -26,8 +26,8 @@ LEAST = 6
 FAR = 0.3
 SURE = 0.05
 """Standard deviation of what both sides of an edge expect over what a counter of a part of the time is off by."""
-TOGETHER = 0.9
-"""Share of updates that counter and power must have in common: two samples of other times differ anyway."""
+NARROW_S, LEAST_NARROW = 0.012, 3
+"""Fast looks show whether counter and power are updated at once: two samples of other times differ anyway."""
 
 
 def divides(edge: Edge) -> bool:
@@ -61,7 +61,14 @@ def integrates(brackets: list[Bracket], window: tuple[float, float], period_s: f
         for a, b in pairwise(near)
         if 0.6 * period_s < b.middle_s - a.middle_s < 1.4 * period_s
     ]
-    if len(single) < LEAST or not varied or sum(b.together for b in near) < TOGETHER * len(near):
+    if len(single) < LEAST or not varied or not _together(brackets, window):
         return False, varied
     apart = math.sqrt(sum(off * off for off in single) / len(single))
     return apart > max(APART * variation, BLUR * mean), varied
+
+
+def _together(brackets: list[Bracket], window: tuple[float, float]) -> bool:
+    """Whether power was updated in the same looks as the counter wherever looks were close, behind the marks."""
+    low_s, high_s = window[0] - 0.2, window[1] + 0.2
+    narrow = [b for b in brackets if low_s <= b.middle_s <= high_s and b.high_s - b.low_s < NARROW_S]
+    return len(narrow) >= LEAST_NARROW and all(b.together for b in narrow)

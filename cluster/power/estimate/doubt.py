@@ -24,7 +24,7 @@ BESIDE = 0.05
 LEAST_BESIDE = 5
 ALONE = 8.0
 """A difference so many times the usual one of an update, and more than half of all, is a leap and no aliasing."""
-STILL_S = 1.0
+STILL_S, AROUND_S = 1.0, 0.2
 
 
 def refuse_leaps(brackets: list[Bracket], t1_s: float, limit_w: float | None) -> None:
@@ -75,8 +75,8 @@ def refuse_stalled_power(readings: list[Reading], window: tuple[int, int]) -> No
 
 
 def stands_still(looks: list[Published], t1_s: float) -> bool:
-    """Whether instant power had one value only, from a second before a window until its end."""
-    values = {look.power_w for look in looks if -STILL_S <= look.t_s <= t1_s}
+    """Whether instant power had one value only, from two updates before a window until two behind it."""
+    values = {look.power_w for look in looks if -AROUND_S <= look.t_s <= t1_s + AROUND_S}
     return len(values) == 1 and t1_s >= STILL_S
 
 

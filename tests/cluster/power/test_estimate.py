@@ -190,6 +190,90 @@ def test_every_fault_ends_in_a_labelled_figure_that_holds_the_truth(
         assert covers(run, found) and error_of(run, found) < 0.12
 
 
+@pytest.mark.parametrize(("leap_j", "limit_w"), [(5_000.0, 700.0), (5_000.0, None), (150.0, 700.0)])
+def test_a_counter_that_leaps_is_replaced_and_the_leap_never_becomes_joules(leap_j: float, limit_w: float) -> None:
+    for i in range(5):
+        run = drawn(("leap", i), "step", 3.0, tick_s=0.1, stamps="absent", tail="none", load_w=400.0, jitter_s=0.0002)
+        middle_ns = (run.t0_ns + run.t1_ns) // 2
+        base = next(r.counter_j for r in run.readings if r.t_ns > middle_ns)
+        readings = [
+            replace(r, counter_j=(r.counter_j or 0) + leap_j * (r.counter_j != base and r.t_ns > middle_ns))
+            for r in run.readings
+        ]
+        found = answered(run, readings, Known(limit_w=limit_w))
+        assert found.source == "instant_integral" and "counter_distrusted" in found.flags
+        assert covers(run, found) and error_of(run, found) < 0.12
+
+
+def halted(readings: list[Reading], run: Run) -> list[Reading]:
+    """Instant power that stopped half a second before the window; there is no counter."""
+    last = [r for r in readings if r.t_ns < run.t0_ns - 500_000_000][-1]
+    still = {"power_w": last.power_w, "average_w": last.average_w, "power_stamp_ns": last.power_stamp_ns}
+    return [replace(r, counter_j=None, **(still if r.t_ns > last.t_ns else {})) for r in readings]  # type: ignore[arg-type]
+
+
+def test_power_that_stalled_without_a_counter_is_null_by_its_stamps_and_else_as_wide_as_the_limit() -> None:
+    for i in range(4):
+        run = drawn(("halted", i), "step", 4.0, tick_s=0.1, stamps="absent")
+        readings = halted(run.readings, run)
+        found = answered(run, readings, Known(limit_w=1000.0))
+        assert "power_stalled" in found.flags and covers(run, found)
+        with pytest.raises(UnreadError, match="never changed though the GPU worked"):
+            answered(run, readings, Known(limit_w=1000.0, worked=True))
+    stamped = drawn("halted", "step", 4.0, tick_s=0.1, stamps="ticks")
+    with pytest.raises(UnreadError, match=r"not updated for [34]\.\d s"):
+        answered(stamped, halted(stamped.readings, stamped))
+
+
+def test_power_that_stalls_inside_leaves_the_counter_to_answer() -> None:
+    run = drawn("stalls inside", "step", 4.0, tick_s=0.1, stamps="ticks")
+    since = next(r for r in run.readings if r.t_ns > run.t0_ns + 500_000_000)
+    still = {"power_w": since.power_w, "power_stamp_ns": since.power_stamp_ns}
+    found = answered(run, [replace(r, **(still if r.t_ns > since.t_ns else {})) for r in run.readings])
+    assert found.source == "counter" and found.check is None and covers(run, found)
+
+
+def test_a_counter_that_ticks_otherwise_than_calibrated_is_flagged_in_each_window() -> None:
+    run = drawn("drift", "step", 3.0, tick_s=0.1, tail="none", stamps="absent")
+    board = Estimator("GPU-1", "simulated", 0.05, Known(counter_period_s=0.09))
+    for reading in run.readings:
+        board.append(reading)
+    for later_ns in (0, 1_000_000):
+        assert "period_drifted" in board.energy(run.t0_ns, run.t1_ns + later_ns).flags
+    assert "period_drifted" not in answered(run, known=Known(counter_period_s=0.1)).flags
+
+
+def test_the_next_load_is_no_part_of_a_windows_tail() -> None:
+    draw = random.Random("next load")
+    for tail in ("decay", "lag"):
+        run = drawn("next", "step", 3.0, tick_s=0.1, tail=tail, tau_s=0.1, idle_w=70.0, load_w=500.0, jitter_s=0.0005)
+        after = draw_run(draw, run.board, "step", 3.0)
+        known = calibrated(run)
+        alone = answered(run, known=known).bounds.energy_j
+        shift_ns = run.t1_ns + 900_000_000 - after.t0_ns
+        last = run.readings[-1]
+        offset = (last.counter_j or 0) - (after.readings[0].counter_j or 0)
+        following = [
+            replace(r, t_ns=r.t_ns + shift_ns, counter_j=(r.counter_j or 0) + offset)
+            for r in after.readings
+            if r.t_ns + shift_ns > last.t_ns
+        ]
+        found = answered(run, run.readings + following, known)
+        assert found.bounds.energy_j == pytest.approx(alone, rel=0.002) and covers(run, found)
+
+
+def test_windows_that_contradict_a_calibrated_verdict_withdraw_it() -> None:
+    run = drawn("tail", "step", 5.0, tail="lag", tau_s=0.15, tick_s=0.1, jitter_s=0.0002, idle_w=70.0, load_w=600.0)
+    board = Estimator("GPU-1", "simulated", 0.05, Known(tail="decay"))
+    told: list[Known] = []
+    board.keep = told.append
+    for reading in run.readings:
+        board.append(reading)
+    for k in range(7):
+        board.energy(run.t0_ns + k, run.t1_ns)
+    assert board.known.tail != "decay" and told
+
+
 def test_a_lying_counter_is_not_believed_though_the_load_is_idle() -> None:
     run = drawn("idle lie", "idle", 5.0, tick_s=0.1, stamps="absent")
     found = answered(run, scaled(run.readings, run))
