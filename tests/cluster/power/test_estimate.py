@@ -228,8 +228,8 @@ def test_power_that_stalled_without_a_counter_is_null_by_its_stamps_and_else_as_
 def test_power_that_stalls_inside_leaves_the_counter_to_answer() -> None:
     run = drawn("stalls inside", "step", 4.0, tick_s=0.1, stamps="ticks")
     since = next(r for r in run.readings if r.t_ns > run.t0_ns + 500_000_000)
-    still = {"power_w": since.power_w, "power_stamp_ns": since.power_stamp_ns}
-    found = answered(run, [replace(r, **(still if r.t_ns > since.t_ns else {})) for r in run.readings])
+    still = [replace(r, power_w=since.power_w, power_stamp_ns=since.power_stamp_ns) for r in run.readings]
+    found = answered(run, [b if b.t_ns > since.t_ns else a for a, b in zip(run.readings, still, strict=True)])
     assert found.source == "counter" and found.check is None and covers(run, found)
 
 
