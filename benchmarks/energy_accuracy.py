@@ -1,13 +1,15 @@
-"""How near to the truth are the joules? Eight simulated GPUs with a known energy, read by four readers at once.
+"""How near to the truth are the joules? Eight simulated GPUs with a known energy, read by five readers at once.
 
 No GPU is needed: the GPUs are simulated behind a real NVML shared library, read through the real pynvml on the real
-clock; tick, sensing window, decay, lag and phase are drawn anew in each round. Beside our recorder, in the same run,
-read Zeus's monitor, a poller of the one-second average and a trapezoid over instant power. What comes out is the
+clock; tick, sensing window, decay, lag and phase are drawn anew in each round. Two recorders of ours read, one whose
+boards were calibrated by bursts at the start of the round, one that knows nothing. Beside them, in the same run, read
+Zeus's monitor, a poller of the one-second average and a trapezoid over instant power. What comes out is the
 *windowing* error; nothing here says anything about the absolute accuracy of a sensor.
 
-Parts: `accuracy` (errors and coverage), `faults` (silent zeros and believed lies), `jitter` (deadlines), `cost` (CPU
-and memory of the recorder), `mark` (a mark in the task). The default runs all in under 15 minutes, `jitter` beside the
-rest. Zeus is needed for `accuracy`: docs/energy.md says how to install it.
+Parts: `accuracy` (errors and coverage), `virtual` (the same boards, loads and estimator on a virtual clock, for a busy
+machine: 15 s of CPU a round), `faults` (silent zeros and believed lies), `jitter` (deadlines), `cost` (CPU and memory
+of the recorder), `mark` (a mark in the task). The default runs all in under 20 minutes, `jitter` beside the rest. Zeus
+is needed for `accuracy`: docs/energy.md says how to install it.
 
 Run: `python -m benchmarks.energy_accuracy [--part accuracy --part faults …] [--rounds 3] [--minutes 10] [--seed 4]`
 """
@@ -58,7 +60,7 @@ def noted(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", action="append", choices=PARTS, help="only this part; may be given several times")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of `accuracy`, about 2.8 minutes each")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of `accuracy`, about 3.4 minutes each")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of `jitter`")
     parser.add_argument("--seed", type=int, default=4)
     return parser.parse_args(arguments)

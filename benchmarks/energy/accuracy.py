@@ -1,4 +1,4 @@
-"""The part `accuracy`: four readers beside each other on eight simulated boards whose energy is known."""
+"""The part `accuracy`: five readers beside each other on eight simulated boards whose energy is known."""
 
 from __future__ import annotations
 

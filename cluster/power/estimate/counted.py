@@ -17,7 +17,7 @@ from joulegrid.cluster.power.sensors.series import UnreadError
 if TYPE_CHECKING:
     from joulegrid.cluster.power.estimate.looks import Bracket
 
-SIGMAS = 2.2
+SIGMAS = 2.0
 STALL_S = 1.5  # longer without a tick is a stall: NVIDIA's driver polls at most 1,000 ms apart
 TAIL_S = 1.2  # what is looked at behind a window
 CLOSE = 0.4  # of the usual interval: two ticks that seem closer were dated badly, and no power follows from them

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TAUS_S = tuple(0.003 * 1.13**k for k in range(46))
 """3 ms to 0.73 s: shorter ends inside any interval, longer is a load that drifts."""
-KNOWN = 0.08
+KNOWN = 0.1
 """Standard deviation of the logarithm of a time constant that calibration has found: no tail is exactly exponential."""
 
 
