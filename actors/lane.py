@@ -19,6 +19,7 @@ from joulegrid.actors.attempt import (
     result_bytes,
     series_parquet,
 )
+from joulegrid.actors.calibrate import calibrate_once
 from joulegrid.actors.child import Launch
 from joulegrid.actors.commit import Done, commit_all
 from joulegrid.actors.ending import Ending, not_started, unkilled
@@ -184,6 +185,7 @@ class Lane:
             why = "no sensor reads this lane's devices; modelled joules have no idle power in them"
             self._bare = (Baseline(kind="bare_idle", reason=why),)
             return
+        self._calibrate(view.gpu_uuids)
         gpus = self.facts.environment.gpus
         driver = next((gpu.driver for gpu in gpus if gpu.uuid in view.gpu_uuids), None)
         self._waits_for = f"measuring idle power ({terms.bare_s:g} s)"
@@ -193,6 +195,13 @@ class Lane:
             )
             found = look.measured(terms)
             self._bare = None if self._runner.cancelled else found
+        finally:
+            self._waits_for = None
+
+    def _calibrate(self, gpu_uuids: Sequence[str]) -> None:
+        self._waits_for = "calibrating the power sensors, once for a GPU and its driver (half a minute)"
+        try:
+            calibrate_once(gpu_uuids, lambda: self._runner.cancelled)
         finally:
             self._waits_for = None
 

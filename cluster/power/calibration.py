@@ -6,6 +6,7 @@ Facts that readings cannot give stay null, and the windows' intervals stay wide.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -67,12 +68,21 @@ class Calibration(BaseModel):
     tail_s: float | None = None
     """Time constant of it; 0 where power falls at once."""
 
+    bursts: int = 0
+    """Loads of bursts that were measured for it; without any its verdicts stay open until windows show them."""
     learnt: bool = False
     """Whether windows have shown or withdrawn one of the two verdicts since, and not bursts."""
 
     def with_learnt(self, known: Known) -> Calibration:
         """Return it with the verdicts that windows have shown."""
         return self.model_copy(update={"tail": known.tail, "integrates": known.integrates, "learnt": True})
+
+    def over(self, before: Calibration | None) -> Calibration:
+        """Return it with the verdicts of an earlier one where it had no bursts of its own."""
+        if before is None or self.bursts:
+            return self
+        kept = ("average_s", "counter_ratio", "integrates", "tail", "tail_s", "bursts", "learnt")
+        return self.model_copy(update={name: getattr(before, name) for name in kept})
 
     def known(self) -> Known:
         """What the estimator takes from it."""
@@ -142,6 +152,7 @@ def from_bursts(idle: Calibration, readings: list[Reading], loads: Sequence[Load
             "integrates": told.integrates,
             "tail": told.tail,
             "tail_s": told.tail_s,
+            "bursts": len(bursts),
         }
     )
 
@@ -194,3 +205,35 @@ def remember(calibration: Calibration) -> Path:
     fresh.write_text(calibration.model_dump_json(indent=1) + "\n")
     fresh.replace(file)
     return file
+
+
+class KeptCalibration:
+    """A device's file: what windows show goes in, what was calibrated meanwhile comes out."""
+
+    def __init__(self, device: str, driver: str | None, vbios: str | None) -> None:
+        self._who = (device, driver, vbios)
+        self._file = cache_file(*self._who)
+        self._seen_ns = 0
+
+    def renewed(self) -> Known | None:
+        """What is kept, if it has changed since it was last asked for or kept; `None` too where nothing is."""
+        changed_ns = self._changed_ns()
+        if changed_ns in (0, self._seen_ns):
+            return None
+        self._seen_ns = changed_ns
+        kept = remembered(*self._who)
+        return kept.known() if kept else None
+
+    def keep(self, known: Known) -> None:
+        """Keep what windows have shown; a folder that cannot be written costs later runs the windows that show it."""
+        device, driver, vbios = self._who
+        found = remembered(*self._who) or Calibration(device=device, driver=driver, vbios=vbios)
+        with contextlib.suppress(OSError):
+            remember(found.with_learnt(known))
+        self._seen_ns = self._changed_ns()
+
+    def _changed_ns(self) -> int:
+        try:
+            return self._file.stat().st_mtime_ns
+        except OSError:
+            return 0

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from joulegrid.cluster.power.energy import Energy, Scope, Source, unknown
 from joulegrid.cluster.power.estimate.answer import Answer
@@ -18,8 +18,6 @@ from joulegrid.cluster.power.sensors.readings import Reading, Ring, ring_size
 from joulegrid.cluster.power.sensors.series import MARGIN_NS, Sample, UnreadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from joulegrid.cluster.power.sensors.nvml import Condition
 
 USUAL_TICK_S = 0.1  # counter and power are published about every 100 ms on data-centre boards
@@ -38,6 +36,18 @@ VENDOR_ACCURACY = 0.05
 """NVML's documentation of its power readings, given for the boards of its time and not withdrawn since."""
 
 
+class Kept(Protocol):
+    """What is kept of a board's sensor from run to run."""
+
+    def keep(self, known: Known) -> None:
+        """Keep what windows have shown."""
+        ...
+
+    def renewed(self) -> Known | None:
+        """What is kept, if it has changed since it was last asked for or kept."""
+        ...
+
+
 class Board:
     """One GPU board: keeps two hours of its sensor's readings and answers for windows inside them."""
 
@@ -47,9 +57,8 @@ class Board:
         self.device = device
         self.name = name
         self.known = known
-        self.keep: Callable[[Known], None] | None = None
-        """Told of every fact that windows have shown of the sensor."""
-        self._tail_odds = {"lag": CALIBRATED, "decay": -CALIBRATED}.get(known.tail, 0.0)
+        self.kept: Kept | None = None
+        self._tail_odds = _odds(known.tail)
         self._seen: deque[tuple[int, int]] = deque(maxlen=64)
         self._learning = threading.Lock()
         self._readings: Ring[Reading] = Ring(ring_size(period_s))
@@ -84,6 +93,7 @@ class Board:
 
     def energy(self, t0_ns: int, t1_ns: int) -> Energy:
         """Joules between two instants from the counter, else from power, else null with every reason."""
+        self._recall()
         try:
             found = answer(self._near(t0_ns, t1_ns), t0_ns, t1_ns, self._known_in(t0_ns, t1_ns))
             self._learn(found, (t0_ns, t1_ns))
@@ -130,8 +140,16 @@ class Board:
             learnt = replace(self.known, tail=_verdict(self.known.tail, self._tail_odds), integrates=proven)
             if learnt != self.known:
                 self.known = learnt
-                if self.keep is not None:
-                    self.keep(learnt)
+                if self.kept is not None:
+                    self.kept.keep(learnt)
+
+    def _recall(self) -> None:
+        """Take up a calibration that was made since."""
+        with self._learning:
+            fresh = self.kept.renewed() if self.kept is not None else None
+            if fresh is not None:
+                self.known = fresh
+                self._tail_odds = _odds(fresh.tail)
 
     def _known_in(self, t0_ns: int, t1_ns: int) -> Known:
         """What is known of the sensor, and what the conditions say of a window."""
@@ -174,6 +192,11 @@ def sources_of(reading: Reading) -> list[Source]:
     """What a reading could give: `counter`, `instant_integral`, both or neither."""
     found: list[Source] = ["counter"] if reading.counter_j else []  # a counter at zero is no counter
     return [*found, "instant_integral"] if reading.power_w else found
+
+
+def _odds(tail: TailVerdict) -> float:
+    """Log odds that stand for a verdict."""
+    return {"lag": CALIBRATED, "decay": -CALIBRATED, "undecided": 0.0}[tail]
 
 
 def _verdict(known: TailVerdict, log_odds: float) -> TailVerdict:

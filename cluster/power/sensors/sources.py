@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from joulegrid.cluster.power.calibration import Calibration, remember, remembered
+from joulegrid.cluster.power.calibration import KeptCalibration
+from joulegrid.cluster.power.estimate.known import NOTHING
 from joulegrid.cluster.power.sensors.board import Board
 from joulegrid.cluster.power.sensors.domain import Domain
 from joulegrid.cluster.power.sensors.edges import EdgeBoard
@@ -16,7 +16,6 @@ from joulegrid.cluster.power.sensors.model import CoreWatts
 
 if TYPE_CHECKING:
     from joulegrid.cluster.power.energy import Source
-    from joulegrid.cluster.power.estimate.known import Known
     from joulegrid.cluster.power.sampler.frames import Hello
     from joulegrid.cluster.power.sensors.nvml import BoardFacts
     from joulegrid.cluster.power.sensors.series import Device
@@ -95,14 +94,7 @@ def sources_from(config: PowerConfig, hello: Hello) -> Sources:
 
 
 def _board(uuid: str, facts: BoardFacts, config: PowerConfig) -> Board:
-    kept = remembered(uuid, facts.driver, facts.vbios)
-    found = kept or Calibration(device=uuid, driver=facts.driver, vbios=facts.vbios)
-
-    def keep(known: Known) -> None:
-        """For later runs; a folder that cannot be written costs them the windows that showed it."""
-        with contextlib.suppress(OSError):
-            remember(found.with_learnt(known))
-
-    board = Board(uuid, facts.name, config.period_s, found.known())
-    board.keep = None if config.source == "replay" else keep
+    kept = KeptCalibration(uuid, facts.driver, facts.vbios)
+    board = Board(uuid, facts.name, config.period_s, kept.renewed() or NOTHING)
+    board.kept = None if config.source == "replay" else kept
     return board
