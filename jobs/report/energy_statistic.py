@@ -16,7 +16,7 @@ from joulegrid.jobs.report.statistic import Running, Statistic
 if TYPE_CHECKING:
     from joulegrid.cluster.power.energy import Energy, Flag, Net
 
-COMMON: frozenset[Flag] = frozenset({"tail_undecided", "aliasing", "counter_distrusted"})
+COMMON: frozenset[Flag] = frozenset({"tail_undecided", "aliasing", "counter_distrusted", "power_stalled"})
 """Flags whose cause lies in the sensor and is the same in every cycle: repeating does not shrink such an edge."""
 
 

@@ -19,6 +19,8 @@ FLAG_WORDS: dict[str, tuple[str, str]] = {
     "counter_distrusted": ("counter distrusted", "the energy counter contradicts the power readings"),
     "counter_stalled": ("counter stalled", "the energy counter stood still"),
     "counter_reset": ("counter reset", "the energy counter fell back"),
+    "power_stalled": ("power stalled", "instant power did not change, and no counter says that nothing happened"),
+    "period_drifted": ("period drifted", "the energy counter does not tick as calibrated"),
     "tail_undecided": ("tail undecided", "power after the window may be decay or the sensor's lag"),
     "aliasing": ("aliasing", "the load may beat with the sensor's updates"),
     "slow_updates": ("slow updates", "500 ms and more between two values of the sensor"),

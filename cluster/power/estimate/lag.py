@@ -63,16 +63,14 @@ def _odds(first: Counted, tau: float, t1_s: float) -> float:
     if rise_w <= 0.2 * power:
         return 0.0
     wander_w = _wander(late, power, horizon)
-    if wander_w is None:
-        return 0.0
     at_start_j = first.start.span.end.counter_j - first.start.divided()[0].joules
     missing_s = (power * late[0].t_s - (late[0].counter_j - at_start_j)) / rise_w
     off_s = math.hypot(2 * wander_w * horizon, power * late[0].off_s) / rise_w
     return _likelihood(missing_s / tau, 1.0, off_s / tau) - _likelihood(missing_s / tau, 0.0, off_s / tau)
 
 
-def _wander(late: list[Tick], power: float, horizon: float) -> float | None:
-    """How far the mean power of stretches as long as `horizon` strays; `None` for too few of them."""
+def _wander(late: list[Tick], power: float, horizon: float) -> float:
+    """How far the mean power of stretches as long as `horizon` strays."""
     spans = [Span(a, b) for a, b in pairwise(late)]
     whole_s = late[-1].t_s - late[0].t_s
     square = sum((span.power_w - power) ** 2 for span in spans) / (len(spans) - 1)

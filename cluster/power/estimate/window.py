@@ -119,7 +119,7 @@ def _widened(
     """Allow for a tail that may belong to the window, and for a counter that may see a part of the time alone."""
     (first, second), known = sources, seen.known
     memory = memory_of(first, seen.t1_s)
-    if memory is not None:
+    if memory is not None and not first.lost:
         found.bounds, undecided = corrected(found.bounds, memory, known.tail)
         found.log_odds = memory.log_odds
         found.flags |= {"tail_undecided"} if undecided else set()
