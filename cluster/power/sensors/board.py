@@ -158,7 +158,7 @@ class Board:
         busy = [one.utilisation_percent for one in seen if one.utilisation_percent is not None]
         clocks = [one.sm_clock_mhz for one in seen if one.sm_clock_mhz]
         moved = bool(clocks) and max(clocks) > (1 + MOVED) * min(clocks)
-        worked = moved or max(busy) > 0 if busy or clocks else None
+        worked = moved or any(percent > 0 for percent in busy) if busy or clocks else None
         return replace(self.known, limit_w=max(limits, default=None), worked=worked)
 
     def _energy(self, found: Answer) -> Energy:
