@@ -131,7 +131,9 @@ def test_a_plan_with_a_baseline_that_is_none_of_its_experiments_is_shown_and_ref
     study: Path, as_json: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = StudyFlags(sets=("execution.report.baseline=batch_size=7",))
-    with pytest.raises(UsageError, match="no experiment of the study is named 'batch_size=7'.*'batch_size=8 precision"):
+    with pytest.raises(
+        UsageError, match=r"no experiment of the study is named 'batch_size=7'.*'batch_size=8 precision"
+    ):
         show_plan(study, flags, points=False, as_json=as_json)
     shown = capsys.readouterr().out
     assert json.loads(shown)["n_experiments"] == 4 if as_json else "experiments  4" in shown

@@ -193,7 +193,7 @@ class Recorder:
 
     def _await_opening(self) -> None:
         intake = self._intake
-        with intake.sampled:
+        with self._feed.attention.drawn(), intake.sampled:
             intake.sampled.wait_for(lambda: intake.is_open or intake.refusal is not None, START_LIMIT_S)
         if intake.is_open:
             return
@@ -270,6 +270,6 @@ class Recorder:
         def covered() -> bool:
             return all(device.covers(t_ns) for device in devices)
 
-        with self._intake.sampled:
+        with self._feed.attention.drawn(), self._intake.sampled:
             if not self._intake.sampled.wait_for(covered, patience_s - late_s) and self.lost(t_ns, time.monotonic_ns()):
                 self._intake.sampled.wait_for(covered, RESTART_S)

@@ -13,11 +13,15 @@ from joulegrid.cluster.power.estimate.known import NOTHING, Known
 from joulegrid.cluster.power.estimate.looks import brackets_of
 from joulegrid.cluster.power.estimate.ticks import period_of
 from joulegrid.cluster.power.estimate.window import Answer, answer, integral_answer
-from joulegrid.cluster.power.sensors.readings import Reading, Ring, ring_size
+from joulegrid.cluster.power.sensors.condition import condition_of
+from joulegrid.cluster.power.sensors.late import LateRing
+from joulegrid.cluster.power.sensors.raw import reading_of
+from joulegrid.cluster.power.sensors.readings import Reading, ring_size
 from joulegrid.cluster.power.sensors.series import MARGIN_NS, Sample, UnreadError
 
 if TYPE_CHECKING:
-    from joulegrid.cluster.power.sensors.nvml import Condition
+    from collections.abc import Mapping
+
 
 USUAL_TICK_S = 0.1  # counter and power are published about every 100 ms on data-centre boards
 SLOWEST_TICK_S = 1.0
@@ -43,12 +47,18 @@ class Board:
         self._tail_odds = 0.0
         self._seen: deque[tuple[int, int]] = deque(maxlen=64)
         self._learning = threading.Lock()
-        self._readings: Ring[Reading] = Ring(ring_size(period_s))
-        self.conditions: Ring[Condition] = Ring(ring_size(CONDITION_PERIOD_NS / 1e9))
+        self.words: Mapping[int, str] = {}
+        """NVML's return codes in its own words."""
+        self._readings = LateRing(ring_size(period_s), lambda raw: reading_of(raw, self.words))
+        self.conditions = LateRing(ring_size(CONDITION_PERIOD_NS / 1e9), condition_of)
 
     def append(self, reading: Reading) -> None:
         """Take the newest reading of the board's sensor."""
         self._readings.append(reading)
+
+    def append_raw(self, raw: bytes) -> None:
+        """Take the newest look at the board as NVML gave it (`joulegrid.cluster.power.sensors.raw`)."""
+        self._readings.append(raw)
 
     def sources(self) -> list[Source]:
         """What the newest reading could give: `counter`, `instant_integral`, both or neither."""

@@ -17,7 +17,6 @@ from joulegrid.cluster.power.sensors.model import CoreWatts
 if TYPE_CHECKING:
     from joulegrid.cluster.power.energy import Source
     from joulegrid.cluster.power.sampler.frames import Hello
-    from joulegrid.cluster.power.sensors.nvml import BoardFacts
     from joulegrid.cluster.power.sensors.series import Device
 
 
@@ -84,7 +83,7 @@ def sources_from(config: PowerConfig, hello: Hello) -> Sources:
         name: f"power: {config.source}" for name in ("nvml", "rapl", "model") if config.source not in ("auto", name)
     }
     return Sources(
-        boards={uuid: _board(uuid, facts, config.period_s) for uuid, facts in hello.boards.items()},
+        boards={uuid: _board(uuid, hello, config.period_s) for uuid in hello.boards},
         tool_boards={uuid: EdgeBoard(uuid, name, tool, config.period_s) for uuid, (tool, name) in hello.tools.items()},
         packages=packages,
         drams=[domain for domain in domains if domain.scope == "dram"],
@@ -93,6 +92,9 @@ def sources_from(config: PowerConfig, hello: Hello) -> Sources:
     )
 
 
-def _board(uuid: str, facts: BoardFacts, period_s: float) -> Board:
+def _board(uuid: str, hello: Hello, period_s: float) -> Board:
+    facts = hello.boards[uuid]
     kept = remembered(uuid, facts.driver, facts.vbios)
-    return Board(uuid, facts.name, period_s, kept.known() if kept else NOTHING)
+    board = Board(uuid, facts.name, period_s, kept.known() if kept else NOTHING)
+    board.words = hello.words
+    return board
