@@ -99,6 +99,22 @@ def test_a_process_that_does_not_answer_hangs_nobody_and_its_windows_are_null(en
         os.kill(stopped, signal.SIGCONT)
 
 
+def test_windows_that_no_clock_can_have_shown_are_null_and_say_why(env: dict[str, str]) -> None:
+    with recorder_over(env) as recorder:
+        now_ns = time.monotonic_ns()
+        for t0_ns, t1_ns, why in (
+            (now_ns, now_ns + 60 * S, "has not ended: its end lies"),
+            (now_ns, now_ns - S, "is empty"),
+            (now_ns - 9_000 * S, now_ns - 8_999 * S, "no reading lies near the window"),
+            (-5, -1, "no reading lies near the window"),
+        ):
+            energy, beside = recorder.energy(t0_ns, t1_ns, FIRST, 1.0)
+            assert energy.energy_j is None and why in str(energy.reason)
+            assert all(one.energy_j is None for one in beside) or t1_ns <= now_ns, "nor is a future modelled"
+        assert recorder.conditions(now_ns, now_ns - S, FIRST) == []
+        assert time.monotonic_ns() - now_ns < 5 * S, "nothing of it is waited for"
+
+
 class Heard:
     """Remembers when rounds came."""
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from joulegrid.cluster.student import student_t
 from joulegrid.errors import UsageError
+from joulegrid.jobs.loop.continuing import Choice
 from joulegrid.jobs.loop.opening import open_output
 from joulegrid.jobs.plan.plan import Plan
 from joulegrid.jobs.plan.plan_view import plan_json, plan_text
@@ -142,6 +143,14 @@ def test_a_restart_keeps_the_decision_and_a_pilot_without_one_is_asked(tmp_path:
     second = run(pilot)
     assert (second.run, second.n_cycles, second.counts.done) == (first.run, 6, 6)
     assert decisions(second.run) == [6]
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_what_extends_a_run_gets_as_many_cycles_as_its_pilot_had_decided(tmp_path: Path) -> None:
+    first = run(auto(tmp_path))
+    second = run(auto(tmp_path, [1, 2]), Choice(extend=True))
+    assert (second.run, second.n_cycles, second.counts.done) == (first.run, 7, 14)
+    assert decisions(second.run) == [7], "the pilot is asked once, and not of what came later"
 
 
 @pytest.mark.usefixtures("ray_here")

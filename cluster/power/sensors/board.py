@@ -85,8 +85,12 @@ class Board:
 
     def energy(self, t0_ns: int, t1_ns: int) -> Energy:
         """Joules between two instants from the counter, else from power, else null with every reason."""
+        readings = self._near(t0_ns, t1_ns)
+        if not readings:
+            why = "no reading lies near the window; those of the last two hours are kept"
+            return unknown(why, device=self.device, scope=self.scope)
         try:
-            found = answer(self._near(t0_ns, t1_ns), t0_ns, t1_ns, self.known)
+            found = answer(readings, t0_ns, t1_ns, self.known)
             self._learn(found, (t0_ns, t1_ns))
             return self._energy(found)
         except UnreadError as error:

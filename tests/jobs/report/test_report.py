@@ -14,7 +14,7 @@ from joulegrid.errors import UsageError
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.quantity import number, plain, title_of, unit_of, with_interval
 from joulegrid.jobs.report.run_report import read_run, read_runs, report
-from joulegrid.jobs.report.table import print_reports
+from joulegrid.jobs.report.table import print_reports, total_words
 from joulegrid.jobs.status.status import read_status
 from joulegrid.jobs.study_result import StudyResult
 from tests.jobs.report.results import (
@@ -142,6 +142,8 @@ def test_energy_totals_are_kept_apart_by_kind(tmp_path: Path) -> None:
         ("modelled", 113.0, 3),  # 30 in decode, 3 in prefill, 80 of the CPU beside the GPU
         (None, None, 2),
     ]
+    of_cpu = totals[-1].model_copy(update={"scope": "cpu_package"})
+    assert total_words(of_cpu) == "unknown, CPU, in 2 windows (prefill, decode)"
 
 
 def test_a_run_that_went_on_after_its_closing_record_is_read_anew(tmp_path: Path) -> None:
