@@ -8,8 +8,8 @@ Zeus's monitor, a poller of the one-second average and a trapezoid over instant 
 
 Parts: `accuracy` (errors and coverage), `virtual` (the same boards, loads and estimator on a virtual clock, for a busy
 machine: 15 s of CPU a round), `faults` (silent zeros and believed lies), `jitter` (deadlines), `cost` (CPU and memory
-of the recorder), `mark` (a mark in the task). The default runs all in under 20 minutes, `jitter` beside the rest. Zeus
-is needed for `accuracy`: docs/energy.md says how to install it.
+of the recorder), `mark` (a mark in the task), `attribution` (joules per token, on a virtual clock). The default runs
+all in under 20 minutes, `jitter` beside the rest. Zeus is needed for `accuracy`: docs/energy.md says how to install it.
 
 Run: `python -m benchmarks.energy_accuracy [--part accuracy --part faults …] [--rounds 3] [--minutes 10] [--seed 4]`
 """
@@ -17,44 +17,15 @@ Run: `python -m benchmarks.energy_accuracy [--part accuracy --part faults …] [
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import threading
-import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from benchmarks.energy import accuracy, accuracy_virtual, cost, faults, jitter, mark
-from benchmarks.measurement import RESULTS, write
-from joulegrid.cluster.environment import capture
+from benchmarks.energy import accuracy, accuracy_virtual, attribution, cost, faults, jitter, mark
+from benchmarks.measurement import kept, noted, write
 
 NAME = "energy_accuracy"
-PARTS = ("accuracy", "virtual", "faults", "cost", "mark", "jitter")
-
-
-def kept() -> dict[str, Any]:
-    """What earlier runs found, part by part: a part that is not run keeps its figures, date and commit."""
-    try:
-        found: dict[str, Any] = json.loads((RESULTS / f"{NAME}.json").read_text())["parts"]
-    except FileNotFoundError:
-        return {}
-    return found
-
-
-def noted(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Run a part; note when, for how long, of which commit and on how busy a machine."""
-    began_s, git = time.perf_counter(), capture(RESULTS.parent).git
-    before = os.getloadavg()[0]
-    found = run()
-    return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": git.commit if git else None,
-        "dirty": git.dirty if git else None,
-        "seconds": round(time.perf_counter() - began_s, 1),
-        "load_average": [round(before, 2), round(os.getloadavg()[0], 2)],
-        **found,
-    }
+PARTS = ("accuracy", "virtual", "faults", "cost", "mark", "attribution", "jitter")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -76,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "faults": lambda: faults.run(given.seed),
         "cost": cost.run,
         "mark": mark.run,
+        "attribution": lambda: attribution.run(given.seed),
         "jitter": lambda: jitter.run(given.minutes * 60),
     }
     parts: dict[str, Any] = {}
@@ -89,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "jitter" in chosen:
         aside.join()
     print_aims(parts)
-    write(NAME, [], {"provenance": "simulated", "parts": kept() | parts})
+    write(NAME, [], {"provenance": "simulated", "parts": kept(NAME) | parts})
 
 
 def print_aims(parts: dict[str, Any]) -> None:

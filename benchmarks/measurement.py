@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +50,31 @@ def print_table(title: str, rows: list[Series]) -> None:
     for row in rows:
         low, middle, high = min(row.values), row.median, max(row.values)
         print(f"{row.name:{width}}  {low:10.4g} {middle:10.4g} {high:10.4g}  {len(row.values)}  {row.unit}")
+
+
+def kept(name: str, folder: Path = RESULTS) -> dict[str, Any]:
+    """What earlier runs of a benchmark in parts found: a part that is not run keeps its figures, date and commit."""
+    try:
+        found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())["parts"]
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def noted(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Run a part; note when, for how long, of which commit, on which and how busy a machine."""
+    began_s, here = time.perf_counter(), capture(RESULTS.parent)
+    before = os.getloadavg()[0]
+    found = run()
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": here.git.commit if here.git else None,
+        "dirty": here.git.dirty if here.git else None,
+        "cpu": here.cpu.model,
+        "seconds": round(time.perf_counter() - began_s, 1),
+        "load_average": [round(before, 2), round(os.getloadavg()[0], 2)],
+        **found,
+    }
 
 
 def write(name: str, rows: list[Series], facts: dict[str, Any], folder: Path = RESULTS) -> Path:

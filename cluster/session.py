@@ -23,6 +23,12 @@ def in_ray_job() -> bool:
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
+def begins_here(address: str | None = None) -> bool:
+    """Whether `ray_session` would start a session of its own on this machine; Ray is not imported for the answer."""
+    ray = sys.modules.get("ray")
+    return _address(address) is None and not (ray is not None and ray.is_initialized())
+
+
 @contextmanager
 def ray_session(address: str | None = None) -> Iterator[None]:
     """Hold a Ray session: join the given (or `RAY_ADDRESS`'s, or the surrounding job's) cluster, else start one here.
@@ -30,7 +36,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     Raises:
         PreFlightError: when the cluster cannot be reached or does not accept this client.
     """
-    address = address or os.environ.get("RAY_ADDRESS") or ("auto" if in_ray_job() else None)
+    address = _address(address)
     if address and "ray" not in sys.modules:
         use_token()  # Ray reads its settings when it is imported; set later, they would only half hold
     import ray
@@ -45,6 +51,10 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     finally:
         with contextlib.suppress(KeyboardInterrupt):
             ray.shutdown()
+
+
+def _address(given: str | None) -> str | None:
+    return given or os.environ.get("RAY_ADDRESS") or ("auto" if in_ray_job() else None)
 
 
 def _refuse_unreachable(address: str) -> None:

@@ -13,7 +13,8 @@ from joulegrid.actors.result import ExperimentResult
 from joulegrid.cases.contract import ExperimentConfig
 from joulegrid.errors import UsageError
 from joulegrid.jobs.loop.continuing import Choice
-from joulegrid.jobs.loop.driver import Options, check_plan, drive
+from joulegrid.jobs.loop.driver import Options, drive
+from joulegrid.jobs.plan.check import check_plan
 from joulegrid.jobs.plan.plan import Plan
 from joulegrid.jobs.plan.planning import plan_of
 from joulegrid.jobs.search.search import Searcher, SearcherSource

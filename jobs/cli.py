@@ -32,12 +32,19 @@ StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study: YAML 
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Folder or s3://bucket/prefix for runs [results].")]
 Sets = Annotated[list[str], typer.Option("--set", help="Set a field: --set pytorch.batch_size=8. Repeatable.")]
 Sweeps = Annotated[list[str], typer.Option("--sweep", help="Add an axis: --sweep pytorch.batch_size=1,8. Repeatable.")]
-Cycles = Annotated[int | None, typer.Option("--cycles", help="Repeat every experiment so often.")]
+Cycles = Annotated[
+    int | None, typer.Option("--cycles", help="Repeat every experiment so often, also in place of auto.")
+]
 CycleOrder = Annotated[
     str | None, typer.Option("--order", help="sequential, interleaved, shuffled, reversed or latin_square.")
 ]
 NoGaps = Annotated[bool, typer.Option("--no-gaps", help="No idle time between experiments and cycles.")]
-Power = Annotated[str | None, typer.Option("--power", help="auto, nvml, rapl, model or none.")]
+Power = Annotated[
+    str | None,
+    typer.Option(
+        "--power", help="auto, nvml, rapl, model, zeus, codecarbon, none, or replay with --set power.trace=FILE."
+    ),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Begin a new run instead of continuing one.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try the failed tasks of the newest run again.")]
 Extend = Annotated[bool, typer.Option("--extend", help="Add new experiments to the newest run.")]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from joulegrid.errors import UsageError
 from joulegrid.jobs.loop.continuing import Choice
+from joulegrid.jobs.plan.check import check_plan, check_study
 from joulegrid.jobs.plan.plan import Plan
 from joulegrid.jobs.plan.plan_view import plan_json, plan_text
 from joulegrid.jobs.plan.planning import plan_of
@@ -62,8 +63,10 @@ class RunFlags:
 
 
 def show_plan(path: Path, flags: StudyFlags, *, points: bool, as_json: bool) -> None:
-    """Print a study's plan."""
-    _print_plan(plan_of(load_study(path, flags.overrides())), points=points, as_json=as_json)
+    """Print a study's plan; `UsageError` after it where no start would take it: the labels to choose from are there."""
+    plan = plan_of(load_study(path, flags.overrides()))
+    _print_plan(plan, points=points, as_json=as_json)
+    check_study(plan)
 
 
 def _print_plan(plan: Plan | AskedPlan, *, points: bool, as_json: bool, start: str | None = None) -> None:
@@ -81,7 +84,6 @@ def _print_plan(plan: Plan | AskedPlan, *, points: bool, as_json: bool, start: s
 def show_start(path: Path, flags: StudyFlags, choice: Choice, *, as_json: bool) -> None:
     """Print a study's plan and which run a start would go on with; nothing is started and nothing written."""
     from joulegrid.jobs.carbon.spending import Spending
-    from joulegrid.jobs.loop.driver import check_plan
     from joulegrid.jobs.plan.upcoming import upcoming
 
     study = load_study(path, flags.overrides())
@@ -94,7 +96,7 @@ def show_start(path: Path, flags: StudyFlags, choice: Choice, *, as_json: bool) 
 
 def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:
     """Run a study and print its table (or its JSON); return the exit code."""
-    from joulegrid.jobs.loop.driver import Options, check_plan, drive
+    from joulegrid.jobs.loop.driver import Options, drive
 
     study = load_study(path, flags.overrides())
     plan = plan_of(study)

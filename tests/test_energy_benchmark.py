@@ -11,12 +11,14 @@ from random import Random
 
 import pytest
 
+from benchmarks.energy import attribution
 from benchmarks.energy.boards import MODES, draw
 from benchmarks.energy.faults import _verdict
 from benchmarks.energy.gpu_checks import line
 from benchmarks.energy.jitter import PERIOD_NS, figures
 from benchmarks.energy.readers import trapezoid
 from benchmarks.energy.score import Answer, quantile, row
+from benchmarks.measurement import kept, noted, write
 
 ROOT = Path(__file__).parents[1]
 S = 1_000_000_000
@@ -69,6 +71,25 @@ def test_what_is_said_of_a_broken_board_is_judged(
 ) -> None:
     energy_j, low_j, high_j = said or (None, None, None)
     assert _verdict(100.0, energy_j, low_j, high_j, flagged) == verdict
+
+
+def test_a_part_that_is_not_run_keeps_its_figures_commit_and_load(tmp_path: Path) -> None:
+    assert kept("engine", tmp_path) == {}
+    old = {part: noted(lambda: {"series": [1.0]}) for part in ("plan", "ledger")}
+    write("engine", [], {"parts": kept("engine", tmp_path) | old}, tmp_path)
+    new = {"plan": noted(lambda: {"series": [2.0]})}
+    write("engine", [], {"parts": kept("engine", tmp_path) | new}, tmp_path)
+    found = kept("engine", tmp_path)
+    assert found["ledger"] == old["ledger"] and found["plan"]["series"] == [2.0]
+    assert {"at", "commit", "dirty", "cpu", "load_average", "seconds"} < found["plan"].keys()
+
+
+def test_known_coefficients_are_counted_where_they_lie_inside_their_intervals() -> None:
+    found = attribution.row(attribution.Conditions("quiet", 0.005, has_baseline=False), seed=1, runs=3)
+    assert (found["n"], found["unknown"]) == (3, 0) and found["n_requests"] > 30
+    assert set(found["inside_by_unit"]) == {"prefill_token", "decode_token", "kv_token"}
+    noisy = attribution.row(attribution.Conditions("all noise", 3.0, has_baseline=False), seed=1, runs=2)
+    assert (noisy["n"], noisy["unknown"], noisy["inside"]) == (0, 2, None)
 
 
 def test_boards_differ_between_rounds_and_are_the_same_for_a_seed() -> None:

@@ -64,6 +64,12 @@ def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return kept | dict(above)
 
 
+def unknown_grams(config: CarbonConfig) -> str | None:
+    """Say that grams will stay unknown although a zone is given, and why; `None` where they may become known."""
+    complaint = None if config.zone is None else provider_of(config).complaint()
+    return None if complaint is None else f"grams of CO2 stay unknown: {complaint}"
+
+
 def provider_of(config: CarbonConfig, *, offline: bool = False, patient: bool = True) -> Provider:
     """Return who answers for the section; nothing is asked yet.
 

@@ -14,17 +14,17 @@ from joulegrid.actors.gate import Gate
 from joulegrid.actors.idle import IdleTerms
 from joulegrid.actors.placement import Pair, largest_need, place_lanes, split_needs
 from joulegrid.actors.record import RunFacts
-from joulegrid.cluster.carbon.config import provider_of
+from joulegrid.cluster.carbon.config import unknown_grams
 from joulegrid.cluster.patient import PatientStore, patience_s
 from joulegrid.cluster.secrets import mask
-from joulegrid.cluster.session import ray_session
+from joulegrid.cluster.session import begins_here, ray_session
 from joulegrid.cluster.storage import Store, probe
-from joulegrid.errors import JoulegridError, RunHeldError, StudyDrained, StudyInterrupted, UsageError
+from joulegrid.errors import JoulegridError, PreFlightError, RunHeldError, StudyDrained, StudyInterrupted
 from joulegrid.jobs.carbon.pricing import accounting_of
 from joulegrid.jobs.carbon.spending import Spending
 from joulegrid.jobs.loop.continuing import Choice
 from joulegrid.jobs.loop.drain import Drain
-from joulegrid.jobs.loop.environments import admit
+from joulegrid.jobs.loop.environments import admit, refuse_drift_here
 from joulegrid.jobs.loop.opening import as_asked, open_output, open_run, put_back_damaged
 from joulegrid.jobs.loop.run import Run
 from joulegrid.jobs.loop.streams import balance_note
@@ -40,13 +40,16 @@ from joulegrid.jobs.search.telling import decide_cycles
 from joulegrid.jobs.state.lease import kept
 from joulegrid.jobs.status.metrics import Endpoint, Metrics, metrics_endpoint
 from joulegrid.jobs.status.progress import Display, Quiet
-from joulegrid.jobs.study.baseline import refuse_unknown_baseline
 from joulegrid.jobs.study.study import StudyConfig
 from joulegrid.jobs.study_result import StudyResult
 
 if TYPE_CHECKING:
     from joulegrid.actors.pool import Pool
     from joulegrid.actors.worker import Setup
+
+
+_LEFT_IN_ORDER = ("budget_spent", "drained", "interrupted")
+"""States that stay true of a run whose next start was refused before anything was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,9 @@ def _close_undisturbed(run: Run, state: str) -> None:
 
 def _close_after(run: Run, error: BaseException) -> None:
     """Write the final state after an error; what fails in that is told beside the error and does not hide it."""
+    unbegun = isinstance(error, PreFlightError) and run.left_as in _LEFT_IN_ORDER
     try:
-        run.close("stopped")
+        run.close(run.left_as if unbegun and run.left_as else "stopped")
     except (JoulegridError, OSError, ValueError) as late:
         error.add_note(f"the run's state could not be written whole: {late}")
 
@@ -155,9 +159,9 @@ def _announce(run: Run, display: Display) -> None:
         display.say(passed_words(run.passed))
     for skipped in run.plan.skipped:
         display.say(f"skipped {skipped.count} × {skipped.reason} (e.g. {skipped.example})")
-    complaint = provider_of(run.study.execution.carbon).complaint()
-    if complaint is not None and run.study.execution.carbon.zone is not None:
-        display.say(f"grams of CO2 stay unknown: {complaint}")
+    warning = unknown_grams(run.study.execution.carbon)
+    if warning is not None:
+        display.say(warning)
     if run.unfenced:
         display.say("this store ignores conditional writes: the run is unfenced; never let two drivers work on it")
 
@@ -171,6 +175,8 @@ def _work(run: Run, options: Options, drain: Drain, metrics: Metrics) -> str:
         return "done"
     if _is_over_budget(run, options.display):
         return "budget_spent"
+    if begins_here(options.address):
+        refuse_drift_here(run, allow_drift=options.choice.allow_env_drift)
     options.display.say("joining Ray …" if options.address else "starting Ray and the workers …")
     with (
         _terminated_like_interrupted(),
@@ -270,22 +276,6 @@ def _finish(run: Run, options: Options) -> StudyResult:
         whole = RunReport(run.name, result, run.store, is_finished=True)
         options.display.say(f"report: {write_report(whole)}")
     return result
-
-
-def check_plan(plan: Plan | AskedPlan) -> None:
-    """Refuse a plan that is larger than the study allows (a search keeps to that), or that no zygote can serve."""
-    if "script.preload" in plan.varied:
-        raise UsageError(
-            "script.preload: one zygote serves all experiments; give it once, in no sweep and no experiment"
-        )
-    if isinstance(plan, Plan):
-        refuse_unknown_baseline(plan)
-    limit = plan.study.execution.max_experiments
-    if limit is not None and len(plan) > limit:
-        raise UsageError(
-            f"the plan has {len(plan):,} experiments, execution.max_experiments allows {limit:,}; "
-            "narrow the sweep or raise the limit"
-        )
 
 
 @contextmanager

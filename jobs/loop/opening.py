@@ -98,7 +98,7 @@ def _opened(study: StudyConfig, plan: Plan | AskedPlan, run: Run, choice: Choice
     store.put("resolved.yaml", mask(resolved_yaml(as_asked(study, plan), plan.workload.input_fields)).encode())
     run.lengthen()
     run.started_at = read_designs(store)[0].get("created_at") or now()
-    run.before_s = _seconds_spent(store) if run.continued else 0.0
+    run.before_s, run.left_as = _left(store) if run.continued else (0.0, None)
     _recover(run, verify=choice.retry_failed)
     if choice.retry_failed:
         for at in list(ledger.states.with_status("failed")):
@@ -151,11 +151,13 @@ def _begin(study: StudyConfig, root: Store, design: dict[str, Any]) -> str:
     return name
 
 
-def _seconds_spent(store: Store) -> float:
+def _left(store: Store) -> tuple[float, str | None]:
+    """Seconds that a run has taken so far, and the state in which it was left."""
     try:
-        return float(json.loads(store.get("manifest.json"))["duration_s"])
+        told = json.loads(store.get("manifest.json"))
+        return float(told["duration_s"]), str(told["state"])
     except (FileNotFoundError, ValueError, TypeError, KeyError):
-        return 0.0
+        return 0.0, None
 
 
 def _recover(run: Run, *, verify: bool) -> None:

@@ -56,6 +56,8 @@ class Run:
     """What may be spent and what was, where the study has a budget."""
     before_s: float = 0.0
     """Seconds that earlier drivers of this run have spent."""
+    left_as: str | None = None
+    """In which state the driver before this one left the run; `None` for a new run."""
     _opened_s: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:

@@ -62,14 +62,15 @@ def meter_command(order: MeterOrder) -> int:
     recorder = Recorder(config)
     try:
         recorder.start()
-        try:
-            ran = run(order.command, recorder)
-        except OSError as error:
-            return not_started("meter", order.command[0], error)
-        metered = _metered(order, recorder, ran, gpus)
+        with Forwarding() as forwarding:
+            try:
+                ran = run(order.command, recorder, forwarding)
+            except OSError as error:
+                return not_started("meter", order.command[0], error)
+            metered = _metered(order, recorder, ran, gpus)
+            written = _tell(order, metered.model_copy(update={"notes": [*notes, *metered.notes]}))
     finally:
         recorder.stop()
-    written = _tell(order, metered.model_copy(update={"notes": [*notes, *metered.notes]}))
     return ran.exit_code if written else ran.exit_code or 1
 
 
@@ -84,16 +85,17 @@ def refuse_output(file: Path) -> None:
         raise UsageError(f"--output {file}: no right to write there; choose another place")
 
 
-def run(command: tuple[str, ...], recorder: Recorder) -> Ran:
+def run(command: tuple[str, ...], recorder: Recorder, forwarding: Forwarding) -> Ran:
     """Run a command to its end, between two marks. Raises `OSError` where it cannot be started."""
     adopt_orphans()
     mark = mark_sender(recorder.marks)
     mark()
     t0_ns = time.monotonic_ns()
-    with _Forwarding() as forwarding, subprocess.Popen(command) as process:
+    with subprocess.Popen(command) as process:
         forwarding.to(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
         t1_ns = time.monotonic_ns()
+        forwarding.end()
         process.returncode = os.waitstatus_to_exitcode(status)
     mark()
     detached_s, left = _detached(recorder.sampling_pid)
@@ -101,14 +103,18 @@ def run(command: tuple[str, ...], recorder: Recorder) -> Ran:
     return Ran(t0_ns, t1_ns, code, _seconds(usage) + detached_s, left)
 
 
-class _Forwarding:
-    """Passes signals on. What a terminal sends (Ctrl-C) reaches the command by itself, and then it decides."""
+class Forwarding:
+    """Passes signals on. What a terminal sends (Ctrl-C) reaches the command by itself, and then it decides.
+
+    Once the command has ended, signals change nothing: its figures take half a second more.
+    """
 
     def __init__(self) -> None:
         self._pid: int | None = None
         self._early: list[int] = []
+        self._ended = False
 
-    def __enter__(self) -> _Forwarding:
+    def __enter__(self) -> Forwarding:
         heard = [number for number in FORWARDED if signal.getsignal(number) is not signal.SIG_IGN]  # nohup's stay so
         self._was = {number: signal.signal(number, self._forward) for number in heard}
         return self
@@ -123,7 +129,13 @@ class _Forwarding:
         for number in self._early:
             self._forward(number, None)
 
+    def end(self) -> None:
+        """Pass nothing on any more."""
+        self._ended = True
+
     def _forward(self, number: int, _: object) -> None:
+        if self._ended:
+            return
         if self._pid is None:
             self._early.append(number)
         elif number not in OF_THE_TERMINAL or not _in_foreground():

@@ -14,7 +14,7 @@ from joulegrid.cluster.power.sampler.trace import SUFFIXES
 from joulegrid.cluster.power.sensors.readings import KEPT_S
 from joulegrid.cluster.secrets import mask
 from joulegrid.errors import PreFlightError, StudyInterrupted, UsageError
-from joulegrid.jobs.meter.command import not_started, refuse_output, run
+from joulegrid.jobs.meter.command import Forwarding, not_started, refuse_output, run
 from joulegrid.jobs.meter.devices import power_config
 from joulegrid.jsontypes import Json
 
@@ -43,23 +43,31 @@ def record_command(order: RecordOrder) -> int:
             raise PreFlightError(f"power record: this machine has no sensor to record: {why}")
         recorder.start()
         time.sleep(AROUND_NS / 1e9)
-        t0_ns, code = time.monotonic_ns(), 0
-        if order.command:
+        if not order.command:
+            t0_ns = time.monotonic_ns()
+            code = _rest(order.seconds or 0.0)
+            _keep(order, recorder, t0_ns)
+            return code
+        with Forwarding() as forwarding:
+            t0_ns = time.monotonic_ns()
             try:
-                code = run(order.command, recorder).exit_code
+                code = run(order.command, recorder, forwarding).exit_code
             except OSError as error:
                 return not_started("power record", order.command[0], error)
-        else:
-            code = _rest(order.seconds or 0.0)
-        t1_ns = time.monotonic_ns()
-        time.sleep(AROUND_NS / 1e9)
-        trace = recorder.trace(t0_ns - AROUND_NS, t1_ns + AROUND_NS, _about(order, (t1_ns - t0_ns) / 1e9))
+            _keep(order, recorder, t0_ns)
+            return code
     finally:
         recorder.stop()
+
+
+def _keep(order: RecordOrder, recorder: Recorder, t0_ns: int) -> None:
+    """Write what was read since `t0_ns` and around it."""
+    t1_ns = time.monotonic_ns()
+    time.sleep(AROUND_NS / 1e9)
+    trace = recorder.trace(t0_ns - AROUND_NS, t1_ns + AROUND_NS, _about(order, (t1_ns - t0_ns) / 1e9))
     trace.write(order.output)
     n_readings = sum(len(found) for found in trace.readings.values())
     sys.stderr.write(f"{order.output}: {n_readings:,} readings of {len(trace.readings)} devices, {trace.provenance}\n")
-    return code
 
 
 def _rest(seconds: float) -> int:

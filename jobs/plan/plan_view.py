@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from joulegrid.cluster.carbon.config import unknown_grams
 from joulegrid.jobs.plan.estimate import cost_of, duration_words
 from joulegrid.jobs.plan.plan import REASONS_SHOWN, Plan
 from joulegrid.jobs.report.quantity import counted
@@ -61,6 +62,9 @@ def _notes(plan: Plan) -> Iterator[str]:
         yield f"n_cycles auto: {auto.pilot} + up to {more} cycles, so that every experiment comes to {width}"
     if plan.order.note:
         yield plan.order.note
+    warning = unknown_grams(plan.study.execution.carbon)
+    if warning is not None:
+        yield warning
     limit = plan.study.execution.max_experiments
     if limit is not None and len(plan) > limit:
         yield f"more than execution.max_experiments = {limit:,}: `run` refuses this plan"

@@ -121,7 +121,7 @@ class Gathering:
             self.hardware.setdefault(hardware_line(result))
         for window in result.windows or []:
             for energy in (window.energy, *window.beside):
-                self.totals.setdefault(energy_kind(energy), _Total()).add(window.name, energy)
+                self.totals.setdefault(_total_kind(energy), _Total()).add(window.name, energy)
 
 
 def foreign_share(result: ExperimentResult) -> float:
@@ -132,13 +132,18 @@ def foreign_share(result: ExperimentResult) -> float:
     return window.other_cpu_s / (window.seconds * len(result.lane.cpus))
 
 
+def _total_kind(energy: Energy) -> EnergyKind:
+    """What an energy may be added to; an unknown one is at least of some device."""
+    return energy_kind(energy) if energy.energy_j is not None else (None, None, energy.scope)
+
+
 def _energy_total(kind: EnergyKind, total: _Total) -> EnergyTotal:
     provenance, source, scope = kind
     if provenance is None:
         return EnergyTotal(
             provenance=None,
             source=None,
-            scope=None,
+            scope=scope,
             energy_j=None,
             n_windows=total.n_windows,
             windows=list(total.names),

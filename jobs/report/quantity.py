@@ -53,14 +53,17 @@ def title_of(name: str) -> str:
 
 
 def _found(name: str) -> tuple[str, str | None]:
-    """The words of a name without its unit, and the unit: that of the last part which is no quantile or the like."""
+    """The words of a name without its unit, and the unit: that of the last part which is no quantile or the like.
+
+    A single letter that is a whole name (`s`, `j`, `w`) is a name: it says no unit of anything.
+    """
     parts = name.split(".")
     position = len(parts) - 1
     while position > 0 and _SPREAD.fullmatch(parts[position]):
         position -= 1
     part = f"_{parts[position]}"
     for ending, unit in _UNITS:
-        if part.endswith(ending):
+        if part.endswith(ending) and not (len(part) == 2 and position == 0):
             return _words([*parts[:position], part[: -len(ending)], *parts[position + 1 :]]), unit
     return _words(parts), None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -18,7 +19,6 @@ from joulegrid.jobs.study_result import StudyResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from joulegrid.cluster.storage import Store
 
@@ -57,8 +57,11 @@ def read_run(url: str | Path, baseline: str | None = None) -> RunReport:
 
 
 def read_runs(urls: list[str], baseline: str | None = None) -> list[RunReport]:
-    """Read several runs and give them names that tell them apart."""
-    reports = [read_run(url, baseline) for url in urls]
+    """Read several runs, each once however often it is given, and give them names that tell them apart."""
+    places: dict[str, str] = {}
+    for url in urls:
+        places.setdefault(_resolved(url), url)
+    reports = [read_run(url, baseline) for url in places.values()]
     return [replace(report, name=name) for report, name in zip(reports, short_names(reports), strict=True)]
 
 
@@ -117,6 +120,10 @@ def short_names(reports: list[RunReport]) -> list[str]:
     start = max(folders[0].rfind(sign, 0, same) for sign in "-_/.T") + 1  # a name begins behind a sign
     shortened = [folder[start:] for folder in folders]
     return shortened if len(set(shortened)) == len(shortened) and all(shortened) else folders
+
+
+def _resolved(url: str) -> str:
+    return url.rstrip("/") if url.startswith("s3://") else str(Path(url).expanduser().resolve())
 
 
 def _place(one: RunReport, output: str | None, *, several: bool) -> Store | None:

@@ -122,7 +122,8 @@ def count_words(study: StudyResult) -> str:
 def total_words(total: EnergyTotal) -> str:
     """Return a total with its kind, e.g. `1,234 J measured, GPU (counter)`."""
     if total.provenance is None or total.energy_j is None:
-        return f"unknown in {_windows(total)}"
+        of = f", {SCOPE_WORDS.get(total.scope, total.scope)}," if total.scope is not None else ""
+        return f"unknown{of} in {_windows(total)}"
     ends = f" [{interval(total.low_j, total.high_j)}]" if total.low_j is not None and total.high_j is not None else ""
     ends += f" ±{number(100 * total.systematic, 2)} % sensor" if total.systematic is not None else ""
     kind = f"{total.provenance}, {SCOPE_WORDS.get(str(total.scope), total.scope)} ({total.source})"

@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 
 from joulegrid.cases.contract import Places, Workload
 from joulegrid.cases.registry import workload_named
@@ -33,6 +33,7 @@ from joulegrid.jsontypes import Json
 
 _REGIONS_KEPT = 64
 """Experiments whose typed values stay in memory; the others are typed again (1.5 ms) when they are needed."""
+_POINTS_TRIED = 100
 _ONE = (0,)
 """The digits of the only point of an asked segment."""
 
@@ -80,6 +81,7 @@ class AskedPlan:
         self._examples: dict[str, str] = {}
         self._regions: OrderedDict[str, Region] = OrderedDict()
         self._refuse_shared_faults()
+        self._refuse_barren_space()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -270,6 +272,19 @@ class AskedPlan:
                 problems += [f"sweep.{dimension.path}: {one.refusal}" for one in patches if one.refusal]
         if problems:
             raise UsageError("\n".join(dict.fromkeys(problems)))
+
+    def _refuse_barren_space(self) -> None:
+        """What refuses every point of the space alike, as a script that does not exist, is a fault of the study."""
+        if self.study.search is None:
+            return
+        region = Region(self._fields, self._segment, self._typed)
+        for digits in islice(_star(self._segment), _POINTS_TRIED):
+            told = next(((reason, gate) for gate in region.gates if (reason := gate(digits)) is not None), None)
+            if told is None:
+                return
+            reason, gate = told
+            if not gate.axes:
+                raise UsageError(f"every point of the search is refused, nothing is left to run:\n  {reason}")
 
 
 def _segment_of(patch: dict[str, Json]) -> Segment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from joulegrid.cluster.carbon.config import unknown_grams
 from joulegrid.errors import UsageError
 from joulegrid.jobs.search.asked import AskedPlan
 from joulegrid.jobs.search.asking import Search, nothing_to_run
@@ -44,6 +45,8 @@ def asked_text(plan: AskedPlan) -> str:
         f"tasks        {_most(limit and limit * cycles)}, all cycles ({cycles}) of an experiment before the next",
         *_space_lines(plan),
     ]
+    warning = unknown_grams(plan.study.execution.carbon)
+    lines += [f"note         {warning}"] if warning is not None else []
     if plan.study.search is not None:
         return "\n".join(lines)
     more = ask_first(plan)

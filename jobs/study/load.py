@@ -175,9 +175,12 @@ def _overridden(values: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
         values["output"] = overrides.output
     if overrides.power is not None:
         section = power_section(values.get("power"))
-        values["power"] = {**(section if isinstance(section, Mapping) else {}), "source": overrides.power}
+        kept = dict(section) if isinstance(section, Mapping) else {}
+        if overrides.power != "replay":
+            kept.pop("trace", None)
+        values["power"] = {**kept, "source": overrides.power}
     if overrides.execution:
-        values["execution"] = _added(values.get("execution"), overrides.execution)
+        values["execution"] = _added(_without_auto(values.get("execution"), overrides.execution), overrides.execution)
     for text in overrides.sets:
         path, value = _assignment("--set", text, "a.b=1")
         given = _typed(values, path, parse(value, f"--set {path}"), value)
@@ -215,6 +218,13 @@ def _paths_in(group: Any) -> list[dict[str, Any]]:
     """The mappings of dotted paths that stand in a group, a zip or an explicit experiment."""
     parts = group if isinstance(group, list) else [group]
     return [dict(leaves(part)) for part in parts if isinstance(part, Mapping)]
+
+
+def _without_auto(section: Any, execution: Mapping[str, Any]) -> Any:
+    """A number of cycles on the command line takes the place of `n_cycles: auto` and of how that decides."""
+    if "n_cycles" not in execution or not isinstance(section, Mapping):
+        return section
+    return {name: value for name, value in section.items() if name != "auto_cycles"}
 
 
 def _added(section: Any, more: Mapping[str, Any]) -> Any:

@@ -68,13 +68,21 @@ class ReportConfig(Section):
 
 
 _CYCLES = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "auto"}]}
+
+
+def _number_or_auto(given: Any) -> Any:
+    if isinstance(given, str) and not given.strip().lstrip("+-").isdecimal():
+        raise ValueError("give a whole number of cycles, or the word auto")
+    return given
+
+
 _RANDOM_ORDERS = ("shuffled", "latin_square")
 
 
 class ExecutionConfig(Section):
     """How a study is carried out. Never part of its design: changing it changes no experiment's identity."""
 
-    n_cycles: Annotated[int, WithJsonSchema(_CYCLES)] = Field(default=1, ge=1)
+    n_cycles: Annotated[int, BeforeValidator(_number_or_auto), WithJsonSchema(_CYCLES)] = Field(default=1, ge=1)
     """How often every experiment is repeated; `auto` runs a pilot that decides it once."""
     auto_cycles: AutoCycles | None = None
     """How `n_cycles: auto` decides; its default where nothing is said."""
@@ -143,7 +151,8 @@ class ExecutionConfig(Section):
     def _auto_is_whole(self) -> ExecutionConfig:
         if self.auto_cycles is not None and self.n_cycles != self.auto_cycles.pilot:
             raise ValueError(
-                f"auto_cycles belongs to n_cycles: auto, but n_cycles is {self.n_cycles}; keep one of them"
+                f"auto_cycles belongs to n_cycles: auto, but n_cycles is {self.n_cycles}; "
+                "drop auto_cycles, or say n_cycles: auto (on the command line --cycles N drops both)"
             )
         if self.auto_cycles is not None and self.cycle_order not in _RANDOM_ORDERS:
             raise ValueError(f"n_cycles: auto needs cycles in random order: {' or '.join(_RANDOM_ORDERS)}")

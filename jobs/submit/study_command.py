@@ -16,8 +16,8 @@ from pathlib import Path
 import joulegrid
 from joulegrid.errors import UsageError
 from joulegrid.jobs.commands import RunFlags, StudyFlags, confirm
-from joulegrid.jobs.loop.driver import check_plan
 from joulegrid.jobs.loop.opening import DEFAULT_OUTPUT
+from joulegrid.jobs.plan.check import check_plan
 from joulegrid.jobs.plan.merge import leaves
 from joulegrid.jobs.plan.plan import Plan
 from joulegrid.jobs.plan.planning import plan_of

@@ -18,7 +18,7 @@ from joulegrid.cluster.power.baseline import Baseline
 from joulegrid.cluster.power.energy import Energy, unknown
 from joulegrid.cluster.power.sensors.mig import estimated_share
 from joulegrid.cluster.power.sensors.series import Sample
-from tests.cluster.test_attribution import IDLE_W, readings, step_joules
+from tests.cluster.served import IDLE_W, readings, step_joules
 from tests.jobs.report.results import Made, done
 
 S = 1_000_000_000

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from joulegrid.cluster.power.sampler.frames import Hello
 from joulegrid.cluster.power.sampler.recorder import Recorder, Target
 from joulegrid.cluster.power.sampler.trace import Trace, read_trace
-from joulegrid.cluster.power.sensors.nvml import BoardFacts, Condition
+from joulegrid.cluster.power.sensors.condition import Condition
+from joulegrid.cluster.power.sensors.nvml import BoardFacts
 from joulegrid.cluster.power.sensors.readings import Reading
 from joulegrid.cluster.power.sensors.sources import PowerConfig
 from joulegrid.errors import UsageError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -13,17 +14,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from joulegrid.cluster.power.sampler.burst import BLIND_NS, LONGEST_NS, SAVED_NS, SHARE, Burst
-from joulegrid.cluster.power.sampler.feed import Continued, Feed, order_for
+from joulegrid.cluster.power.sampler.continued import Continued
+from joulegrid.cluster.power.sampler.feed import Feed, order_for
 from joulegrid.cluster.power.sampler.frames import Frame, frames_in, packed_json, packed_reading, packed_round
 from joulegrid.cluster.power.sampler.marks import mark_sender
 from joulegrid.cluster.power.sampler.recorder import Recorder, Target
+from joulegrid.cluster.power.sensors.late import LateRing
+from joulegrid.cluster.power.sensors.raw import LOOK, reading_of
 from joulegrid.cluster.power.sensors.readings import Reading
 from tests.cluster.nvml_simulated.build import Control, simulated_nvml, uuid_of
 from tests.cluster.power_reader import eventually, is_alive, recorder_over
 
 if TYPE_CHECKING:
     from joulegrid.cluster.power.sampler.frames import Hello
-    from joulegrid.cluster.power.sensors.nvml import Condition
+    from joulegrid.cluster.power.sensors.condition import Condition
 
 S = 1_000_000_000
 FIRST = Target(gpu_uuids=(uuid_of(0),))
@@ -95,6 +99,22 @@ def test_a_process_that_does_not_answer_hangs_nobody_and_its_windows_are_null(en
         os.kill(stopped, signal.SIGCONT)
 
 
+def test_windows_that_no_clock_can_have_shown_are_null_and_say_why(env: dict[str, str]) -> None:
+    with recorder_over(env) as recorder:
+        now_ns = time.monotonic_ns()
+        for t0_ns, t1_ns, why in (
+            (now_ns, now_ns + 60 * S, "has not ended: its end lies"),
+            (now_ns, now_ns - S, "is empty"),
+            (now_ns - 9_000 * S, now_ns - 8_999 * S, "no reading lies near the window"),
+            (-5, -1, "no reading lies near the window"),
+        ):
+            energy, beside = recorder.energy(t0_ns, t1_ns, FIRST, 1.0)
+            assert energy.energy_j is None and why in str(energy.reason)
+            assert all(one.energy_j is None for one in beside) or t1_ns <= now_ns, "nor is a future modelled"
+        assert recorder.conditions(now_ns, now_ns - S, FIRST) == []
+        assert time.monotonic_ns() - now_ns < 5 * S, "nothing of it is waited for"
+
+
 class Heard:
     """Remembers when rounds came."""
 
@@ -104,8 +124,10 @@ class Heard:
     def opened(self, hello: Hello) -> None: ...
     def refused(self, why: str) -> None: ...
     def take(self, device: str, reading: Reading) -> None: ...
-    def explain(self, device: str, condition: Condition) -> None: ...
-    def turn(self) -> None: ...
+    def take_raw(self, device: str, raw: bytes) -> None: ...
+    def explain(self, device: str, condition: Condition | bytes) -> None: ...
+    def turn(self) -> bool:
+        return False
 
     def round_done(self, began_ns: int, missed: int) -> None:
         self.rounds += 1
@@ -213,6 +235,60 @@ def test_frames_come_back_as_they_were_packed_however_the_pipe_cuts_them() -> No
     assert (found[1].device, found[1].reading()) == (0, whole)
     assert (found[2].device, found[2].reading()) == (5, poor)
     assert buffer == b""
+
+
+def a_look(call: int = 0, **fields: tuple[int, int, int]) -> bytes:
+    """A look as NVML writes it; fields are (type, code, bits), in their order."""
+    told = [(0, 0, 1_700_000_000_000_000, 0, kind, code, bits) for kind, code, bits in fields.values()]
+    return LOOK.pack(7, call) + b"".join(struct.pack("=IIqqIIQ", *one) for one in told)
+
+
+def test_a_look_is_read_by_the_types_and_codes_that_nvml_gave() -> None:
+    stamp_ns = 1_700_000_000_000_000_000
+    half = int.from_bytes(struct.pack("=d", 1500.0), sys.byteorder)
+    raw = a_look(counter=(3, 0, 2**40), power=(1, 0, 250_000 | 7 << 32), average=(0, 0, half))
+    assert reading_of(raw, {}) == Reading(7, 2**40 / 1000, 250.0, 1.5, stamp_ns, stamp_ns)
+    poor = a_look(counter=(3, 3, 5), power=(1, 0, 9_000), average=(1, 3, 0))
+    assert reading_of(poor, {3: "Not Supported"}) == Reading(
+        7, None, 9.0, None, None, stamp_ns, "NVML field 83: Not Supported"
+    )
+    assert reading_of(a_look(15, counter=(0, 0, 0), power=(0, 0, 0), average=(0, 0, 0)), {}).trouble == "NVML: error 15"
+
+
+def test_what_is_kept_as_bytes_is_decoded_for_the_window_that_asks_and_for_no_other() -> None:
+    decoded = list[int]()
+
+    def decode(raw: bytes) -> Reading:
+        decoded.append(struct.unpack("=q", raw)[0])
+        return Reading(decoded[-1])
+
+    ring = LateRing(5, decode)
+    for t_ns in range(7):
+        ring.append(struct.pack("=q", t_ns))
+    ring.append(Reading(7))
+    assert [one.t_ns for one in ring.between(0, 9)] == [3, 4, 5, 6, 7]
+    decoded.clear()
+    assert [one.t_ns for one in ring.between(5, 6)] == [5, 6] and decoded == [5, 6]
+    last = ring.last()
+    assert last is not None and last.t_ns == 7
+
+
+def test_readings_are_taken_in_blocks_while_nobody_waits_and_each_by_itself_while_somebody_does(
+    env: dict[str, str],
+) -> None:
+    def arrivals(recorder: Recorder) -> int:
+        seen, until_s = set[int](), time.monotonic() + 1.0
+        while time.monotonic() < until_s:
+            seen.add(recorder._intake.rounds)
+            time.sleep(0.005)
+        return len(seen) - 1
+
+    with recorder_over(env) as recorder:
+        before = recorder._intake.rounds
+        alone = arrivals(recorder)
+        assert alone <= 5 and recorder._intake.rounds - before > 10
+        with recorder._feed.attention.drawn():
+            assert arrivals(recorder) > alone + 2
 
 
 def test_a_burst_ends_when_every_counter_has_ticked_twice_and_never_takes_more_than_its_share() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from joulegrid.cluster.student import student_t
 from joulegrid.errors import UsageError
+from joulegrid.jobs.loop.continuing import Choice
 from joulegrid.jobs.loop.opening import open_output
 from joulegrid.jobs.plan.plan import Plan
 from joulegrid.jobs.plan.plan_view import plan_json, plan_text
@@ -22,7 +23,7 @@ from joulegrid.jobs.state.ledger import Ledger, read_states
 from joulegrid.jobs.status.status import read_status
 from joulegrid.jobs.status.status_view import status_lines
 from joulegrid.jobs.study.auto_cycles import AutoCycles, decided, needed, repeated
-from joulegrid.jobs.study.load import make_study
+from joulegrid.jobs.study.load import Overrides, make_study
 from joulegrid.jobs.study.study import ExecutionConfig
 from tests.jobs.studies import run, study_of
 
@@ -53,6 +54,17 @@ def test_failed_tasks_and_unknown_energies_have_no_values() -> None:
     assert repeated([(None, 2.0), (None, 2.5), (None, None)]) == [2.0, 2.5]
 
 
+def test_a_number_of_cycles_on_the_command_line_takes_the_place_of_auto() -> None:
+    fields = {"model": "tiny-lm", "execution": {"n_cycles": "auto", "auto_cycles": {"most": 8}}}
+    for n_cycles in (3, 5):  # 5 is also the pilot's number
+        execution = make_study(fields, Overrides(execution={"n_cycles": n_cycles})).execution
+        assert (execution.n_cycles, execution.auto_cycles) == (n_cycles, None)
+    with pytest.raises(UsageError, match="drop auto_cycles, or say n_cycles: auto"):
+        make_study({**fields, "execution": {"n_cycles": 3, "auto_cycles": {}}})
+    with pytest.raises(UsageError, match='n_cycles: given "Auto"; give a whole number of cycles, or the word auto'):
+        make_study({**fields, "execution": {"n_cycles": "Auto"}})
+
+
 def test_auto_is_a_pilot_in_random_order() -> None:
     execution = ExecutionConfig.model_validate({"n_cycles": "auto"})
     assert (execution.n_cycles, execution.most_cycles, execution.cycle_order) == (5, 15, "shuffled")
@@ -66,7 +78,7 @@ def test_auto_is_a_pilot_in_random_order() -> None:
     [
         ({"n_cycles": "often"}, "n_cycles"),
         ({"n_cycles": "auto", "cycle_order": "sequential"}, "random order"),
-        ({"n_cycles": 3, "auto_cycles": {}}, "keep one of them"),
+        ({"n_cycles": 3, "auto_cycles": {}}, "drop auto_cycles"),
         ({"n_cycles": "auto", "auto_cycles": {"pilot": 3}}, "pilot"),
         ({"n_cycles": "auto", "auto_cycles": {"pilot": 9, "most": 8}}, "more than most"),
         ({"n_cycles": "auto", "auto_cycles": {"halfwidth": 0.1}}, "half_width"),
@@ -131,6 +143,14 @@ def test_a_restart_keeps_the_decision_and_a_pilot_without_one_is_asked(tmp_path:
     second = run(pilot)
     assert (second.run, second.n_cycles, second.counts.done) == (first.run, 6, 6)
     assert decisions(second.run) == [6]
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_what_extends_a_run_gets_as_many_cycles_as_its_pilot_had_decided(tmp_path: Path) -> None:
+    first = run(auto(tmp_path))
+    second = run(auto(tmp_path, [1, 2]), Choice(extend=True))
+    assert (second.run, second.n_cycles, second.counts.done) == (first.run, 7, 14)
+    assert decisions(second.run) == [7], "the pilot is asked once, and not of what came later"
 
 
 @pytest.mark.usefixtures("ray_here")

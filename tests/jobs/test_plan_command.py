@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from joulegrid.errors import UsageError
+from joulegrid.jobs.commands import StudyFlags, show_plan
+
 STUDY = "model: tiny-lm\nsweep: {pytorch.batch_size: [1, 8], pytorch.precision: [fp32, fp16]}\n"
 
 
@@ -121,3 +124,36 @@ def test_a_dry_run_refuses_a_budget_that_a_start_would_refuse(study: Path) -> No
     refused = joulegrid("run", "--dry-run", study, "--power", "none", "--set", "execution.energy_budget_j=5")
     assert refused.returncode == 2
     assert "a budget cannot be kept" in refused.stderr
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_plan_with_a_baseline_that_is_none_of_its_experiments_is_shown_and_refused(
+    study: Path, as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = StudyFlags(sets=("execution.report.baseline=batch_size=7",))
+    with pytest.raises(
+        UsageError, match=r"no experiment of the study is named 'batch_size=7'.*'batch_size=8 precision"
+    ):
+        show_plan(study, flags, points=False, as_json=as_json)
+    shown = capsys.readouterr().out
+    assert json.loads(shown)["n_experiments"] == 4 if as_json else "experiments  4" in shown
+
+
+def test_a_search_whose_script_is_missing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "workload: script\nscript: none.py\nsweep: {script.globals.x: {low: 1, high: 9}}\n"
+        "search: {sampler: random, budget: 3, objectives: minimize duration_s}\n"
+    )
+    with pytest.raises(UsageError, match=r"(?s)every point of the search is refused.*none\.py does not exist"):
+        show_plan(path, StudyFlags(), points=False, as_json=False)
+
+
+def test_a_plan_says_that_grams_will_stay_unknown_in_a_zone_that_nobody_knows(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_plan(study, StudyFlags(sets=("execution.carbon.zone=GERMANI",)), points=False, as_json=False)
+    told = "grams of CO2 stay unknown: the embedded table has no zone 'GERMANI'; did you mean DE"
+    assert told in capsys.readouterr().out
+    show_plan(study, StudyFlags(sets=("execution.carbon.zone=DE",)), points=False, as_json=False)
+    assert "grams" not in capsys.readouterr().out

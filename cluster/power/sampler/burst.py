@@ -36,6 +36,10 @@ class Burst:
             self._ticks[device] += 1
         self._values[device] = counter_j
 
+    def is_watching(self, now_ns: int) -> bool:
+        """Whether counters are to be shown: after a mark, until all have ticked often enough."""
+        return now_ns < self._ends_ns
+
     def is_on(self, now_ns: int) -> bool:
         """Whether the next reading should be a fast one; a reading that is granted is counted."""
         self._saved_ns = min(SAVED_NS, self._saved_ns + int((now_ns - self._seen_ns) * SHARE))

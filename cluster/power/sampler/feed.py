@@ -18,14 +18,18 @@ import threading
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, replace
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from joulegrid.cluster.power.sampler.attention import Attention
+from joulegrid.cluster.power.sampler.continued import Continued
+from joulegrid.cluster.power.sampler.ending import Ending, drained
 from joulegrid.cluster.power.sampler.frames import ROUND, Frame, Hello, Order, frames_in
-from joulegrid.cluster.power.sensors.nvml import BoardFacts, Condition
+from joulegrid.cluster.power.sensors.nvml import BoardFacts
+from joulegrid.cluster.power.sensors.raw import WHOLE
 
 if TYPE_CHECKING:
+    from joulegrid.cluster.power.sensors.condition import Condition
     from joulegrid.cluster.power.sensors.readings import Reading
 
 START_LIMIT_S = 60.0  # NVML may need 20 s to start where the driver is not persistent
@@ -33,7 +37,8 @@ SILENCE_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 30.0
 """Between the end of a sampling process and the next one: doubled each time, begun anew after a minute of health."""
 HEALTHY_S = 60.0
-TURN_S = 0.1
+TURN_S, RELAXED_S = 0.1, 0.25
+"""How often the thread wakes where there is something to do, and where readings only come in and nobody waits."""
 ORDERLY_S = 1.0
 UNREAD = ("model", "none")
 """Sources without a sensor: no process is started for them."""
@@ -71,16 +76,20 @@ class Receiver(Protocol):
         """Take a reading."""
         ...
 
-    def explain(self, device: str, condition: Condition) -> None:
-        """Take what explains a board's power."""
+    def take_raw(self, device: str, raw: bytes) -> None:
+        """Take a look at a board (`joulegrid.cluster.power.sensors.raw`)."""
+        ...
+
+    def explain(self, device: str, condition: Condition | bytes) -> None:
+        """Take what explains a board's power, decoded or not (`joulegrid.cluster.power.sensors.condition`)."""
         ...
 
     def round_done(self, began_ns: int, missed: int) -> None:
         """Learn that every device was read once, and how many deadlines went by before it."""
         ...
 
-    def turn(self) -> None:
-        """Do what is due ten times a second."""
+    def turn(self) -> bool:
+        """Do what is due ten times a second; give whether there is anything."""
         ...
 
 
@@ -96,6 +105,7 @@ class Feed:
         self._names: list[str] = []
         self._counters: dict[str, Continued] = {}
         self._ending = threading.Event()
+        self.attention = Attention()
         self._heard_ns = 0
         self._told = self._ever_read = False
         self._thread = threading.Thread(target=self._run, name="power-feed", daemon=True)
@@ -178,35 +188,49 @@ class Feed:
         assert process.stdout is not None and process.stdin is not None
         buffer, heard_s, greeted = bytearray(), time.monotonic(), False
         silence = False
-        with process.stdout as pipe, process.stdin:
+        with process.stdout as pipe, process.stdin, Ending(process.pid) as ending:
+            os.set_blocking(pipe.fileno(), False)
             while not self._ending.is_set() and not silence:
-                ready, _, _ = select.select([pipe], [], [], TURN_S)
-                if ready:
-                    data = os.read(pipe.fileno(), 65_536)
-                    if not data:
-                        break
+                self._wait(pipe.fileno(), ending, greeted=greeted)
+                data = drained(pipe.fileno())
+                if data is None:
+                    break
+                if data:
                     buffer += data
                     for frame in frames_in(buffer):
                         self._deliver(frame)
                         greeted = True
                     heard_s = time.monotonic()
-                self._receiver.turn()
                 silence = time.monotonic() - heard_s > (self._silence_s if greeted else START_LIMIT_S)
         if silence:
             process.kill()
         self.pid = None
         return _ending_words(process, heard_s if silence else None), silence
 
+    def _wait(self, pipe: int, ending: Ending, *, greeted: bool) -> None:
+        """Wait for the next reading or, where nobody waits for it, for a while; the process' end ends it early."""
+        busy = self._receiver.turn()
+        relaxed = greeted and not self.attention.is_drawn
+        end = ending.descriptor if relaxed else None
+        limit_s = TURN_S if busy or end is None else RELAXED_S
+        ready, _, _ = select.select([self.attention.descriptor, pipe if end is None else end], [], [], limit_s)
+        self.attention.noticed()
+        if end is not None and end in ready:
+            ending.close()  # it stays readable: from now on the pipe's end tells
+
     def _deliver(self, frame: Frame) -> None:
         receiver = self._receiver
-        if frame.kind == "reading":
+        if frame.kind == "block":
+            for number, start in enumerate(range(0, len(frame.body), WHOLE.size)):
+                receiver.take_raw(self._names[number], frame.body[start : start + WHOLE.size])
+        elif frame.kind == "reading":
             name, reading = self._names[frame.device], frame.reading()
             receiver.take(name, self._counters[name].joined(reading) if name in self._counters else reading)
         elif frame.kind == "condition":
-            receiver.explain(self._names[frame.device], Condition(**frame.json()))
+            receiver.explain(self._names[frame.device], frame.body)
         elif frame.kind == "round":
-            self._heard_ns = time.monotonic_ns()
             _, began_ns, missed = ROUND.unpack(frame.body)
+            self._heard_ns = began_ns
             self._end_outage(began_ns)
             receiver.round_done(began_ns, missed)
         elif frame.kind == "hello":
@@ -230,30 +254,6 @@ class Feed:
             self.outages[-1] = replace(self.outages[-1], until_ns=t_ns)
 
 
-@dataclass
-class Continued:
-    """The counter of a RAPL domain, continuous over restarts of the process that reads it."""
-
-    range_j: float
-    last_j: float | None = None
-    added_j: float = 0.0
-    fresh: bool = True
-
-    def restart(self) -> None:
-        """Learn that the next reading comes from a new process, which knows of no wrap before it."""
-        self.fresh = True
-
-    def joined(self, reading: Reading) -> Reading:
-        """Return the reading with a counter that goes on where the last one was; one wrap at most is supposed."""
-        if reading.counter_j is None:
-            return reading
-        if self.fresh and self.last_j is not None:
-            self.added_j = max(0, ceil((self.last_j - reading.counter_j) / self.range_j)) * self.range_j
-        self.fresh = False
-        self.last_j = reading.counter_j + self.added_j
-        return replace(reading, counter_j=self.last_j)
-
-
 def order_for(source: str, period_s: float, powercap: Path) -> Order:
     """Make the order of a sampling process of this one, with an address for marks that nobody else has."""
     marks = f"joulegrid-power-{os.getpid()}-{secrets.token_hex(4)}"
@@ -266,7 +266,8 @@ def hello_from(frame: Frame) -> Hello:
     boards = {uuid: BoardFacts(**facts) for uuid, facts in told["boards"].items()}
     domains = {name: (scope, range_j) for name, (scope, range_j) in told["domains"].items()}
     tools = {uuid: (tool, name) for uuid, (tool, name) in told["tools"].items()}
-    return Hello(boards, domains, tools, told["missing"], told["pid"])
+    words = {int(code): text for code, text in told["words"].items()}
+    return Hello(boards, domains, tools, told["missing"], told["pid"], words)
 
 
 def _ending_words(process: subprocess.Popen[bytes], silent_since_s: float | None) -> str:

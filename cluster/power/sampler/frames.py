@@ -1,4 +1,4 @@
-"""What the sampling process writes into its pipe: readings packed by `struct`, everything rarer as JSON.
+"""What the sampling process writes into its pipe: looks at boards as NVML gave them, readings, JSON for what is rare.
 
 Both ends import this, so it needs nothing but the standard library.
 """
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from joulegrid.cluster.power.sensors.readings import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from joulegrid.cluster.power.energy import Scope
     from joulegrid.cluster.power.sensors.edges import Tool
     from joulegrid.cluster.power.sensors.nvml import BoardFacts
 
-Kind = Literal["hello", "refused", "reading", "condition", "round"]
-KINDS: tuple[Kind, ...] = ("hello", "refused", "reading", "condition", "round")
-READING = KINDS.index("reading")
+Kind = Literal["hello", "refused", "reading", "block", "condition", "round"]
+KINDS: tuple[Kind, ...] = ("hello", "refused", "reading", "block", "condition", "round")
+READING, BLOCK, CONDITION, ROUND_DONE = map(KINDS.index, ("reading", "block", "condition", "round"))
 HEAD = struct.Struct("=BBI")  # kind, number of the device, bytes that follow
 BODY = struct.Struct("=qdddqq")  # time, counter, instant, average (NaN: nothing), two time stamps (0: nothing)
 ROUND = struct.Struct("=qqq")  # deadline, when the round began, deadlines missed before it
@@ -56,6 +56,8 @@ class Hello:
     missing: dict[str, str] = field(default_factory=dict)
     """`nvml` or `rapl` → why it is not read."""
     pid: int = 0
+    words: dict[int, str] = field(default_factory=dict)
+    """NVML's return codes in its own words; the parent has no NVML to ask."""
 
     @property
     def devices(self) -> list[str]:
@@ -108,6 +110,16 @@ def packed_reading(device: int, reading: Reading) -> bytes:
     )
 
 
+def block_head(looks: Sequence[bytearray]) -> bytes:
+    """Return what goes before the newest looks at all boards (`joulegrid.cluster.power.sensors.raw`)."""
+    return HEAD.pack(BLOCK, 0, sum(map(len, looks)))
+
+
+def packed_condition(device: int, answers: bytearray) -> bytes:
+    """Pack what a board answered (`joulegrid.cluster.power.sensors.condition`)."""
+    return HEAD.pack(CONDITION, device, len(answers)) + answers
+
+
 def packed_json(kind: Kind, device: int, value: Any) -> bytes:
     """Pack what is told rarely."""
     body = json.dumps(value).encode()
@@ -116,17 +128,17 @@ def packed_json(kind: Kind, device: int, value: Any) -> bytes:
 
 def packed_round(deadline_ns: int, began_ns: int, missed: int) -> bytes:
     """Pack when a round of readings was due, when it began, and how many deadlines went by since the one before."""
-    return HEAD.pack(KINDS.index("round"), 0, ROUND.size) + ROUND.pack(deadline_ns, began_ns, missed)
+    return HEAD.pack(ROUND_DONE, 0, ROUND.size) + ROUND.pack(deadline_ns, began_ns, missed)
 
 
 def frames_in(buffer: bytearray) -> Iterator[Frame]:
     """Take every whole frame from the beginning of the buffer; the rest stays for more bytes."""
-    start = 0
-    while len(buffer) - start >= HEAD.size:
-        kind, device, length = HEAD.unpack_from(buffer, start)
+    start, whole = 0, bytes(buffer)
+    while len(whole) - start >= HEAD.size:
+        kind, device, length = HEAD.unpack_from(whole, start)
         end = start + HEAD.size + length
-        if end > len(buffer):
+        if end > len(whole):
             break
-        yield Frame(KINDS[kind], device, bytes(buffer[start + HEAD.size : end]))
+        yield Frame(KINDS[kind], device, whole[start + HEAD.size : end])
         start = end
     del buffer[:start]

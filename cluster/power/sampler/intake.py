@@ -11,7 +11,7 @@ from joulegrid.cluster.power.sensors.model import CpuClocks
 from joulegrid.cluster.power.sensors.sources import PowerConfig, Sources, sources_from
 
 if TYPE_CHECKING:
-    from joulegrid.cluster.power.sensors.nvml import Condition
+    from joulegrid.cluster.power.sensors.condition import Condition
     from joulegrid.cluster.power.sensors.readings import Reading
     from joulegrid.cluster.power.sensors.series import Device
 
@@ -57,7 +57,12 @@ class Intake:
         if device in self.devices:
             self.devices[device].append(reading)
 
-    def explain(self, device: str, condition: Condition) -> None:
+    def take_raw(self, device: str, raw: bytes) -> None:
+        """Take a look at a board."""
+        if device in self.sources.boards:
+            self.sources.boards[device].append_raw(raw)
+
+    def explain(self, device: str, condition: Condition | bytes) -> None:
         """Take what explains a board's power."""
         if device in self.sources.boards:
             self.sources.boards[device].conditions.append(condition)
@@ -72,9 +77,9 @@ class Intake:
             self.is_open = True
             self.sampled.notify_all()
 
-    def turn(self) -> None:
-        """Read the CPU clocks that are followed."""
-        self.clocks.sample()
+    def turn(self) -> bool:
+        """Read the CPU clocks that are followed, if any are."""
+        return self.clocks.sample()
 
     def missed_between(self, t0_ns: int, t1_ns: int) -> int:
         """Deadlines that went by without a reading between two instants."""

@@ -124,6 +124,8 @@ class Recorder:
             return unknown("power: none"), []
         if t1_ns <= t0_ns:
             return unknown(f"the window is empty: it ends {t0_ns - t1_ns} ns before it starts"), []
+        if (ahead_ns := t1_ns - time.monotonic_ns()) > 0:
+            return unknown(f"the window has not ended: its end lies {ahead_ns / 1e9:.3f} s ahead"), []
         boards = [self._sources.boards[uuid] for uuid in target.gpu_uuids if uuid in self._sources.boards]
         tools = [self._sources.tool_boards[uuid] for uuid in target.gpu_uuids if uuid in self._sources.tool_boards]
         self._await([*boards, *tools, *self._sources.packages, *self._sources.drams], t1_ns)
@@ -142,7 +144,9 @@ class Recorder:
         return None if outage is None or outage.hung else outage.why
 
     def conditions(self, t0_ns: int, t1_ns: int, target: Target) -> list[Conditions]:
-        """What each GPU of a lane was like between two instants; empty without NVML."""
+        """What each GPU of a lane was like between two instants; empty without NVML, and for an empty window."""
+        if t1_ns <= t0_ns:
+            return []
         uuids = self._resolved(target).gpu_uuids
         boards = [self._sources.boards[uuid] for uuid in uuids if uuid in self._sources.boards]
         return [self._conditions(board, t0_ns, t1_ns) for board in boards]
@@ -193,7 +197,7 @@ class Recorder:
 
     def _await_opening(self) -> None:
         intake = self._intake
-        with intake.sampled:
+        with self._feed.attention.drawn(), intake.sampled:
             intake.sampled.wait_for(lambda: intake.is_open or intake.refusal is not None, START_LIMIT_S)
         if intake.is_open:
             return
@@ -270,6 +274,6 @@ class Recorder:
         def covered() -> bool:
             return all(device.covers(t_ns) for device in devices)
 
-        with self._intake.sampled:
+        with self._feed.attention.drawn(), self._intake.sampled:
             if not self._intake.sampled.wait_for(covered, patience_s - late_s) and self.lost(t_ns, time.monotonic_ns()):
                 self._intake.sampled.wait_for(covered, RESTART_S)

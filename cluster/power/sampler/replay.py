@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from joulegrid.cluster.power.sampler.attention import Attention
 from joulegrid.cluster.power.sampler.frames import Order
 from joulegrid.cluster.power.sampler.trace import Trace, read_trace, shifted
 
@@ -31,6 +32,8 @@ class Replay:
         self.trace: Trace = read_trace(path)
         self.order = Order("replay", self.trace.period_s, "", f"{UNHEARD}-{secrets.token_hex(4)}", 0)
         self.outages: deque[Outage] = deque(maxlen=1)
+        self.attention = Attention()
+        """Nobody looks at it: readings come when they are due."""
         self._receiver = receiver
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="power-replay", daemon=True)

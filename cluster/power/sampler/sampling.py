@@ -24,7 +24,7 @@ from joulegrid.cluster.power.sampler import frames
 from joulegrid.cluster.power.sampler.burst import FAST_NS, Burst
 from joulegrid.cluster.power.sampler.marks import mark_receiver, marks_arrived
 from joulegrid.cluster.power.sensors.codecarbon import CodeCarbonSensor, open_codecarbon
-from joulegrid.cluster.power.sensors.nvml import BoardSensor, open_sensors
+from joulegrid.cluster.power.sensors.nvml import BoardSensor, open_sensors, words_of
 from joulegrid.cluster.power.sensors.rapl import DomainSensor, open_domains
 from joulegrid.cluster.power.sensors.zeus import ZeusSensor, open_zeus
 from joulegrid.errors import PreFlightError
@@ -75,7 +75,8 @@ class Opened:
         boards = {sensor.device: sensor.facts() for sensor in self.boards}
         domains = {sensor.device: (sensor.scope, sensor.range_j) for sensor in self.domains}
         tools: Any = {device: (self._tool, sensor.name) for device, sensor in self.tools.items()}
-        return frames.Hello(boards, domains, tools, self.missing, os.getpid())
+        words = words_of(sys.modules["pynvml"]) if boards else {}
+        return frames.Hello(boards, domains, tools, self.missing, os.getpid(), words)
 
 
 class Outbox:
@@ -88,10 +89,17 @@ class Outbox:
 
     def send(self, data: bytes) -> None:
         """Write, or keep for the next time, or lose. Raises `BrokenPipeError` where the parent has gone."""
-        if len(self._unsent) < UNSENT_LIMIT:
-            self._unsent += data
-        with contextlib.suppress(BlockingIOError):
-            del self._unsent[: os.write(self._descriptor, self._unsent)]
+        if self._unsent:
+            if len(self._unsent) < UNSENT_LIMIT:
+                self._unsent += data
+            with contextlib.suppress(BlockingIOError):
+                del self._unsent[: os.write(self._descriptor, self._unsent)]
+            return
+        try:
+            written = os.write(self._descriptor, data)
+        except BlockingIOError:
+            written = 0
+        self._unsent += data[written:]
 
 
 class Sampling:
@@ -99,7 +107,12 @@ class Sampling:
 
     def __init__(self, order: frames.Order, opened: Opened, outbox: Outbox, receiver: socket.socket | None) -> None:
         self._boards = opened.boards
-        self._sensors: list[Sensor] = [*opened.boards, *opened.tools.values(), *opened.domains]
+        others: list[Sensor] = [*opened.tools.values(), *opened.domains]
+        self._others = list(enumerate(others, len(opened.boards)))
+        self._lookers = [board.look for board in opened.boards]
+        memories = [board.memory for board in opened.boards]
+        self._block: list[bytes | bytearray] = [frames.block_head(memories), *memories] if memories else []
+        """What is sent of the boards: the same memory in each round."""
         self._outbox = outbox
         self._receiver = receiver
         self._fast_ns = round(order.period_s * 1e9) // -(-round(order.period_s * 1e9) // FAST_NS)
@@ -124,15 +137,23 @@ class Sampling:
 
     def _round(self, deadline_ns: int, missed: int) -> bytes:
         began_ns = time.monotonic_ns()
-        parts = []
-        for number, sensor in enumerate(self._sensors):
+        for look in self._lookers:
+            look()
+        parts = list(self._block)
+        if self._boards:
+            if self._burst.is_watching(began_ns):
+                self._show_counters()
+            parts.append(self._condition(began_ns))
+        for number, sensor in self._others:
             reading = sensor.read()
             self._burst.saw(sensor.device, reading.counter_j)
             parts.append(frames.packed_reading(number, reading))
-        if self._boards:
-            parts.append(self._condition(began_ns))
         parts.append(frames.packed_round(deadline_ns, began_ns, missed))
         return b"".join(parts)
+
+    def _show_counters(self) -> None:
+        for board in self._boards:
+            self._burst.saw(board.device, board.counter_j())
 
     def _condition(self, now_ns: int) -> bytes:
         """Read the condition of one board at most, the one that is due longest: a round stays short."""
@@ -141,7 +162,9 @@ class Sampling:
             return b""
         number = self._condition_due_ns.index(due_ns)
         self._condition_due_ns[number] = now_ns + CONDITION_NS
-        return frames.packed_json("condition", number, asdict(self._boards[number].condition(now_ns)))
+        asked = self._boards[number].questions
+        asked.ask(now_ns)
+        return frames.packed_condition(number, asked.memory)
 
     def _wait(self, start_ns: int, deadline_ns: int) -> tuple[int, bool]:
         """Wait for the deadline, a mark making it earlier; the second is whether the parent lives."""
@@ -151,6 +174,7 @@ class Sampling:
             if 0 in ready:
                 return deadline_ns, False
             if ready and self._receiver is not None and marks_arrived(self._receiver):
+                self._show_counters()
                 now_ns = time.monotonic_ns()
                 self._burst.begin(now_ns)
                 self._condition_due_ns = [min(due_ns, now_ns) for due_ns in self._condition_due_ns]

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulegrid.cluster.power.sampler.frames import Hello
-from joulegrid.cluster.power.sensors.nvml import BoardFacts, Condition
+from joulegrid.cluster.power.sensors.condition import Condition
+from joulegrid.cluster.power.sensors.nvml import BoardFacts
 from joulegrid.cluster.power.sensors.readings import Reading
 from joulegrid.errors import UsageError
 

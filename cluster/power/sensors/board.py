@@ -14,11 +14,15 @@ from joulegrid.cluster.power.estimate.known import NOTHING, Known, TailVerdict
 from joulegrid.cluster.power.estimate.looks import brackets_of
 from joulegrid.cluster.power.estimate.ticks import period_of
 from joulegrid.cluster.power.estimate.window import answer, integral_answer
-from joulegrid.cluster.power.sensors.readings import Reading, Ring, ring_size
+from joulegrid.cluster.power.sensors.condition import condition_of
+from joulegrid.cluster.power.sensors.late import LateRing
+from joulegrid.cluster.power.sensors.raw import reading_of
+from joulegrid.cluster.power.sensors.readings import Reading, ring_size
 from joulegrid.cluster.power.sensors.series import MARGIN_NS, Sample, UnreadError
 
 if TYPE_CHECKING:
-    from joulegrid.cluster.power.sensors.nvml import Condition
+    from collections.abc import Mapping
+
 
 USUAL_TICK_S = 0.1  # counter and power are published about every 100 ms on data-centre boards
 SLOWEST_TICK_S = 1.0
@@ -61,12 +65,18 @@ class Board:
         self._tail_odds = _odds(known.tail)
         self._seen: deque[tuple[int, int]] = deque(maxlen=64)
         self._learning = threading.Lock()
-        self._readings: Ring[Reading] = Ring(ring_size(period_s))
-        self.conditions: Ring[Condition] = Ring(ring_size(CONDITION_PERIOD_NS / 1e9))
+        self.words: Mapping[int, str] = {}
+        """NVML's return codes in its own words."""
+        self._readings = LateRing(ring_size(period_s), lambda raw: reading_of(raw, self.words))
+        self.conditions = LateRing(ring_size(CONDITION_PERIOD_NS / 1e9), condition_of)
 
     def append(self, reading: Reading) -> None:
         """Take the newest reading of the board's sensor."""
         self._readings.append(reading)
+
+    def append_raw(self, raw: bytes) -> None:
+        """Take the newest look at the board as NVML gave it (`joulegrid.cluster.power.sensors.raw`)."""
+        self._readings.append(raw)
 
     def sources(self) -> list[Source]:
         """What the newest reading could give: `counter`, `instant_integral`, both or neither."""
@@ -94,8 +104,12 @@ class Board:
     def energy(self, t0_ns: int, t1_ns: int) -> Energy:
         """Joules between two instants from the counter, else from power, else null with every reason."""
         self._recall()
+        readings = self._near(t0_ns, t1_ns)
+        if not readings:
+            why = "no reading lies near the window; those of the last two hours are kept"
+            return unknown(why, device=self.device, scope=self.scope)
         try:
-            found = answer(self._near(t0_ns, t1_ns), t0_ns, t1_ns, self._known_in(t0_ns, t1_ns))
+            found = answer(readings, t0_ns, t1_ns, self._known_in(t0_ns, t1_ns))
             self._learn(found, (t0_ns, t1_ns))
             return self._energy(found)
         except UnreadError as error:

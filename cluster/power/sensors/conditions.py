@@ -12,7 +12,8 @@ from joulegrid.cluster.power.energy import Part
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from joulegrid.cluster.power.sensors.nvml import BoardFacts, Condition
+    from joulegrid.cluster.power.sensors.condition import Condition
+    from joulegrid.cluster.power.sensors.nvml import BoardFacts
 
 REASONS = {
     0x01: "gpu_idle",

@@ -112,12 +112,13 @@ class CpuClocks:
         with self._lock:
             return dict(self._pids)
 
-    def sample(self) -> None:
-        """Read every watched clock once; a process that is gone is forgotten quietly."""
+    def sample(self) -> bool:
+        """Read every watched clock once; a process that is gone is forgotten quietly. Give whether any is left."""
         with self._lock:
             gone = [lane for lane, pid in self._pids.items() if not self._read(lane, pid)]
             for lane in gone:
                 del self._pids[lane]
+            return bool(self._pids)
 
     def series(self, lane: str, t0_ns: int, t1_ns: int, watts: CoreWatts) -> list[Sample]:
         """Modelled power of a lane: `mid` watts times CPU seconds per second, dated at the end of each step."""

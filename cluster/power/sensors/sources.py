@@ -17,7 +17,6 @@ from joulegrid.cluster.power.sensors.model import CoreWatts
 if TYPE_CHECKING:
     from joulegrid.cluster.power.energy import Source
     from joulegrid.cluster.power.sampler.frames import Hello
-    from joulegrid.cluster.power.sensors.nvml import BoardFacts
     from joulegrid.cluster.power.sensors.series import Device
 
 
@@ -84,7 +83,7 @@ def sources_from(config: PowerConfig, hello: Hello) -> Sources:
         name: f"power: {config.source}" for name in ("nvml", "rapl", "model") if config.source not in ("auto", name)
     }
     return Sources(
-        boards={uuid: _board(uuid, facts, config) for uuid, facts in hello.boards.items()},
+        boards={uuid: _board(uuid, hello, config) for uuid in hello.boards},
         tool_boards={uuid: EdgeBoard(uuid, name, tool, config.period_s) for uuid, (tool, name) in hello.tools.items()},
         packages=packages,
         drams=[domain for domain in domains if domain.scope == "dram"],
@@ -93,8 +92,10 @@ def sources_from(config: PowerConfig, hello: Hello) -> Sources:
     )
 
 
-def _board(uuid: str, facts: BoardFacts, config: PowerConfig) -> Board:
+def _board(uuid: str, hello: Hello, config: PowerConfig) -> Board:
+    facts = hello.boards[uuid]
     kept = KeptCalibration(uuid, facts.driver, facts.vbios)
     board = Board(uuid, facts.name, config.period_s, kept.renewed() or NOTHING)
     board.kept = None if config.source == "replay" else kept
+    board.words = hello.words
     return board

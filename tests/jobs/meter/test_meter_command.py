@@ -124,6 +124,23 @@ def test_signals_reach_the_command_and_its_joules_are_still_told(number: signal.
     assert "model, modelled" in told
 
 
+def test_a_ctrl_c_after_the_command_has_ended_loses_no_figures(gpus: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "joulegrid", "meter", "sh", "-c", "sleep 0.3; echo ends"]
+    env, pipe = {**gpus, "PYTHONPATH": str(ROOT)}, subprocess.PIPE
+    with subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "ends\n"
+            for _ in range(20):  # in the half second in which the sensors' last ticks are waited for
+                time.sleep(0.02)
+                process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=20)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode in (0, 130), "the command's own last instant, or after it"
+    assert "measured" in told and "Traceback" not in told
+
+
 def test_a_meter_that_is_killed_leaves_no_reader(gpus: dict[str, str]) -> None:
     command = [sys.executable, "-m", "joulegrid", "meter", "sh", "-c", "echo ready; exec sleep 2"]
     env = {**gpus, "PYTHONPATH": str(ROOT)}

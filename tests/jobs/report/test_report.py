@@ -14,7 +14,7 @@ from joulegrid.errors import UsageError
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.quantity import number, plain, title_of, unit_of, with_interval
 from joulegrid.jobs.report.run_report import read_run, read_runs, report
-from joulegrid.jobs.report.table import print_reports
+from joulegrid.jobs.report.table import print_reports, total_words
 from joulegrid.jobs.status.status import read_status
 from joulegrid.jobs.study_result import StudyResult
 from tests.jobs.report.results import (
@@ -78,6 +78,23 @@ def test_units_are_read_from_names() -> None:
     assert plain("a\x1b[31mb\x07\u202ec") == "abc"
 
 
+def test_a_single_letter_is_a_name_and_no_unit() -> None:
+    assert [(unit_of(name), title_of(name)) for name in ("s", "j.p50", "w")] == [
+        (None, "s"),
+        (None, "j p50"),
+        (None, "w"),
+    ]
+    assert (unit_of("latency.s"), unit_of("ms"), unit_of("tokens_per_s")) == ("s", "ms", "tokens/s")
+
+
+def test_a_run_that_is_given_twice_is_told_once(tmp_path: Path) -> None:
+    store = closed(tmp_path / "run", inference_results(1, 2))
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    other = closed(tmp_path / "other", inference_results(1, 2))
+    ways = [store.url, f"{store.url}/", other.url, str(tmp_path / "other" / ".." / "run"), str(tmp_path / "link")]
+    assert [one.store.url for one in read_runs(ways)] == [store.url, other.url]
+
+
 def test_the_result_counts_only_what_its_marker_vouches_for(tmp_path: Path) -> None:
     results = inference_results(2, 2)
     store = run_folder(tmp_path / "run", results)
@@ -125,6 +142,8 @@ def test_energy_totals_are_kept_apart_by_kind(tmp_path: Path) -> None:
         ("modelled", 113.0, 3),  # 30 in decode, 3 in prefill, 80 of the CPU beside the GPU
         (None, None, 2),
     ]
+    of_cpu = totals[-1].model_copy(update={"scope": "cpu_package"})
+    assert total_words(of_cpu) == "unknown, CPU, in 2 windows (prefill, decode)"
 
 
 def test_a_run_that_went_on_after_its_closing_record_is_read_anew(tmp_path: Path) -> None:
