@@ -25,6 +25,9 @@ ALLOWED = 8.0
 FLIPPED = 0.05
 """Share of integers that may differ beyond three times the share in which baseline and oracle do."""
 CANDIDATE = "candidate"
+_SINGLE_BYTES = 4
+_LEAST = 1e-37
+"""No scale is smaller: a row of zeros would make every error infinite, and an error there still shows."""
 _RANDOM = random.SystemRandom()
 
 
@@ -57,25 +60,26 @@ class Afterwards:
         self._known: list[float] = []
 
     def verify(self, visits: Sequence[Visit], samples: int) -> None:
-        """Compare all members' outputs of one series with the baseline's, and some of the candidate's with the oracle.
+        """Compare the candidate's outputs of one series with the baseline's, and some of both with the oracle.
 
         `samples` calls go to the oracle; before anything is known of the baseline's own error one at least. Raises
         `WrongAfterTiming` with what was found.
         """
         by_member = {visit.member: visit for visit in visits}
-        trusted = by_member.pop(self.baseline)
+        trusted, candidate = by_member[self.baseline], by_member.get(CANDIDATE)
         calls = range(len(trusted.sets))
-        for call in _RANDOM.sample(calls, min(samples or not self._known, len(calls))):
-            self._against_oracle(call, trusted, by_member.get(CANDIDATE))
-        for visit in by_member.values():
+        wanted = samples if self._known else max(samples, 1)
+        for call in _RANDOM.sample(calls, min(wanted, len(calls))):
+            self._against_oracle(call, trusted, candidate)
+        if candidate is not None:
             for call in calls:
-                self._against_baseline(call, visit, trusted)
-        self.compared += len(calls)
+                self._against_baseline(call, candidate, trusted)
+            self.compared += len(calls)
 
     def _against_oracle(self, call: int, trusted: Visit, candidate: Visit | None) -> None:
         inputs, own = trusted.sets[call].arguments, trusted.outputs[call]
         oracle = oracle_outputs(self._oracle, inputs)
-        found = [_apart(*pair) for pair in zip(flat_tensors(own), flat_tensors(oracle), strict=True)]
+        found = [_apart(*pair) for pair in zip(own, flat_tensors(oracle), strict=True)]
         self._known = [max(pair) for pair in zip(found, self._known or found, strict=True)]
         if candidate is None:
             return
@@ -88,9 +92,9 @@ class Afterwards:
             )
 
     def _against_baseline(self, call: int, visit: Visit, trusted: Visit) -> None:
-        pairs = zip(flat_tensors(visit.outputs[call]), flat_tensors(trusted.outputs[call]), self._known, strict=True)
+        pairs = zip(visit.outputs[call], trusted.outputs[call], self._known, strict=True)
         for place, (tensor, like, known) in enumerate(pairs):
-            where = f"output {place} of call {call} of {len(trusted.sets)}, {visit.member}"
+            where = f"output {place} of call {call} of {len(trusted.sets)}"
             for name, found, wanted in (("shape", tensor.shape, like.shape), ("dtype", tensor.dtype, like.dtype)):
                 if found != wanted:
                     raise WrongAfterTiming(f"{name} against the baseline", where, str(found), str(wanted))
@@ -117,9 +121,11 @@ def _apart(tensor: Any, like: Any) -> float:
         return 0.0
     if not tensor.is_floating_point():
         return float((tensor != like).double().mean())
-    wanted = like.double().reshape(-1, like.shape[-1] if like.dim() else 1)
-    error = (tensor.double().reshape(wanted.shape) - wanted).abs()
-    rows = wanted.square().mean(-1, keepdim=True).sqrt()
-    scale = wanted.abs().maximum(rows).clamp(min=1e-300)
-    unlike = (tensor.isfinite() != like.isfinite()).any()
-    return float("nan") if bool(unlike) else float((error / scale).nan_to_num(0.0).max())
+    width = like.shape[-1] if like.dim() else 1
+    exact = like.dtype if like.dtype.itemsize >= _SINGLE_BYTES else tensor.float().dtype
+    wanted = like.reshape(-1, width).to(exact)
+    error = (tensor.reshape(-1, width).to(exact) - wanted).abs_()
+    scale = wanted.abs().maximum(wanted.square().mean(-1, keepdim=True).sqrt()).clamp_(min=_LEAST)
+    worst = float((error / scale).nan_to_num_(nan=-1.0, posinf=-1.0).max())
+    unlike = bool((tensor.isfinite() != like.isfinite()).any())
+    return float("nan") if unlike else worst
