@@ -10,11 +10,10 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from joulegrid.kernels.judge.verdict import Evidence
-
 from joulegrid.kernels.criterion import FLOOR_ULPS, FLOOR_ULPS_PER_ROOT, compare
 from joulegrid.kernels.double import oracle_module, oracle_outputs
 from joulegrid.kernels.draw import Draw
+from joulegrid.kernels.judge.verdict import Evidence
 from joulegrid.kernels.module import flat_tensors, load_class
 from joulegrid.kernels.problem import Problem
 from joulegrid.kernels.timing.series import Visit
@@ -25,6 +24,8 @@ ALLOWED = 8.0
 FLIPPED = 0.05
 """Share of integers that may differ beyond three times the share in which baseline and oracle do."""
 CANDIDATE = "candidate"
+TRUSTED = "eager"
+"""The baseline whose outputs the others' are held against."""
 _SINGLE_BYTES = 4
 _LEAST = 1e-37
 """No scale is smaller: a row of zeros would make every error infinite, and an error there still shows."""
@@ -48,8 +49,7 @@ class WrongAfterTiming(Exception):  # noqa: N818 - a finding, not a fault
 class Afterwards:
     """Looks at the outputs of every series of one problem; remembers how far the baseline lies from the oracle."""
 
-    def __init__(self, problem: Problem, draw: Draw, state: Mapping[str, Any], baseline: str) -> None:
-        self.baseline = baseline
+    def __init__(self, problem: Problem, draw: Draw, state: Mapping[str, Any]) -> None:
         self.compared = 0
         self._problem = problem
         self._draw = draw
@@ -66,7 +66,7 @@ class Afterwards:
         `WrongAfterTiming` with what was found.
         """
         by_member = {visit.member: visit for visit in visits}
-        trusted, candidate = by_member[self.baseline], by_member.get(CANDIDATE)
+        trusted, candidate = by_member[TRUSTED], by_member.get(CANDIDATE)
         calls = range(len(trusted.sets))
         wanted = samples if self._known else max(samples, 1)
         for call in _RANDOM.sample(calls, min(wanted, len(calls))):
@@ -113,19 +113,22 @@ class Afterwards:
 
 
 def _apart(tensor: Any, like: Any) -> float:
-    """Return how far two evaluations lie apart: the worst element relative to itself and its row; of integers a share.
+    """Return how far two evaluations lie apart: the worst element over its row's root mean square; of integers a share.
 
-    NaN where one is finite and the other is not.
+    NaN where one is infinite or NaN and the other is not the same.
     """
+    import torch
+
     if not tensor.numel():
         return 0.0
     if not tensor.is_floating_point():
         return float((tensor != like).double().mean())
     width = like.shape[-1] if like.dim() else 1
-    exact = like.dtype if like.dtype.itemsize >= _SINGLE_BYTES else tensor.float().dtype
-    wanted = like.reshape(-1, width).to(exact)
-    error = (tensor.reshape(-1, width).to(exact) - wanted).abs_()
-    scale = wanted.abs().maximum(wanted.square().mean(-1, keepdim=True).sqrt()).clamp_(min=_LEAST)
-    worst = float((error / scale).nan_to_num_(nan=-1.0, posinf=-1.0).max())
-    unlike = bool((tensor.isfinite() != like.isfinite()).any())
-    return float("nan") if unlike else worst
+    exact = like.dtype if like.dtype.itemsize >= _SINGLE_BYTES else torch.float32
+    rows, wanted = (one.reshape(-1, width).to(exact) for one in (tensor, like))
+    error = rows - wanted
+    if not bool(error.isfinite().all()):
+        error = torch.where(rows == wanted, 0, error)
+        wanted = wanted.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    sizes = torch.linalg.vector_norm(wanted, dim=-1) / width**0.5
+    return float((torch.linalg.vector_norm(error, torch.inf, dim=-1) / sizes.clamp_(min=_LEAST)).max())

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 
-from joulegrid.kernels.judge.zygote import Zygote
-
 from joulegrid.errors import PreFlightError
+from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.problem import Problem
 from joulegrid.kernels.timing.afterwards import Afterwards
 from joulegrid.kernels.timing.baselines import absent, baseline_member
@@ -38,7 +37,7 @@ def baselines_on(zygote: Zygote, ground: Ground) -> Baselines:
     if reasons["eager"] is not None:
         raise PreFlightError(f"{ground.problem.name}: the unmodified module does not run: {reasons['eager']}")
     names = [name for name, reason in reasons.items() if reason is None]
-    afterwards = Afterwards(ground.problem, ground.draw, ground.setting.state, "eager")
+    afterwards = Afterwards(ground.problem, ground.draw, ground.setting.state)
     members = [baseline_member(ground.problem, name, settings) for name in names]
     compared = compare_members(zygote, members, ground, afterwards.verify, Comparison())
     estimates = Estimates(compared, names, settings.confidence)

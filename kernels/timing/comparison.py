@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from joulegrid.kernels.judge.zygote import Zygote
-
+from joulegrid.kernels.timing.afterwards import CANDIDATE, TRUSTED
 from joulegrid.kernels.timing.conditions import Conditions, conditions, off_cores, snapshot
 from joulegrid.kernels.timing.ground import Ground
 from joulegrid.kernels.timing.inputs import InputSet, fresh_inputs
@@ -19,6 +19,8 @@ from joulegrid.kernels.timing.series import Course, Visit, chosen_calls, rough_c
 _log = logging.getLogger(__name__)
 ROUGH_SETS = 16
 FEWEST_PAIRS = 2
+VERIFIED = (CANDIDATE, TRUSTED)
+"""The candidate's outputs are held against eager's; other baselines replay CUDA graphs, which overwrite theirs."""
 Verify = Callable[[Sequence[Visit], int], None]
 """Looks at what members left of one series, so many calls of it beside the oracle."""
 
@@ -127,6 +129,6 @@ def _time(started: Mapping[str, TimedMember], process: int, ground: Ground, veri
     def fresh(count: int) -> list[InputSet]:
         return fresh_inputs(ground.problem, ground.draw, count)
 
-    run_course(started, Course(process, into.calls, into.pairs, fresh, verified), into.samples)
+    run_course(started, Course(process, into.calls, into.pairs, fresh, VERIFIED, verified), into.samples)
     for name, timed in started.items():
         into.note(name, timed)

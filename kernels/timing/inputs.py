@@ -16,8 +16,8 @@ from joulegrid.kernels.draw import Draw, agent_provide_inputs
 from joulegrid.kernels.module import flat_tensors, map_tensors
 from joulegrid.kernels.problem import Arguments, Problem
 
-NUMBERS_DRAWN = 4_000_000
-"""Numbers drawn for one series at most: some 50 ms."""
+NUMBERS_DRAWN = 2_000_000
+"""Numbers drawn for one series at most: some 20 ms."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from joulegrid.kernels.judge.candidate import Candidate
 from joulegrid.kernels.judge.limits import Limits
 from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Verdict
 from joulegrid.kernels.judge.zygote import Zygote
-
 from joulegrid.kernels.problem import Problem
 from joulegrid.kernels.timing.afterwards import CANDIDATE, Afterwards, WrongAfterTiming
 from joulegrid.kernels.timing.baseline_timing import baselines_on, floor_of, time_baselines
@@ -66,7 +65,7 @@ class _Run:
         self.ground, self.candidate, self.baselines = ground, candidate, baselines
         self.strongest: BaselineName = baselines.strongest if baselines else "eager"
         self.compared = Comparison()
-        self.afterwards = Afterwards(ground.problem, ground.draw, ground.setting.state, self.strongest)
+        self.afterwards = Afterwards(ground.problem, ground.draw, ground.setting.state)
 
     def members(self) -> list[Member]:
         """Return the candidate, the strongest baseline, and eager where that is another one."""
