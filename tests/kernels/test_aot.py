@@ -61,7 +61,7 @@ def test_what_compiles_has_facts_and_advice_and_what_does_not_the_compilers_word
     (narrow,) = call.kernels  # launched twice, compiled once
     assert (set(narrow.load_bits), narrow.grid, narrow.constants["BLOCK"]) == ({32}, (16, 1, 1), "256")
     assert [words for words in narrow.advice if "no load is wider than 32 bits" in words]
-    assert [words for words in narrow.advice if "16 programs leave some of 132" in words]
+    assert [words for words in narrow.advice if "grid of 16: some of 132" in words]
     assert "absent is not defined" in (call.error or "")
     assert "only some shapes" in (call.error or "")
 
