@@ -132,7 +132,8 @@ def advice_for(facts: KernelFacts, *, uses_dot: bool) -> tuple[str, ...]:
          f"no load is wider than {widest} bits: is the last stride 1, are rows a multiple of 16 bytes apart?"),
         (bool(facts.store_bits) and max(facts.store_bits, default=0) < 32 and programs > MULTIPROCESSORS,
          f"no store is wider than {max(facts.store_bits, default=0)} bits"),
-        (0 < programs < 0.9 * MULTIPROCESSORS, f"a grid of {programs}: some of {MULTIPROCESSORS} multiprocessors stay idle"),
+        (0 < programs < 0.9 * MULTIPROCESSORS,
+         f"a grid of {programs}: some of {MULTIPROCESSORS} multiprocessors stay idle"),
         (facts.resident_warps is not None and facts.resident_warps < 8,
          f"{facts.resident_warps} warps fit a multiprocessor: memory is waited for"),
     ]  # fmt: skip
