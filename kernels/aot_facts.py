@@ -100,6 +100,8 @@ class AheadOfTime(Facts):
     """One for each shape and dtype, in order; fewer where the process ended before."""
     error: str | None
     """Why there is nothing more: the file does not load, the process died or its time was up."""
+    isolation: dict[str, bool | int | str | None] = {}
+    """What confined the process; false, with a reason beside it, for what this machine refused."""
     seconds: float
     """What all of it took, starting Python and torch included."""
     provenance: Literal["compiled"] = "compiled"
