@@ -14,9 +14,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from joulegrid.errors import UsageError
+from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.kernels.criterion import Expectation
 from joulegrid.kernels.device import single_threaded
+from joulegrid.kernels.interpret import PROXY_DTYPES, refusal
 from joulegrid.kernels.judge import findings
 from joulegrid.kernels.judge.candidate import Candidate
 from joulegrid.kernels.judge.draw_plan import LEAST_DRAWS, PlannedDraw, planned_draws
@@ -45,7 +46,7 @@ class Settings:
     """For each dtype."""
     checks: Checks = Checks()
     limits: Limits = Limits()
-    proxy_dtypes: Mapping[str, str] = field(default_factory=lambda: {"bf16": "fp16"})
+    proxy_dtypes: Mapping[str, str] = field(default_factory=lambda: PROXY_DTYPES)
     """What Triton's interpreter judges in the place of a dtype whose arithmetic it gets wrong."""
 
 
@@ -73,11 +74,13 @@ def verify(
 
     Raises:
         UsageError: dtypes, seeds or the case itself are wrong.
-        PreFlightError: no child can be had here.
+        PreFlightError: no child can be had here, or no interpreter for a candidate in triton.
     """
     settings = settings or Settings()
     started = time.monotonic()
     dtypes, used = _dtypes(problem, settings), _seeds(problem, settings, seeds)
+    if _mode(candidate, settings) == "interpreter" and (reason := refusal()) is not None:
+        raise PreFlightError(f"a candidate in triton cannot be verified here: {reason}")
     course = _Course()
     evidence: Evidence | None
     gate = tuple(refusals(candidate)) if settings.checks.static_gate and candidate.syntax_error is None else ()

@@ -47,7 +47,7 @@ def problem_of(case: str) -> Problem:
 def test_a_handwritten_kernel_passes_the_judge_in_the_interpreter(case: str, zygote: Zygote) -> None:
     dtypes = ("fp32", "bf16") if case == "nearest_code" else ("bf16",)  # it has other tiles in fp32
     found = verify(
-        problem_of(case), read_candidate(handwritten()[case]), Settings(dtypes=dtypes, draws=5), zygote=zygote
+        problem_of(case), read_candidate(handwritten()[case]), Settings(dtypes=dtypes, draws=3), zygote=zygote
     )
     assert (found.verdict, found.evidence) == ("passed", ())
     assert (found.mode, found.proxy_dtype) == ("interpreter", {"bf16": "fp16"})
