@@ -171,6 +171,7 @@ class Zygote:
             cpu_seconds=limits.cpu_seconds,
             device=self.device,
             interpret=self.interpret,
+            cache=limits.cache,
         )
 
 
