@@ -75,11 +75,11 @@ def test_what_compiles_has_facts_and_advice_and_what_does_not_the_compilers_word
         ("import time; time.sleep(60)", "more than 4 s; 0 of 1 calls"),
         (FORGE.format(b"[" * 100_000), "exit code 3; 0 of 1 calls"),
         ("import ctypes; ctypes.string_at(0)", "signal 11; 0 of 1 calls"),
-        (f"open({str(softmax().file)!r})", "PermissionError"),
+        (f"open({str(softmax().file)!r})", "Error: [Errno"),  # refused by Landlock, or covered by an empty folder
     ],
 )
 def test_what_ends_otherwise_or_reaches_too_far_is_told_of(tmp_path: Path, source: str, said: str) -> None:
-    found = compiled(tmp_path, source, timeout_s=4)
+    found = compiled(tmp_path, source, timeout_s=4 if "sleep" in source else 60)
     assert found.calls == ()
     assert said in (found.error or "")
 
