@@ -53,13 +53,13 @@ def test_one_wrong_element_of_many_is_found(oracle: Any) -> None:
 
 def test_a_bias_that_hides_below_the_roundings_is_found(oracle: Any) -> None:
     biased = oracle + torch.finfo(BF16).eps / 4
-    assert measures(biased.to(BF16), held(oracle, BF16)) == {"bias"}
+    assert measures(biased.to(BF16), held(oracle, BF16)) >= {"bias"}
 
 
 def test_cutting_off_the_bits_in_place_of_rounding_is_found(oracle: Any) -> None:
     kept = torch.tensor(-65536, dtype=torch.int32)
     cut = (oracle.float().view(torch.int32) & kept).view(torch.float32).to(BF16)
-    assert measures(cut, held(oracle, BF16)) == {"shrinkage"}
+    assert measures(cut, held(oracle, BF16)) >= {"shrinkage"}
 
 
 def test_zeros_fail_however_small_the_output_is(oracle: Any) -> None:
