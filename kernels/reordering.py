@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from joulegrid.kernels.module import flat_tensors, map_tensors
@@ -80,6 +81,7 @@ def _mode(evaluation: _Evaluation) -> AbstractContextManager[Any]:
     return Reordering()  # type: ignore[no-untyped-call]
 
 
+@lru_cache(maxsize=1)
 def _decompositions() -> dict[Any, Callable[..., Any]]:
     import torch
     from torch._decomp import get_decompositions
