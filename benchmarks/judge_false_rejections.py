@@ -4,7 +4,8 @@ Every case × dtype × distribution, on its tiny or one of its hidden shapes in 
 null ensemble, held against the ensemble without it; drawn members with new seeds; sums strictly in turn; the oracle
 rounded once. Wrong are sums in turn whose partial sums are rounded to 16 bits, in cases with products.
 
-Run: `python -m benchmarks.judge_false_rejections [--draws 13] [--rounds 1] [--jobs 1] [--case NAME …]` (four minutes of one core a round)
+Run: `python -m benchmarks.judge_false_rejections [--rounds 1] [--jobs 1] [--draws 13] [--case NAME …]`
+(four minutes of one core a round)
 """
 
 from __future__ import annotations
