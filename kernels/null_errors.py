@@ -29,6 +29,8 @@ MEASURES = ("l2", "row_l2", "p999", "maximum", "bias", "shrinkage")
 SIGNED = ("bias", "shrinkage")
 NORMAL_SEED = 0x6A6F756C
 """Any number that nobody draws a case's inputs with: torch's normal numbers of equal seeds are equal."""
+TINY = 1e-100
+"""Scale of an output that is zero everywhere: all that counts then is what members err. Its square is no zero."""
 SINGLE_EPS = 2.0**-23
 """Step of float32 at 1."""
 
@@ -140,7 +142,7 @@ def _frame(truth: Any, members: Sequence[Any]) -> _Frame:
         usable = usable & member.isfinite()
         kinds = kinds | _kinds(member)
     wanted = torch.where(usable, truth, 0).reshape(shape)
-    whole = wanted.square().mean().sqrt().clamp(min=1e-300)
+    whole = wanted.square().mean().sqrt().clamp(min=TINY)
     scale = wanted.square().mean(-1, keepdim=True).sqrt()
     scale = torch.where(scale > 0, scale, whole)
     elements = torch.maximum(wanted.abs(), scale)

@@ -67,6 +67,16 @@ def test_zeros_fail_however_small_the_output_is(oracle: Any) -> None:
     assert "row_l2" in measures(torch.zeros_like(small, dtype=torch.float32), held(small))
 
 
+def test_where_the_truth_is_zero_everywhere_members_errors_alone_count(oracle: Any) -> None:
+    zero = oracle * 0
+    members = [1e-7 * torch.randn(40, 300, generator=torch.Generator().manual_seed(seed)) for seed in range(8)]
+    expected = expectation(Reference(zero, zero.float()), [zero.float()], members[:-1])
+    assert measures(zero.float(), expected) == set()
+    assert measures(members[-1], expected) == set()
+    assert "l2" in measures(members[-1] * 10, expected)
+    assert "l2" in measures(members[-1], held(zero))
+
+
 def test_a_longer_sum_may_round_more_but_not_in_sixteen_bits(oracle: Any) -> None:
     candidate = oracle * (1 + 6e-7 * (-1) ** torch.arange(300))
     assert measures(candidate.float(), held(oracle, reduction=1)) != set()
