@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegrid.cluster.student import student_t
 from joulegrid.errors import UsageError
 from joulegrid.jobs.loop.continuing import Choice
 from joulegrid.jobs.loop.opening import open_output
@@ -25,6 +24,7 @@ from joulegrid.jobs.status.status_view import status_lines
 from joulegrid.jobs.study.auto_cycles import AutoCycles, decided, needed, repeated
 from joulegrid.jobs.study.load import Overrides, make_study
 from joulegrid.jobs.study.study import ExecutionConfig
+from joulegrid.student import student_t
 from tests.jobs.studies import run, study_of
 
 VALUES = st.lists(st.floats(0.1, 1e6), min_size=0, max_size=9)

@@ -1,0 +1,293 @@
+"""The code inside the child: builds the module, makes views of shared memory, calls, says where the outputs lie.
+
+It serves one command after another, `{"do": name, …}`, and answers `{"done": …}` or `{"failed": …}`. Candidate and
+reference are served alike. Everything here shares an interpreter with a candidate, so that nothing it says is evidence
+in its favour; the judge reads inputs and outputs itself, from memory, while this process stands still.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import mmap
+import os
+import socket
+import sys
+import types
+from collections import deque
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from joulegrid.kernels.judge import cuda_memory, protocol
+from joulegrid.kernels.judge.descriptions import FILE, addresses, described_error, described_tensor, structure
+from joulegrid.kernels.judge.observers import Launches, Observation
+
+CUDA_GRAPH = "cuda-graph"
+"""In place of a mode of `torch.compile`: eager's operators, captured in a CUDA graph."""
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # mallopt(3)
+KEPT_OUTPUTS = 6
+"""Outputs are held that long, so that the judge can look at those of call i after call i + 5."""
+
+
+def serve(channel: socket.socket, facts: dict[str, Any], orders: Any) -> None:
+    """Answer the judge's commands until it closes its end."""
+    worker = _Worker(orders)
+    protocol.send(channel, {"done": {"facts": facts}})
+    while True:
+        try:
+            message, descriptors = protocol.receive(channel)
+        except protocol.Gone:
+            return
+        ticket = message.pop("ticket", None)
+        try:
+            answer = {"done": getattr(worker, "do_" + message.pop("do"))(*descriptors, **message)}
+        except BaseException as error:  # noqa: BLE001 - whatever a candidate raises, SystemExit included, is its result
+            answer = {"failed": described_error(error, worker.module_name)}
+        protocol.send(channel, answer | {"ticket": ticket})
+
+
+class _Worker:
+    """The state of a session: one file of code, one module, the arena, the last outputs."""
+
+    def __init__(self, orders: Any) -> None:
+        import torch
+
+        torch.set_num_threads(orders.threads)
+        torch.set_flush_denormal(False)
+        self.orders = orders
+        self.module_name = "candidate"
+        self.launches = Launches()
+        self.launches.install()
+        self.arenas: dict[int, Any] = {}
+        self.module: Any = None
+        self.prepared: list[tuple[list[Any], dict[str, Any]]] = []
+        self.sinks: list[list[Any]] = []
+        self.outputs: deque[Any] = deque(maxlen=KEPT_OUTPUTS)
+        self.series: list[Any] = []
+        self.overwrites = False
+
+    def do_code(self, descriptor: int, *, class_name: str) -> dict[str, Any]:
+        """Run the candidate's file, as a module without a place in `sys.path`."""
+        with os.fdopen(descriptor, "rb") as stream:
+            source = stream.read().decode()
+        path = Path(self.orders.scratch) / FILE
+        path.write_text(source, encoding="utf-8")  # Triton reads its kernels' source from a file
+        module = types.ModuleType(self.module_name)
+        module.__file__ = str(path)
+        sys.modules[self.module_name] = module
+        exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102 - what the sandbox is for
+        found = getattr(module, class_name, None)
+        if not isinstance(found, type):
+            raise AttributeError(f"the file defines no class {class_name}")
+        self.cls = found
+        return {}
+
+    def do_build(
+        self, *, init: dict[str, Any], dtype: str, precision: dict[str, Any], compile_mode: str | None = None
+    ) -> dict[str, Any]:
+        """Construct the module with the judge's flags of precision, and say what its state is."""
+        import torch
+
+        for name, value in precision.items():
+            *owners, flag = name.split(".")
+            setattr(reduce(getattr, owners, torch.backends), flag, value)
+        self.module = None
+        self.outputs.clear()
+        self.prepared.clear()
+        gc.collect()
+        torch.manual_seed(0)
+        with torch.random.fork_rng(devices=[]):
+            module = self.cls(*self._tree(init["args"]), **self._tree(init["kwargs"]))
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(f"{type(module).__name__} is no torch.nn.Module")
+        module = module.eval().requires_grad_(False).to(device=self.orders.device, dtype=getattr(torch, dtype))
+        self.plain = module
+        self.module = module if compile_mode is None else _compiled(module, compile_mode)
+        graphs = compile_mode in (CUDA_GRAPH, "reduce-overhead", "max-autotune")
+        self.overwrites = (
+            self.orders.device == "cuda" and graphs
+        )  # a replayed graph's outputs are gone with its next replay
+        return {"state": self._state()}
+
+    def do_load(self, *, state: dict[str, Any], mutate: bool) -> dict[str, Any]:
+        """Load weights by name, or write them into the tensors that are already there."""
+        import torch
+
+        tensors = {name: self._tree(one) for name, one in state.items()}
+        if not mutate:
+            self.plain.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, strict=True)
+        else:
+            with torch.no_grad():
+                for name, tensor in self.plain.state_dict(keep_vars=True).items():
+                    tensor.copy_(tensors[name])
+        return {"state": self._state()}
+
+    def do_arena(self, descriptor: int, *, name: int, size: int) -> dict[str, Any]:
+        """Map memory that the judge made."""
+        self.arenas[name] = mmap.mmap(descriptor, size)
+        os.close(descriptor)
+        import torch
+
+        return {"address": torch.frombuffer(self.arenas[name], dtype=torch.uint8).data_ptr()}
+
+    def do_cuda_arena(self, *, handle: str, name: int, size: int) -> dict[str, Any]:
+        """Open memory of the judge's GPU."""
+        address = cuda_memory.opened(handle)
+        self.arenas[name] = cuda_memory.as_bytes(address, size)
+        return {"address": address}
+
+    def do_release(self, *, name: int) -> dict[str, Any]:
+        """Forget an arena; its memory goes with the last view of it."""
+        self.arenas.pop(name, None)
+        return {}
+
+    def do_prepare(self, *, inputs: dict[str, Any], first: bool, sinks: list[Any] | None = None) -> dict[str, Any]:
+        """Make the views of one call's inputs; their content comes later. `first` forgets earlier ones."""
+        if first:
+            self.prepared, self.sinks, self.series = [], [], []
+        self.prepared.append((self._tree(inputs["args"]), self._tree(inputs["kwargs"])))
+        self.sinks.append([self._tree(one) for one in sinks or []])
+        return {}
+
+    def do_call(
+        self, *, place: int, observe: bool, poison: bool, guards: bool, suppress: bool = False
+    ) -> dict[str, Any]:
+        """Call the module once; with `observe` under the eyes of the observers."""
+        import torch
+
+        args, kwargs = self.prepared[place]
+        self.launches.counts.clear()
+        self.launches.suppressed = suppress
+        observation = Observation(self.launches, poison=poison, guards=guards)
+        try:
+            with torch.no_grad():
+                if observe:
+                    observation.provenance.admit_call(self.plain, args, kwargs)
+                    with observation.watching():
+                        result = self.module(*args, **kwargs)
+                    observation.provenance.require("the output", result)
+                else:
+                    result = self.module(*args, **kwargs)
+        finally:
+            self.launches.suppressed = False
+        self._deliver(result, self.sinks[place])
+        answer = self._described_outputs(result, self.outputs)
+        if observe:
+            answer |= {"operators": dict(observation.operators.most_common(200)), "torn": observation.torn()}
+            answer["unknown_memory"] = dict(observation.provenance.unknown.most_common(20))
+        return answer | {"launches": dict(self.launches.counts.most_common(200)), "state": self._state()}
+
+    def do_settle(self) -> dict[str, Any]:
+        """Keep freed memory, so that later series find touched pages, and leave what exists out of collections."""
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):  # glibc
+            libc.mallopt(_M_MMAP_MAX, 0)
+            libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        gc.collect()
+        gc.freeze()
+        return {}
+
+    def do_forget(self) -> dict[str, Any]:
+        """Give the last series' outputs back: never while the next one is timed."""
+        self.series = []
+        return {}
+
+    def do_series(self, *, count: int, describe: bool) -> dict[str, Any]:
+        """Call the module with one set of inputs after another; all outputs are held until they are forgotten.
+
+        Only addresses are told at once; `describe` says all of how outputs lie, which takes as long as a light call.
+        """
+        import torch
+
+        gc.disable()
+        results = []
+        with torch.inference_mode():
+            if self.overwrites:
+                for args, kwargs in self.prepared[:count]:
+                    torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+                    self.module(*args, **kwargs)
+            else:
+                for args, kwargs in self.prepared[:count]:
+                    results.append(self.module(*args, **kwargs))
+        if self.orders.device == "cuda":
+            torch.cuda.synchronize()
+        gc.enable()
+        self.outputs.clear()
+        self.series = results
+        if describe:
+            self.do_reveal()
+            return {"calls": [self._described_outputs(result, []) for result in results]}
+        return {"addresses": [addresses(result) for result in results]}
+
+    def do_reveal(self) -> dict[str, Any]:
+        """On a GPU, copy the last outputs to where the judge wants them; elsewhere they are read as they lie."""
+        for result, sinks in zip(self.series, self.sinks, strict=False):
+            self._deliver(result, sinks)
+        return {}
+
+    def _deliver(self, result: Any, sinks: list[Any]) -> None:
+        """On a GPU, copy the outputs to where the judge wants them, and wait for the whole device."""
+        if self.orders.device != "cuda":
+            return
+        import torch
+
+        tensors: list[Any] = []
+        structure(result, tensors)
+        for tensor, sink in zip(tensors, sinks, strict=False):
+            if tensor.shape == sink.shape and tensor.dtype == sink.dtype:
+                sink.copy_(tensor)
+        torch.cuda.synchronize()
+
+    def _described_outputs(self, result: Any, keep: Any) -> dict[str, Any]:
+        """Say where the outputs lie, and keep them there."""
+        tensors: list[Any] = []
+        nested = structure(result, tensors)
+        keep.append(tensors)
+        return {"structure": nested, "outputs": [described_tensor(tensor) for tensor in tensors]}
+
+    def _state(self) -> list[list[Any]]:
+        """Name, shape, dtype, address and bytes of each entry of the state."""
+        entries = []
+        for name, tensor in self.plain.state_dict().items():
+            described = described_tensor(tensor)
+            entries.append([name, described["shape"], described["dtype"], described["address"], tensor.nbytes])
+        return entries
+
+    def _tree(self, node: Any) -> Any:
+        """Turn a described argument into a value; `memory.place` describes it."""
+        match node:
+            case {"tensor": layout}:
+                return self._view(layout)
+            case {"list": items}:
+                return [self._tree(item) for item in items]
+            case {"tuple": items}:
+                return tuple(self._tree(item) for item in items)
+            case {"dict": items}:
+                return {name: self._tree(item) for name, item in items.items()}
+        return node["value"]
+
+    def _view(self, layout: dict[str, Any]) -> Any:
+        import torch
+
+        dtype, start, span = getattr(torch, layout["dtype"]), layout["start"], layout["span"]
+        if not span:
+            return torch.empty(layout["shape"], dtype=dtype, device=self.orders.device)
+        memory = self.arenas[layout["arena"]]
+        if isinstance(memory, torch.Tensor):
+            flat = memory[start : start + span * dtype.itemsize].view(dtype)
+        else:
+            flat = torch.frombuffer(memory, dtype=dtype, count=span, offset=start)
+        return flat.as_strided(layout["shape"], layout["strides"], flat.storage_offset() + layout["first"])
+
+
+def _compiled(module: Any, mode: str) -> Any:
+    """The reference compiled in one of torch's ways, in this process alone."""
+    import torch
+    import torch._inductor.config
+
+    torch._inductor.config.compile_threads = 1
+    torch._inductor.config.cpp_cache_precompile_headers = False  # kept beside the scratch folder, gone with it
+    if mode == CUDA_GRAPH:
+        return torch.compile(module, backend="cudagraphs", dynamic=False)
+    return torch.compile(module, mode=mode, dynamic=False)
