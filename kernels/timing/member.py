@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from joulegrid.errors import PreFlightError
 from joulegrid.kernels.judge.candidate import Code
 from joulegrid.kernels.judge.limits import Limits
 from joulegrid.kernels.judge.session import Session, open_session
@@ -42,7 +43,7 @@ class Setting:
     """Empty: not pinned."""
 
 
-class BaselineFailed(Exception):  # noqa: N818 - whether that matters depends on the baseline
+class BaselineFailed(PreFlightError):  # noqa: N818 - whether that matters depends on the baseline
     """A member that is trusted could not be run here."""
 
     def __init__(self, member: str, fault: CandidateFault) -> None:

@@ -31,11 +31,17 @@ def bounds(machine: Machine, truth: float, how: Resampling = QUICK) -> tuple[Bou
 
 
 def test_the_channel_costs_nothing_per_call() -> None:
-    quiet = Machine(1, channel_ns=5e6, process_noise=0, series_noise=0)
-    found = samples(quiet, {"eager": 100_000}, calls=10)
-    own = durations([replace(one, elapsed_ns=5_000_000 + one.calls * 100_000) for one in found], "eager")
-    assert float(channel_ns([own])) == 5e6
+    found = samples(Machine(1), {"eager": 100_000}, calls=10)
+    own = durations([replace(one, elapsed_ns=150_000 + one.calls * 100_000) for one in found], "eager")
+    assert float(channel_ns([own])) == 150_000
     assert call_ns(own, channel_ns([own])).tolist() == [100_000] * 5 == slope_ns(own).tolist()
+
+
+def test_noise_cannot_make_a_call_vanish() -> None:
+    found = samples(Machine(8), {"candidate": 100_000, "eager": 100_000})
+    noisy = [replace(one, elapsed_ns=one.elapsed_ns * (3 if one.calls == 50 else 1)) for one in found]
+    candidate, eager = (durations(noisy, member) for member in ("candidate", "eager"))
+    assert call_bounds(candidate, (eager,), QUICK).low > 80_000
 
 
 def test_time_wasted_in_short_series_lowers_the_slope_and_not_the_claim() -> None:
