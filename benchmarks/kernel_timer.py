@@ -14,6 +14,7 @@ Run: `python -m benchmarks.kernel_timer [--cases rmsnorm linear_gelu] [--pairs 8
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -42,11 +43,12 @@ DIMS = {
 
 def itself(problem: Problem, folder: Path, calls: int = 1) -> Candidate:
     """Return the case's own module as a candidate, its work done once or more often."""
-    source = problem.file.read_text(encoding="utf-8").replace(problem.class_name, "Reference")
+    own_name = rf"(?<![.\w]){problem.class_name}\b"  # not that of torch.nn.LayerNorm
+    source = re.sub(own_name, "Reference", problem.file.read_text(encoding="utf-8"))
     body = "    def forward(self, *args, **kwargs):\n"
     body += "        super().forward(*args, **kwargs)\n" * (calls - 1)
     body += "        return super().forward(*args, **kwargs)\n"
-    plain = source.replace("Reference", "OptimizedModel")
+    plain = re.sub(r"\bReference\b", "OptimizedModel", source)
     path = folder / f"{problem.name}_{calls}.py"
     again = f"{source}\n\nclass OptimizedModel(Reference):\n{body}"
     path.write_text('LANGUAGE = "torch"\n' + (plain if calls == 1 else again), encoding="utf-8")

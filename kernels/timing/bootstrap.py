@@ -56,7 +56,7 @@ def ratio_bounds(
     def ratio(drawn: Sequence[Durations]) -> Any:
         import numpy as np
 
-        channel = channel_ns(drawn[2:])
+        channel = channel_ns(drawn[2:], drawn[:2])
         return np.exp(np.log(call_ns(drawn[0], channel) / call_ns(drawn[1], channel)).mean(-1))
 
     return _bounds(ratio, members, how)
@@ -64,7 +64,7 @@ def ratio_bounds(
 
 def call_bounds(member: Durations, trusted: Sequence[Durations], how: Resampling = Resampling()) -> Bounds:
     """Return a member's time per call in nanoseconds: the processes' mean, with an interval."""
-    return _bounds(lambda drawn: call_ns(drawn[0], channel_ns(drawn[1:])).mean(-1), (member, *trusted), how)
+    return _bounds(lambda drawn: call_ns(drawn[0], channel_ns(drawn[1:], drawn[:1])).mean(-1), (member, *trusted), how)
 
 
 def change(claim: Bounds, same: Bounds) -> Change:

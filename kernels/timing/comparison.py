@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.timing.afterwards import CANDIDATE, TRUSTED
-from joulegrid.kernels.timing.conditions import Conditions, conditions, off_cores, preferred, snapshot
+from joulegrid.kernels.timing.conditions import Conditions, conditions, off_cores, snapshot
 from joulegrid.kernels.timing.ground import Ground
 from joulegrid.kernels.timing.inputs import InputSet, fresh_inputs
 from joulegrid.kernels.timing.member import BaselineFailed, Member, TimedMember, timed_member
 from joulegrid.kernels.timing.pairs import Sample
+from joulegrid.kernels.timing.roofs import cache_bytes
 from joulegrid.kernels.timing.series import Course, Visit, chosen_calls, rough_call_ns, run_course, warm_up
 
-_log = logging.getLogger(__name__)
 ROUGH_SETS = 16
 FEWEST_PAIRS = 2
 VERIFIED = (CANDIDATE, TRUSTED)
@@ -59,7 +58,7 @@ def compare_members(
         BaselineFailed: a trusted member could not be run.
     """
     cores = ground.setting.cores
-    with off_cores(cores), preferred():
+    with off_cores(cores):
         before = snapshot(cores)
         for process in range(ground.settings.processes):
             with ExitStack() as stack:
@@ -109,7 +108,7 @@ def _chosen(started: Mapping[str, TimedMember], ground: Ground) -> tuple[int, in
     for timed in started.values():
         timed.prepare([one.arguments for one in sets])
         rough.append(rough_call_ns(timed, sets))
-    calls = chosen_calls(min(rough), settings.series_s, set_bytes, settings.memory_bytes, settings.most_calls)
+    calls = chosen_calls(min(rough), settings, set_bytes, cache_bytes(settings.device))
     pair_s = 3 * calls * sum(rough) / 1e9
     affordable = int(settings.budget_s / settings.processes / pair_s)
     return calls, max(FEWEST_PAIRS, min(settings.pairs, affordable))

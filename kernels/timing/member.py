@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from joulegrid.errors import PreFlightError
 from joulegrid.kernels.judge.candidate import Code
 from joulegrid.kernels.judge.limits import Limits
 from joulegrid.kernels.judge.session import Session, open_session
 from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Verdict
 from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.problem import Arguments
-from joulegrid.kernels.timing.conditions import prefer, waited_ns
+from joulegrid.kernels.timing.conditions import prefer, preferred, waited_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Setting:
     """Empty: not pinned."""
 
 
-class BaselineFailed(Exception):  # noqa: N818 - whether that matters depends on the baseline
+class BaselineFailed(PreFlightError):  # noqa: N818 - whether that matters depends on the baseline
     """A member that is trusted could not be run here."""
 
     def __init__(self, member: str, fault: CandidateFault) -> None:
@@ -84,7 +85,8 @@ class TimedMember:
         self.refill(inputs)
         with blamed(self.member):
             before = waited_ns(self.session.pid)
-            elapsed_ns = self.session.run_series(len(inputs), describe=False)
+            with preferred():
+                elapsed_ns = self.session.run_series(len(inputs), describe=False)
             after = waited_ns(self.session.pid)
             self.waited_ns = None if before is None or after is None else after - before
             self._count = len(inputs)

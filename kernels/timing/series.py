@@ -6,6 +6,7 @@ its outputs are read before the next are written: nothing can be computed ahead,
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from typing import Any, Protocol
 from joulegrid.kernels.problem import Arguments
 from joulegrid.kernels.timing.inputs import InputSet
 from joulegrid.kernels.timing.pairs import Sample, orders
+from joulegrid.kernels.timing.result import TimingSettings
 
+LONGEST = 10
+"""How many times as long as wanted a series may get to go beyond the cache."""
 _RANDOM = random.SystemRandom()
 """Whether the short or the long series comes first is nothing that a candidate could know."""
 
@@ -98,8 +102,13 @@ def rough_call_ns(session: TimedSession, sets: Sequence[InputSet]) -> float:
     return alone if len(sets) == 1 else max((together - alone) / (len(sets) - 1), 1.0)
 
 
-def chosen_calls(fastest_ns: float, series_s: float, set_bytes: int, memory_bytes: int, most: int) -> int:
-    """Return N: long enough a series of the fastest member, unless 2N sets would take more memory than allowed."""
-    by_time = -(-series_s * 1e9 // max(fastest_ns, 1.0))
-    by_memory = memory_bytes // (2 * max(set_bytes, 1))
-    return int(max(1, min(by_time, by_memory, most)))
+def chosen_calls(fastest_ns: float, settings: TimingSettings, set_bytes: int, cache: int | None) -> int:
+    """Return N: long enough a series of the fastest member, and 2N sets beyond the cache where that is within reach.
+
+    Never more than fit into the memory that is allowed; for the cache's sake a series gets ten times as long at most.
+    """
+    by_time = math.ceil(settings.series_s * 1e9 / max(fastest_ns, 1.0))
+    most = max(1, min(settings.memory_bytes // (2 * max(set_bytes, 1)), settings.most_calls))
+    beyond = math.ceil((cache or 0) / (2 * max(set_bytes, 1))) + 1
+    wanted = max(by_time, beyond) if beyond <= min(most, LONGEST * by_time) else by_time
+    return max(1, min(wanted, most))

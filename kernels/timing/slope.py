@@ -5,7 +5,7 @@ same whatever n is. A slope (T(2N) − T(N)) / N is free of it, but hands the ca
 series alone lowers its slope. So the channel's cost is taken from the trusted members only, and a call's time is what
 is left of the long series, whoever ran it:
 
-    channel = median(2·T(N) − T(2N)) over the trusted members, at least 0
+    channel = median(2·T(N) − T(2N)) over the trusted members, at least 0, at most a tenth of the shortest T(2N)
     call    = (median T(2N) − channel) / 2N
 """
 
@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SHORTEST_NS = 1.0
-"""A call that took nothing is said to have taken this: ratios stay finite, and physics refuses it."""
+LARGEST_CHANNEL = 0.1
+"""Share of a long series that may be the channel's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,24 @@ class Durations:
         return Durations(self.short[processes], self.long[processes], self.calls)
 
 
-def channel_ns(trusted: Sequence[Durations]) -> Any:
-    """Return what a series costs beside its calls, over all processes and pairs of the trusted members."""
+def channel_ns(trusted: Sequence[Durations], others: Sequence[Durations] = ()) -> Any:
+    """Return what a series costs beside its calls, over all processes and pairs of the trusted members.
+
+    At most a tenth of the shortest member's long series, `others` included: more is noise, which must not make a call
+    vanish. Calls are then said to take longer than they do, those of all members alike.
+    """
     import numpy as np
 
     surplus = np.concatenate([_flat(2 * one.short - one.long) for one in trusted], axis=-1)
-    return np.maximum(np.median(surplus, axis=-1), 0.0)
+    longs = np.stack([np.median(_flat(one.long), axis=-1) for one in (*trusted, *others)])
+    return np.clip(np.median(surplus, axis=-1), 0.0, LARGEST_CHANNEL * longs.min(axis=0))
 
 
 def call_ns(member: Durations, channel: Any) -> Any:
     """Return the time per call for each process: (…, processes)."""
     import numpy as np
 
-    calls = (np.median(member.long, axis=-1) - np.asarray(channel)[..., None]) / (2 * member.calls)
-    return np.maximum(calls, SHORTEST_NS)
+    return np.maximum(np.median(member.long, axis=-1) - np.asarray(channel)[..., None], 1.0) / (2 * member.calls)
 
 
 def slope_ns(member: Durations) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.kernels.judge.candidate import Candidate
 from joulegrid.kernels.judge.limits import Limits
 from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Verdict
@@ -39,9 +40,9 @@ def time_candidate(
     them again; they must be of the same problem, shape and dtype. With a `probe` joules per call can be had as well.
 
     Raises:
-        UsageError: for a shape or dtype that the problem lacks.
-        PreFlightError: where the unmodified module does not run here.
-        BaselineFailed: a baseline that had run before failed.
+        UsageError: for a shape or dtype that the problem lacks, or baselines of another one.
+        PreFlightError: where the unmodified module does not run here, a baseline that had run before fails, or a Triton
+            candidate would have to be interpreted.
     """
     ground = make_ground(problem, settings or TimingSettings())
     with Zygote(ground.settings.device) as zygote:
@@ -58,6 +59,7 @@ def candidate_on(
 ) -> Timing:
     """Time a candidate as `time_candidate` does, with a zygote and a ground that serve others as well."""
     began_s = time.monotonic()
+    _require_timeable(ground, candidate, baselines)
     if baselines is None and set(ground.settings.baselines) - {"eager"}:
         baselines = baselines_on(zygote, ground)
     run = _Run(ground, candidate, baselines)
@@ -66,6 +68,18 @@ def candidate_on(
     if probe is not None and verdict is Verdict.PASSED:
         energy = energy_windows(zygote, run.members(), ground, probe, run.timed())
     return run.timing(verdict, evidence, {"energy": energy, "seconds": time.monotonic() - began_s})
+
+
+def _require_timeable(ground: Ground, candidate: Candidate, baselines: Baselines | None) -> None:
+    if candidate.language == "triton" and ground.settings.device == "cpu":
+        raise PreFlightError(
+            f"{candidate.path} is written in Triton, which is interpreted here: its time would say nothing of a"
+            " kernel's; time it on a machine with a GPU"
+        )
+    wanted = (ground.problem.name, ground.draw.dtype, dict(ground.draw.dims), ground.settings.device)
+    if baselines is not None and (baselines.problem, baselines.dtype, baselines.dims, baselines.mode) != wanted:
+        given = f"{baselines.problem}, {baselines.dtype}, {baselines.dims}, {baselines.mode}"
+        raise UsageError(f"baselines: {given} were given; timed is {', '.join(map(str, wanted))}")
 
 
 class _Run:

@@ -71,16 +71,15 @@ def test_roofs_are_measured_once_and_the_best_is_kept(tmp_path: Path, monkeypatc
         path.write_text(json.dumps({**kept, "bytes_per_s": 1e15}))
         assert machine_roofs("cpu", "fp32").bytes_per_s == 1e15
         assert machine_roofs("cpu", "fp32", again=True).bytes_per_s == 1e15
-        path.write_text("{")
-        assert machine_roofs("cpu", "fp32").bytes_per_s < 1e15
+    path.write_text("{")
+    assert roofs._read(path) is None
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    with single_threaded():
-        assert machine_roofs("cpu", "fp32").threads == 1
+    roofs._write(blocked / "roofs.json", ROOFS)
+    assert roofs._read(blocked / "roofs.json") is None
 
 
 def test_sizes_of_caches_are_read_with_their_units() -> None:

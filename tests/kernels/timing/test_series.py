@@ -18,6 +18,7 @@ from joulegrid.kernels.timing.afterwards import Afterwards, WrongAfterTiming  # 
 from joulegrid.kernels.timing.eager_model import EagerModel, eager_model  # noqa: E402
 from joulegrid.kernels.timing.inputs import fresh_inputs, input_bytes  # noqa: E402
 from joulegrid.kernels.timing.pairs import Sample  # noqa: E402
+from joulegrid.kernels.timing.result import TimingSettings  # noqa: E402
 from joulegrid.kernels.timing.roofs import Roofs  # noqa: E402
 from joulegrid.kernels.timing.series import Course, chosen_calls, rough_call_ns, run_course, warm_up  # noqa: E402
 from joulegrid.kernels.trial import constructor_arguments  # noqa: E402
@@ -111,10 +112,18 @@ def test_labels_and_rows_that_sum_to_one_stay_so() -> None:
 
 
 def test_n_is_chosen_by_time_within_memory() -> None:
-    assert chosen_calls(1e6, 0.02, 1_000, 1 << 20, 2048) == 20
-    assert chosen_calls(1e3, 0.02, 1 << 20, 64 << 20, 2048) == 32
-    assert chosen_calls(1.0, 1.0, 1, 1 << 40, 2048) == 2048
-    assert chosen_calls(1e12, 0.02, 1 << 30, 1 << 20, 2048) == 1
+    wanted = TimingSettings(series_s=0.02, memory_bytes=64 << 20, most_calls=2048)
+    assert chosen_calls(1e6, wanted, 1_000, None) == 20
+    assert chosen_calls(1e3, wanted, 1 << 20, None) == 32
+    assert chosen_calls(1.0, wanted, 1, None) == 2048
+    assert chosen_calls(1e12, wanted, 1 << 30, None) == 1
+
+
+def test_sets_exceed_the_cache_where_that_is_within_reach() -> None:
+    wanted = TimingSettings(series_s=0.02, memory_bytes=128 << 20)
+    assert chosen_calls(4e6, wanted, 1 << 20, 32 << 20) == 17
+    assert chosen_calls(4e6, wanted, 1 << 20, 260 << 20) == 5
+    assert chosen_calls(4e6, wanted, 1 << 16, 32 << 20) == 5
 
 
 def test_warm_up_is_by_time(problem: Problem, module: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from joulegrid.cases.catalog import case_folder  # noqa: E402
 from joulegrid.cases.manifest import read_problem  # noqa: E402
-from joulegrid.errors import UsageError  # noqa: E402
+from joulegrid.errors import PreFlightError, UsageError  # noqa: E402
 from joulegrid.kernels.judge.candidate import Candidate, read_candidate  # noqa: E402
 from joulegrid.kernels.judge.verdict import Verdict  # noqa: E402
 from joulegrid.kernels.judge.zygote import Zygote  # noqa: E402
@@ -109,6 +110,12 @@ def test_a_candidate_that_leaves_its_core_is_not_timed(zygote: Zygote, ground: G
     timing = candidate_on(zygote, ground, candidate(tmp_path, ELSEWHERE))
     assert timing.verdict in {Verdict.TAMPERING, Verdict.RUNTIME_ERROR, Verdict.FORBIDDEN}
     assert timing.claim is None
+
+
+def test_an_interpreted_kernel_is_not_timed(zygote: Zygote, ground: Ground, tmp_path: Path) -> None:
+    triton = replace(candidate(tmp_path, HONEST), language="triton")
+    with pytest.raises(PreFlightError, match="interpreted here"):
+        candidate_on(zygote, ground, triton)
 
 
 def test_a_speed_cannot_stand_beside_a_fault() -> None:
