@@ -38,7 +38,7 @@ class LabSettings(Section):
     """`JOULEGRID_WARMUP_SECONDS`: how long it repeats it before."""
 
     @property
-    def used_device(self) -> str:
+    def used_device(self) -> Literal["cpu", "cuda"]:
         """The device that is used: the one that was set, else `cuda` where torch sees one."""
         if self.device is not None:
             return self.device

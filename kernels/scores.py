@@ -91,7 +91,7 @@ def best_of_each_case(judged: Sequence[Judged]) -> list[Judged]:
     best: dict[str, tuple[float, list[Judged]]] = {}
     for kernel in _kernels(judged):
         found = _geometric_mean([kernel])
-        rank = -1.0 if found is None or not all(part.passed for part in kernel) else found
+        rank = (found or 0.0) if all(part.passed for part in kernel) else -1.0
         if kernel[0].case not in best or rank > best[kernel[0].case][0]:
             best[kernel[0].case] = (rank, kernel)
     return [part for _, kernel in best.values() for part in kernel]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from joulegrid.cases.judged import PASSED, CallEnergy, JudgedPoint
+from joulegrid.cases.workloads.kernel import CALL, CANDIDATE
 from joulegrid.errors import UsageError
 from joulegrid.jobs.archive.shelf import Contents, PointFiles
 from joulegrid.jobs.report.run_results import RunResults
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 
 ARTIFACTS = "artifacts/kernel/"
 """Where the workload leaves its files, beside the result."""
-CALL = "call"
-"""The unit of work that the workload counts."""
-_NO_WINDOW = "no window measured the candidate alone"
+_NO_WINDOW = "no window measured the filling in of inputs alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +92,11 @@ def _own_files(found: _Found) -> dict[str, bytes]:
 
 
 def _energy(result: ExperimentResult) -> CallEnergy | None:
-    """Joules of a call in the headline window; `None` where no energy was asked for."""
-    calls = int((result.work or {}).get(CALL, 0))
-    per = next((one for one in result.energy_per or [] if one.unit == CALL), None)
-    energy = result.energy
+    """Joules of a call, by difference of the candidate's two windows; `None` where no energy was asked for."""
+    calls, energy = int((result.work or {}).get(CALL, 0)), result.energy
     if not calls or energy is None:
         return None
+    per = next((one for one in result.differences if one.name == f"{CANDIDATE} {CALL}"), None)
     return CallEnergy(
         energy_j=per.energy_j if per else None,
         low_j=per.low_j if per else None,
@@ -107,5 +105,5 @@ def _energy(result: ExperimentResult) -> CallEnergy | None:
         provenance=energy.provenance,
         source=energy.source,
         scope=energy.scope,
-        reason=energy.reason if energy.energy_j is None else None if per else _NO_WINDOW,
+        reason=(per.reason if per else _NO_WINDOW) or energy.reason,
     )

@@ -20,6 +20,7 @@ from joulegrid.kernels.scores import scores
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from joulegrid.jobs.archive.replay import Replay
     from joulegrid.jobs.archive.shelf import Opened
 
 _EVIDENCE_SHOWN = 5
@@ -38,13 +39,14 @@ def print_list(found: Sequence[Archived | Unreadable], console: Console | None =
 
 def _list_table(found: Sequence[Archived]) -> ReportTable:
     numbers = [
+        Column("archive", [Cell(one.name) for one in found], is_number=False),
         Column("case", [Cell(plain(one.case)) for one in found], is_number=False),
         Column("language", [Cell(one.language) for one in found], is_number=False),
         Column("verdict", [Cell(one.verdict) for one in found], is_number=False),
         Column("passed", [Cell(f"{_passed(one.points)} of {len(one.points)}") for one in found]),
         Column("speed-up", [Cell(times(one.speedup)) for one in found]),
     ]
-    return ReportTable([Column("archive", [Cell(one.name) for one in found], is_number=False)], numbers)
+    return ReportTable([Column("#", [Cell(str(place + 1)) for place in range(len(found))])], numbers)
 
 
 def print_archive(opened: Opened, console: Console | None = None) -> None:
@@ -125,6 +127,22 @@ def print_report(found: Sequence[Archived], console: Console | None = None) -> N
     devices = sorted({point.device for one in found for point in one.points})
     if len(devices) > 1:
         console.print(Text(f"Measured on different devices: {', '.join(devices)}; see them apart."), style="yellow")
+
+
+def print_replay(found: Replay, console: Console | None = None) -> None:
+    """Print whether an archive still holds, and every verification that says so."""
+    console = console or page_console()
+    console.print(Text(found.name))
+    for path in found.damaged:
+        console.print(Text(f"DAMAGED: {path} is missing or has other bytes than were archived"), style="red")
+    for one in found.judged:
+        seeds = "fresh seeds" if one.fresh else "archived seeds"
+        words = f"{one.dtype}, {seeds}: {one.found}" + ("" if one.holds else f", archived is {one.archived}")
+        console.print(Text(plain(f"{words}{f' ({one.why})' if one.why else ''}")))
+    if found.case_now != "same":
+        console.print(Text(f"The case that is installed here is {found.case_now}; the archived one was used."))
+    told = Text("holds", style="bold green") if found.holds else Text("DOES NOT HOLD", style="bold red")
+    console.print(told)
 
 
 def times(speedup: float | None) -> str:
