@@ -62,6 +62,8 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@echo "Installing into .venv: one to two minutes, 2.1 GB with a CPU build of torch" >&2
 	@$(PIP) pip setuptools
-	@$(PIP) --no-build-isolation -e '.[pytorch,figures,search,dev]'
+	@$(PIP) --no-build-isolation -e '.[pytorch,figures,search,kernels,codecarbon,zeus,dev]'
+	@# Zeus alone: of what it names, amdsmi stops Ray on every machine without AMD's library.
+	@$(PIP) --no-deps zeus
 	@rm -f .venv/begun
 	@pwd -P > $(STAMP)

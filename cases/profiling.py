@@ -49,10 +49,10 @@ class RoofShare(Section):
     share: float
     """`roof_seconds / seconds`; above 1 where the tensors stay in a cache, which the roof's copy does not."""
     bytes_per_s: float
-    """Roof: bytes read and written by a copy."""
+    """Roof: bytes that a copy or a sum moves."""
     flops_per_s: float
     """Roof: operations of a square product in the dtype."""
-    how: str = "measured by a copy and a square product in this process"
+    how: str = "the best that copies, sums and square products were measured to do here"
     """How the roof was obtained."""
 
 
@@ -153,20 +153,21 @@ def _device_us(event: Any) -> float:
 
 
 def _roof_share(variant: CaseForward, seconds: float) -> RoofShare:
-    from joulegrid.kernels.roof import measured_roof
+    from joulegrid.kernels.timing.roofs import machine_roofs
 
     draw, problem = variant.draw, variant.problem
-    roof = measured_roof(draw.device, draw.dtype)
-    n_bytes, flops = problem.bytes_moved(draw.dims, draw.dtype), problem.flops(draw.dims)
-    least = roof.seconds(n_bytes, flops)
+    roofs = machine_roofs(draw.device, draw.dtype)
+    n_bytes, flops, peak = problem.bytes_moved(draw.dims, draw.dtype), problem.flops(draw.dims), roofs.peak(draw.dtype)
+    memory_s, compute_s = n_bytes / roofs.bytes_per_s, flops / peak
+    least = max(memory_s, compute_s)
     return RoofShare(
         bytes=n_bytes,
         flops=flops,
         intensity=flops / n_bytes,
-        bound="memory" if roof.bound(n_bytes, flops) == "memory" else "compute",
+        bound="memory" if memory_s >= compute_s else "compute",
         seconds=seconds,
         roof_seconds=least,
         share=least / seconds,
-        bytes_per_s=roof.bytes_per_s,
-        flops_per_s=roof.flops_per_s,
+        bytes_per_s=roofs.bytes_per_s,
+        flops_per_s=peak,
     )
