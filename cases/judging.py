@@ -6,7 +6,8 @@ and keeps what came out in the form that artifacts and archives have.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,6 +24,7 @@ from joulegrid.kernels.shapes import checked_dtype, shape_named
 if TYPE_CHECKING:
     from joulegrid.kernels.judge.candidate import Candidate
     from joulegrid.kernels.judge.verdict import Verification
+    from joulegrid.kernels.judge.zygote import Zygote
     from joulegrid.kernels.problem import Problem, Shape
     from joulegrid.kernels.timing.energy import EnergyProbe
     from joulegrid.kernels.timing.result import Baselines, Timing, TimingSettings
@@ -95,21 +97,32 @@ def verified(
     problem: Problem,
     candidate: Candidate,
     dtype: str,
-    device: Device = "cpu",
     seeds: Sequence[int] | None = None,
+    *,
+    zygote: Zygote,
 ) -> Verification:
-    """Have a candidate verified in one dtype; `seeds` repeat an earlier verification's draws."""
+    """Have a candidate verified in one dtype on the zygote's device; `seeds` repeat an earlier verification's draws."""
     from joulegrid.kernels.judge.verify import Settings, verify
 
-    return verify(problem, candidate, Settings(device=device, dtypes=(dtype,)), seeds=seeds)
+    return verify(problem, candidate, Settings(device=zygote.device, dtypes=(dtype,)), seeds=seeds, zygote=zygote)
 
 
-def timed(judged: Subject, *, processes: int = 5, probe: EnergyProbe | None = None) -> Judgement:
+@contextmanager
+def open_zygote(device: Device) -> Iterator[Zygote]:
+    """Start the process that candidates are forked from, some 2 s; it ends with the block. `PreFlightError` without."""
+    require_torch()
+    from joulegrid.kernels.judge.zygote import Zygote
+
+    with Zygote(device) as zygote:
+        yield zygote
+
+
+def timed(judged: Subject, *, zygote: Zygote, processes: int = 5, probe: EnergyProbe | None = None) -> Judgement:
     """Have a candidate verified, and where it passed timed against every baseline; a probe gets energy windows.
 
     A Triton candidate has no speed without a GPU: then nothing is timed.
     """
-    verification = verified(judged.problem, judged.candidate, judged.dtype, judged.device)
+    verification = verified(judged.problem, judged.candidate, judged.dtype, zygote=zygote)
     if verification.verdict != PASSED or verification.mode == "interpreter":
         return Judgement(judged, verification)
     from joulegrid.kernels.timing.timing import time_candidate

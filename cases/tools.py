@@ -22,10 +22,11 @@ def verification_tool(case: str, candidate: str, dtype: str | None = None) -> Ve
     The candidate runs in a process of its own (`trust: isolated`). Seeds and hidden sizes are left out.
     `UsageError` where case or file are none; whatever the candidate does wrong is the result.
     """
-    from joulegrid.cases.judging import subject, verified
+    from joulegrid.cases.judging import open_zygote, subject, verified
 
     judged = subject(case, candidate, "tiny", dtype, lab_settings().used_device)
-    return verified(judged.problem, judged.candidate, judged.dtype, judged.device).for_author()
+    with open_zygote(judged.device) as zygote:
+        return verified(judged.problem, judged.candidate, judged.dtype, zygote=zygote).for_author()
 
 
 def profiler_tool(case: str, candidate: str | None = None, shape: str = "tiny", dtype: str | None = None) -> Profile:

@@ -55,13 +55,16 @@ def verify(
 
     Exit code 0: passed; 1: not passed, or this machine cannot judge it; 2: wrong usage.
     """
-    from joulegrid.cases.judging import Judgement, subject, verified
+    from joulegrid.cases.judging import Judgement, open_zygote, subject, verified
     from joulegrid.jobs.kernel_view import print_verifications
 
     settings, used = _settings(device)
     first = subject(name, candidate, "tiny", dtypes[0] if dtypes else None, used)
     subjects = [subject(name, candidate, "tiny", dtype, used) for dtype in dtypes or first.problem.dtypes]
-    judgements = [Judgement(one, verified(one.problem, one.candidate, one.dtype, used)) for one in subjects]
+    with open_zygote(used) as zygote:
+        judgements = [
+            Judgement(one, verified(one.problem, one.candidate, one.dtype, zygote=zygote)) for one in subjects
+        ]
     folder = _written(settings, judgements, label)
     if as_json:
         typer.echo(json.dumps([one.verification.model_dump(mode="json") for one in judgements], indent=2))
@@ -89,12 +92,13 @@ def time(
 
     Exit code 0: passed, however fast; 1: not passed; 2: wrong usage.
     """
-    from joulegrid.cases.judging import subject, timed
+    from joulegrid.cases.judging import open_zygote, subject, timed
     from joulegrid.jobs.kernel_view import print_timing
 
     settings, used = _settings(device)
     judged = subject(name, candidate, _shape(name, shape, used), dtype, used)
-    judgement = timed(judged, processes=processes)
+    with open_zygote(used) as zygote:
+        judgement = timed(judged, zygote=zygote, processes=processes)
     folder = _written(settings, [judgement], label)
     if as_json:
         timing = judgement.timing

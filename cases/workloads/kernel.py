@@ -7,6 +7,7 @@ Everything that the judge and its clock found lies in `artifacts/kernel/` beside
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,6 +34,7 @@ from joulegrid.kernels.shapes import checked_dtype, shape_named
 
 if TYPE_CHECKING:
     from joulegrid.cases.judging import Judgement, Subject
+    from joulegrid.kernels.judge.zygote import Zygote
     from joulegrid.kernels.timing.result import Timing
 
 Step = Literal["verify", "time"]
@@ -112,6 +114,10 @@ class Kernel:
     )
     input_fields: tuple[str, ...] = ("kernel.case", "kernel.candidate")
 
+    def __init__(self, zygote: Zygote | None = None) -> None:
+        """Fork candidates from a zygote that is open already; by default each task has one of its own."""
+        self._zygote = zygote
+
     def preload(self, config: ExperimentConfig) -> tuple[str, ...]:
         """Return what the judge's side needs; the candidate's side has a zygote of its own."""
         return ("torch", "joulegrid.kernels.judge.verify", "joulegrid.kernels.timing.timing")
@@ -133,18 +139,23 @@ class Kernel:
 
     def run(self, config: ExperimentConfig, inputs: Mapping[str, str], probe: Probe) -> Measurement:
         """Verify, then time what passed. `LaneCannotError` for what the lane cannot do."""
-        from joulegrid.cases.judging import Judgement, timed, verified
+        from joulegrid.cases.judging import open_zygote
 
         params = _own(config).kernel
         subject = _subject(params, inputs, probe)
         probe.progress(0, 1, "judging")
-        if "time" in params.steps:
-            judgement = timed(subject, processes=params.processes, probe=probe if params.energy else None)
-        else:
-            found = verified(subject.problem, subject.candidate, subject.dtype, subject.device)
-            judgement = Judgement(subject, found)
+        with nullcontext(self._zygote) if self._zygote is not None else open_zygote(subject.device) as zygote:
+            judgement = _judged(subject, params, probe, zygote)
         _keep(judgement, probe.scratch / "artifacts" / FOLDER)
         return _measurement(judgement)
+
+
+def _judged(subject: Subject, params: KernelParams, probe: Probe, zygote: Zygote) -> Judgement:
+    from joulegrid.cases.judging import Judgement, timed, verified
+
+    if "time" in params.steps:
+        return timed(subject, zygote=zygote, processes=params.processes, probe=probe if params.energy else None)
+    return Judgement(subject, verified(subject.problem, subject.candidate, subject.dtype, zygote=zygote))
 
 
 def _own(config: ExperimentConfig) -> KernelConfig:

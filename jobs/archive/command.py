@@ -71,6 +71,7 @@ def replay(
 
     Exit code 0: it holds; 1: it does not, or is damaged.
     """
+    from joulegrid.cases.judging import open_zygote
     from joulegrid.jobs.archive.replay import replay as replayed
     from joulegrid.jobs.archive.shelf import take_down
     from joulegrid.jobs.archive.view import print_replay
@@ -79,7 +80,8 @@ def replay(
     used = device or opened.record.points[0].device
     if used not in ("cpu", "cuda"):
         raise UsageError(f"--device: {used!r} was given; cpu and cuda are allowed")
-    found = replayed(opened, "cuda" if used == "cuda" else "cpu", fresh=fresh)
+    with open_zygote("cuda" if used == "cuda" else "cpu") as zygote:
+        found = replayed(opened, zygote, fresh=fresh)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
     else:

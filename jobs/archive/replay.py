@@ -20,10 +20,10 @@ from joulegrid.errors import UsageError
 from joulegrid.jobs.archive.record import Part
 
 if TYPE_CHECKING:
-    from joulegrid.cases.judging import Device
     from joulegrid.jobs.archive.shelf import Opened
     from joulegrid.kernels.judge.candidate import Candidate
     from joulegrid.kernels.judge.verdict import Evidence
+    from joulegrid.kernels.judge.zygote import Zygote
     from joulegrid.kernels.problem import Problem
 
 
@@ -71,7 +71,7 @@ class _Point:
     verdict: str
 
 
-def replay(opened: Opened, device: Device = "cpu", *, fresh: bool = True) -> Replay:
+def replay(opened: Opened, zygote: Zygote, *, fresh: bool = True) -> Replay:
     """Verify an archive again and say whether it still holds; damaged files are never run."""
     record = opened.record
     judged: list[Replayed] = []
@@ -79,9 +79,9 @@ def replay(opened: Opened, device: Device = "cpu", *, fresh: bool = True) -> Rep
         with tempfile.TemporaryDirectory(prefix="joulegrid-replay-") as folder:
             problem, candidate = _unpacked(opened, Path(folder))
             for point in _distinct(record.points):
-                judged.append(_judged(problem, candidate, point, device, point.seeds))
+                judged.append(_judged((problem, candidate), point, point.seeds, zygote))
                 if fresh:
-                    judged.append(_judged(problem, candidate, point, device, None))
+                    judged.append(_judged((problem, candidate), point, None, zygote))
     return Replay(
         name=record.name,
         holds=not opened.damaged and all(one.holds for one in judged),
@@ -115,10 +115,8 @@ def _distinct(points: Sequence[JudgedPoint]) -> list[_Point]:
     return list(dict.fromkeys(_Point(point.dtype, tuple(point.seeds), point.verdict) for point in points))
 
 
-def _judged(
-    problem: Problem, candidate: Candidate, point: _Point, device: Device, seeds: Sequence[int] | None
-) -> Replayed:
-    found = verified(problem, candidate, point.dtype, device, seeds or None)
+def _judged(what: tuple[Problem, Candidate], point: _Point, seeds: Sequence[int] | None, zygote: Zygote) -> Replayed:
+    found = verified(*what, point.dtype, seeds or None, zygote=zygote)
     return Replayed(
         dtype=point.dtype,
         seeds=list(found.seeds),

@@ -101,6 +101,8 @@ class Zygote:
             return
         process_tree.end(self._process.pid)
         self._process.wait()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
         self._process = None
         if self._channel is not None:
             self._channel.close()

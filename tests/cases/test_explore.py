@@ -15,22 +15,7 @@ from joulegrid.cases.explore import CasePoint, execute_variant, make_case_forwar
 from joulegrid.cases.lab_settings import LabSettings  # noqa: E402
 from joulegrid.cases.variant import VariantMetrics  # noqa: E402
 from joulegrid.errors import UsageError  # noqa: E402
-
-CANDIDATE = """
-import torch
-
-LANGUAGE = "torch"
-
-
-class OptimizedModel(torch.nn.Module):
-    def __init__(self, width: int, eps: float = 1e-6) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, x):
-        return torch.nn.functional.rms_norm(x, x.shape[-1:], self.weight, self.eps)
-"""
+from tests.cases.candidates import right  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -64,11 +49,10 @@ def test_the_reference_is_right_and_its_metrics_are_written(settings: LabSetting
 
 
 def test_a_candidates_file_gets_the_same_tensors_as_the_reference(tmp_path: Path) -> None:
-    file = tmp_path / "my kernel.py"
-    file.write_text(CANDIDATE)
+    file = right(tmp_path).rename(tmp_path / "my kernel.py")
     candidate, reference = make_case_forward("rmsnorm", file), make_case_forward("rmsnorm")
-    for left, right in zip(candidate.tensors.inputs.args, reference.tensors.inputs.args, strict=True):
-        assert bool(left.equal(right))
+    for one, other in zip(candidate.tensors.inputs.args, reference.tensors.inputs.args, strict=True):
+        assert bool(one.equal(other))
     assert execute_variant("fused", candidate).correctness.verdict == "passed"
 
 
