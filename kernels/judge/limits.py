@@ -22,6 +22,8 @@ class Limits:
     """Compilers for a GPU need some; 0 makes every attempt to start one fail."""
     threads: int = 1
     cpu_seconds: int = 3600
+    cache: str | None = None
+    """A folder that compiled references may write and find again; never a candidate's."""
 
 
 @dataclass(frozen=True, slots=True)

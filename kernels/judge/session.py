@@ -103,6 +103,9 @@ class Session:
         self._calls = 0
         self._described: list[Any] = []
         self._sinks: list[list[Any]] = []
+        self._placements: list[Placement] = []
+        self._asked_ns = self._answered_ns = 0
+        self.revealed_ns = 0
         self.facts: Facts = dict(child.facts)
 
     @property
@@ -156,15 +159,17 @@ class Session:
         sinks = list(like) if self.device == "cuda" else []
         arena = self._arena(1, sum(needed_bytes(one) for one in inputs) + len(inputs) * needed_bytes(sinks))
         arena.reset()
-        self._sinks, placements = [], []
+        self._sinks, self._placements = [], []
         for number, arguments in enumerate(inputs):
             placed = place(arena, arguments, f"inputs.{number}")
             outputs = [arena.reserve(f"{OUTPUTS}.{number}.{at}", tensor) for at, tensor in enumerate(sinks)]
             self._sinks.append([region.tensor for region, _ in outputs])
             message = {"do": "prepare", "inputs": placed.described, "first": number == 0}
             self._ask(message | {"sinks": [layout for _, layout in outputs]}, self.limits.build_timeout_s, "prepare")
-            placements.append(placed)
-        self._fill(placements)
+            self._placements.append(placed)
+        for placed in self._placements:
+            placed.fill()
+        self._synchronize()
 
     def call(self, inputs: Arguments, like: Sequence[Any], observe: Observe | None = None) -> Outcome:
         """Call the module once on inputs that it has not seen; `like` are tensors as its outputs should be."""
@@ -191,16 +196,43 @@ class Session:
             _counts(said.get("operators")), _counts(said.get("launches")), int(said.get("torn") or 0),
         )  # fmt: skip
 
-    def run_series(self, count: int) -> int:
+    def settle(self) -> None:
+        """Prepare the child for timed series: freed memory stays its own, and collections look at new objects alone."""
+        self._ask({"do": "settle"}, self.limits.build_timeout_s, "settle")
+
+    def refill(self, inputs: Sequence[Arguments]) -> None:
+        """Write other inputs into the first prepared places, shapes as before, once the last outputs are forgotten."""
+        self._ask({"do": "forget"}, self.limits.build_timeout_s, "series")
+        for placed, arguments in zip(self._placements, inputs, strict=False):
+            placed.refill(arguments)
+        self._synchronize()
+
+    def run_series(self, count: int, *, describe: bool = True) -> int:
         """Call the module on the first `count` prepared inputs in a row; return nanoseconds by the judge's clock.
 
         From the order to go until the child says `done`; then its whole tree stands still and `outputs` can be read.
+        Without `describe` the child tells addresses alone, which costs a call hardly anything, and outputs are taken to
+        lie as those of the last described series did; on a GPU they are copied after `done`, in `revealed_ns`.
         """
-        started = time.perf_counter_ns()
-        said = self._ask({"do": "series", "count": count}, self.limits.call_timeout_s * count, "series")
-        elapsed_ns = self._answered_ns - started
-        self._described = said["calls"]
+        message = {"do": "series", "count": count, "describe": describe}
+        said = self._ask(message, self.limits.call_timeout_s * count, "series")
+        elapsed_ns = self._answered_ns - self._asked_ns
+        self._described = said["calls"] if describe else self._relocated(said.get("addresses"))
+        if self.device == "cuda" and not describe:
+            self._ask({"do": "reveal"}, self.limits.call_timeout_s, "series")
+            self.revealed_ns = self._answered_ns - self._asked_ns
         return elapsed_ns
+
+    def _relocated(self, addresses: Any) -> list[Any]:
+        """Outputs of a series whose addresses alone are known: the rest is as in the last described call."""
+        like = self._described[0] if self._described else {"structure": None, "outputs": []}
+        try:
+            return [
+                {**like, "outputs": [{**one, "address": at} for one, at in zip(like["outputs"], call, strict=True)]}
+                for call in addresses
+            ]
+        except (TypeError, ValueError, KeyError) as error:
+            raise faults.garbled("series", f"outputs that cannot be: {error}") from None
 
     def outputs(self, number: int, like: Sequence[Any]) -> tuple[Any, list[Any]]:
         """Return structure and outputs of one call of the last series, as they lie in memory now."""
@@ -235,6 +267,7 @@ class Session:
         channel = self._child.channel
         self.thaw()
         try:
+            self._asked_ns = time.perf_counter_ns()
             if message is not None:
                 protocol.send(channel, message, descriptors)
             self._wait(channel, time.monotonic() + patience_s)
@@ -290,9 +323,7 @@ class Session:
         descriptors = [] if arena.handle is not None else [arena.descriptor]
         self._addresses[number] = self._ask(message, self.limits.build_timeout_s, "arena", descriptors)["address"]
 
-    def _fill(self, placements: Sequence[Placement]) -> None:
-        for placed in placements:
-            placed.fill()
+    def _synchronize(self) -> None:
         if self.device == "cuda":
             from joulegrid.kernels.device import synchronize
 

@@ -166,6 +166,7 @@ class Zygote:
             cpu_seconds=limits.cpu_seconds,
             device=self.device,
             interpret=self.interpret,
+            cache=limits.cache,
         )
 
 

@@ -10,11 +10,10 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from joulegrid.kernels.judge.verdict import Evidence
-
 from joulegrid.kernels.criterion import FLOOR_ULPS, FLOOR_ULPS_PER_ROOT, compare
 from joulegrid.kernels.double import oracle_module, oracle_outputs
 from joulegrid.kernels.draw import Draw
+from joulegrid.kernels.judge.verdict import Evidence
 from joulegrid.kernels.module import flat_tensors, load_class
 from joulegrid.kernels.problem import Problem
 from joulegrid.kernels.timing.series import Visit
@@ -25,6 +24,11 @@ ALLOWED = 8.0
 FLIPPED = 0.05
 """Share of integers that may differ beyond three times the share in which baseline and oracle do."""
 CANDIDATE = "candidate"
+TRUSTED = "eager"
+"""The baseline whose outputs the others' are held against."""
+_SINGLE_BYTES = 4
+_LEAST = 1e-37
+"""No scale is smaller: a row of zeros would make every error infinite, and an error there still shows."""
 _RANDOM = random.SystemRandom()
 
 
@@ -45,8 +49,7 @@ class WrongAfterTiming(Exception):  # noqa: N818 - a finding, not a fault
 class Afterwards:
     """Looks at the outputs of every series of one problem; remembers how far the baseline lies from the oracle."""
 
-    def __init__(self, problem: Problem, draw: Draw, state: Mapping[str, Any], baseline: str) -> None:
-        self.baseline = baseline
+    def __init__(self, problem: Problem, draw: Draw, state: Mapping[str, Any]) -> None:
         self.compared = 0
         self._problem = problem
         self._draw = draw
@@ -57,25 +60,26 @@ class Afterwards:
         self._known: list[float] = []
 
     def verify(self, visits: Sequence[Visit], samples: int) -> None:
-        """Compare all members' outputs of one series with the baseline's, and some of the candidate's with the oracle.
+        """Compare the candidate's outputs of one series with the baseline's, and some of both with the oracle.
 
         `samples` calls go to the oracle; before anything is known of the baseline's own error one at least. Raises
         `WrongAfterTiming` with what was found.
         """
         by_member = {visit.member: visit for visit in visits}
-        trusted = by_member.pop(self.baseline)
+        trusted, candidate = by_member[TRUSTED], by_member.get(CANDIDATE)
         calls = range(len(trusted.sets))
-        for call in _RANDOM.sample(calls, min(samples or not self._known, len(calls))):
-            self._against_oracle(call, trusted, by_member.get(CANDIDATE))
-        for visit in by_member.values():
+        wanted = samples if self._known else max(samples, 1)
+        for call in _RANDOM.sample(calls, min(wanted, len(calls))):
+            self._against_oracle(call, trusted, candidate)
+        if candidate is not None:
             for call in calls:
-                self._against_baseline(call, visit, trusted)
-        self.compared += len(calls)
+                self._against_baseline(call, candidate, trusted)
+            self.compared += len(calls)
 
     def _against_oracle(self, call: int, trusted: Visit, candidate: Visit | None) -> None:
         inputs, own = trusted.sets[call].arguments, trusted.outputs[call]
         oracle = oracle_outputs(self._oracle, inputs)
-        found = [_apart(*pair) for pair in zip(flat_tensors(own), flat_tensors(oracle), strict=True)]
+        found = [_apart(*pair) for pair in zip(own, flat_tensors(oracle), strict=True)]
         self._known = [max(pair) for pair in zip(found, self._known or found, strict=True)]
         if candidate is None:
             return
@@ -88,9 +92,9 @@ class Afterwards:
             )
 
     def _against_baseline(self, call: int, visit: Visit, trusted: Visit) -> None:
-        pairs = zip(flat_tensors(visit.outputs[call]), flat_tensors(trusted.outputs[call]), self._known, strict=True)
+        pairs = zip(visit.outputs[call], trusted.outputs[call], self._known, strict=True)
         for place, (tensor, like, known) in enumerate(pairs):
-            where = f"output {place} of call {call} of {len(trusted.sets)}, {visit.member}"
+            where = f"output {place} of call {call} of {len(trusted.sets)}"
             for name, found, wanted in (("shape", tensor.shape, like.shape), ("dtype", tensor.dtype, like.dtype)):
                 if found != wanted:
                     raise WrongAfterTiming(f"{name} against the baseline", where, str(found), str(wanted))
@@ -109,17 +113,22 @@ class Afterwards:
 
 
 def _apart(tensor: Any, like: Any) -> float:
-    """Return how far two evaluations lie apart: the worst element relative to itself and its row; of integers a share.
+    """Return how far two evaluations lie apart: the worst element over its row's root mean square; of integers a share.
 
-    NaN where one is finite and the other is not.
+    NaN where one is infinite or NaN and the other is not the same.
     """
+    import torch
+
     if not tensor.numel():
         return 0.0
     if not tensor.is_floating_point():
         return float((tensor != like).double().mean())
-    wanted = like.double().reshape(-1, like.shape[-1] if like.dim() else 1)
-    error = (tensor.double().reshape(wanted.shape) - wanted).abs()
-    rows = wanted.square().mean(-1, keepdim=True).sqrt()
-    scale = wanted.abs().maximum(rows).clamp(min=1e-300)
-    unlike = (tensor.isfinite() != like.isfinite()).any()
-    return float("nan") if bool(unlike) else float((error / scale).nan_to_num(0.0).max())
+    width = like.shape[-1] if like.dim() else 1
+    exact = like.dtype if like.dtype.itemsize >= _SINGLE_BYTES else torch.float32
+    rows, wanted = (one.reshape(-1, width).to(exact) for one in (tensor, like))
+    error = rows - wanted
+    if not bool(error.isfinite().all()):
+        error = torch.where(rows == wanted, 0, error)
+        wanted = wanted.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    sizes = torch.linalg.vector_norm(wanted, dim=-1) / width**0.5
+    return float((torch.linalg.vector_norm(error, torch.inf, dim=-1) / sizes.clamp_(min=_LEAST)).max())

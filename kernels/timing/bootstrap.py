@@ -2,8 +2,8 @@
 
 Whole processes are drawn with replacement, each with all of its series: what one process's memory layout does to its
 times is no average over many series. (Drawing series anew inside each counts their noise twice: simulated intervals
-became five times as wide as the errors.) With five processes a plain percentile interval is too narrow; the percentiles are
-widened as Hesterberg (2015, "What Teachers Should Know About the Bootstrap", section 5.3) proposes: to
+became five times as wide as the errors.) With five processes a plain percentile interval is too narrow; the percentiles
+are widened as Hesterberg (2015, "What Teachers Should Know About the Bootstrap", section 5.3) proposes: to
 Φ(−√(n/(n−1)) · t(n−1)) instead of α/2. Its coverage is simulated in `tests/kernels/timing/test_bootstrap.py`.
 """
 

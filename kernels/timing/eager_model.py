@@ -1,7 +1,7 @@
 """The byte model of eager execution: what its operators read and write, and how long that should take.
 
-A reference that takes over five times as long is pathological (one block per row of a LayerNorm, a Python loop over time
-steps): a ratio to it says little of a candidate. Against the strongest baseline it is held all the same.
+A reference that takes over five times as long is pathological (one block per row of a LayerNorm, operators that
+compute far more than the module needs): a ratio to it says little of a candidate, and that stands beside the ratio.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ domain (rows that sum to one, labels, masks) and leaves no row as it was. How ma
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +16,8 @@ from joulegrid.kernels.draw import Draw, agent_provide_inputs
 from joulegrid.kernels.module import flat_tensors, map_tensors
 from joulegrid.kernels.problem import Arguments, Problem
 
-NUMBERS_DRAWN = 40_000_000
-"""Numbers drawn for one series at most: half a second."""
+NUMBERS_DRAWN = 2_000_000
+"""Numbers drawn for one series at most: some 20 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ def fresh_inputs(problem: Problem, draw: Draw, count: int, numbers: int = NUMBER
     drawn = min(count, max(1, numbers // size))
     sets = [first, *(_drawn(problem, draw) for _ in range(drawn - 1))]
     return sets + [_turned(sets[place % drawn]) for place in range(count - drawn)]
+
+
+def turned(sets: Sequence[InputSet]) -> list[InputSet]:
+    """Return other inputs that are derived from these."""
+    return [_turned(one) for one in sets]
 
 
 def input_bytes(arguments: Arguments) -> int:

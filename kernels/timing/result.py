@@ -122,20 +122,25 @@ class Baselines(Fact):
 
 
 class EnergyWindow(Fact):
-    """A member's calls, repeated for long enough that a sampler can tell their joules."""
+    """Series repeated for long enough that a sampler can tell their joules, or the writing of their inputs alone."""
 
     name: str
     """Of the probe's window, by which its joules are found."""
     member: str
     """`candidate` or a baseline's name."""
+    part: Literal["calls", "inputs"]
+    """Joules per call: a repetition of `calls` less one of `inputs`, over `calls`."""
+    series: int
+    """Repetitions inside the window."""
     calls: int
-    """Calls inside the window."""
+    """Calls, or inputs for so many, of each repetition."""
     seconds: float
-    """Length of the window; filling in inputs between series is part of it."""
+    """Length of the window."""
     calling_s: float
     """Of these, the time between `go` and `done`."""
-    agrees: bool
-    """Whether a call took as long as when it was timed, within a tenth; otherwise joules per call say nothing."""
+    agrees: bool | None
+    """Whether a call took as long as when it was timed, within a tenth: otherwise joules per call say nothing. Null
+    for `inputs`."""
 
 
 class Timing(Fact):
@@ -207,6 +212,12 @@ class TimingSettings(Fact):
 
     device: Mode = "cpu"
     """Where members run."""
+    dtype: str | None = None
+    """Of `fp32`, `fp16`, `bf16`; the case's first by default."""
+    shape: str | None = None
+    """Name of one of the case's shapes, on a CPU of its scaled ones; by default the one that moves the least bytes."""
+    dims: dict[str, int] | None = None
+    """Sizes, instead of a shape's name."""
     threads: int = Field(default=1, ge=1)
     """torch's threads in the timed processes, and cores that they are pinned to."""
     processes: int = Field(default=FEWEST_PROCESSES, ge=FEWEST_PROCESSES)
@@ -217,14 +228,17 @@ class TimingSettings(Fact):
     """Least length of a series of N calls of the fastest member."""
     warm_up_s: float = Field(default=0.2, ge=0)
     """How long each fresh process is warmed up: by time, not by count."""
-    memory_bytes: int = Field(default=1 << 30, ge=1 << 20)
+    memory_bytes: int = Field(default=128 << 20, ge=1 << 20)
     """Most memory for the inputs and outputs of one series, of one member."""
+    budget_s: float = Field(default=120.0, gt=0)
+    """About how long timed series may take in all; pairs are left out where they would take longer, down to two."""
     most_calls: int = Field(default=2048, ge=1)
     """N at most."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Of all intervals."""
-    oracle_samples: int = Field(default=3, ge=1)
-    """Timed calls of each process whose outputs are held against the oracle; all are held against a baseline's."""
+    oracle_samples: int = Field(default=2, ge=1)
+    """Series of each process of which one call's outputs are held against the oracle; every call's are held against a
+    baseline's."""
     baselines: tuple[BaselineName, ...] = (
         "eager",
         "eager-graph",

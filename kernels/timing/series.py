@@ -1,14 +1,13 @@
 """Timed series of one set of fresh processes: who runs when, on which inputs, by the judge's clock.
 
-Every member is frozen but the one that runs. The inputs of a series are written when all that ran before is done, the
-outputs are read before the next are written: nothing can be computed ahead, kept back or shown again.
+Every member stands still but the one that runs. The inputs of a series are written when all that ran before is done,
+its outputs are read before the next are written: nothing can be computed ahead, kept back or shown again.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,22 +20,14 @@ _RANDOM = random.SystemRandom()
 
 
 class TimedSession(Protocol):
-    """One member in a process of its own, its module built and its weights loaded; frozen between its visits."""
+    """One member in a process of its own, built and loaded, that stands still whenever it is not timed."""
 
     def run_series(self, inputs: Sequence[Arguments]) -> int:
         """Write these inputs, say `go`, wait for `done`; return the nanoseconds between the two."""
         ...
 
-    def outputs(self) -> list[Any]:
-        """Return what each call of the last series left: judge-owned trees of tensors."""
-        ...
-
-    def freeze(self) -> None:
-        """Stop everything that the member runs."""
-        ...
-
-    def thaw(self) -> None:
-        """Let it go on."""
+    def outputs(self) -> list[list[Any]]:
+        """Return what each call of the last series left: copies of its tensors, taken while it stands still."""
         ...
 
 
@@ -59,13 +50,17 @@ class Course:
     pairs: int
     fresh: Callable[[int], list[InputSet]]
     """Makes so many inputs that were never seen."""
+    verified: Collection[str]
+    """Members whose outputs are looked at."""
     verify: Callable[[Sequence[Visit]], None]
-    """Looks at what all members left of the same inputs; raises to end the timing."""
+    """Looks at what they left of the same inputs; raises to end the timing."""
 
 
-def run_course(sessions: Mapping[str, TimedSession], course: Course) -> list[Sample]:
-    """Time all pairs of one set of processes: short and long series of every member, outputs verified pair by pair."""
-    samples: list[Sample] = []
+def run_course(sessions: Mapping[str, TimedSession], course: Course, samples: list[Sample]) -> None:
+    """Time all pairs of one set of processes: short and long series of every member, outputs verified series by series.
+
+    Samples are appended one by one, so that those before a fault are kept.
+    """
     for pair, order in enumerate(orders(list(sessions), course.pairs, course.process)):
         lengths = [course.calls, 2 * course.calls]
         _RANDOM.shuffle(lengths)
@@ -73,38 +68,29 @@ def run_course(sessions: Mapping[str, TimedSession], course: Course) -> list[Sam
             sets = course.fresh(calls)
             visits = []
             for place, member in enumerate(order):
-                elapsed_ns, outputs = visit(sessions[member], sets)
+                session = sessions[member]
+                elapsed_ns = session.run_series([one.arguments for one in sets])
                 samples.append(Sample(course.process, pair, member, place, calls, elapsed_ns))
-                visits.append(Visit(member, sets, outputs))
+                if member in course.verified:
+                    visits.append(Visit(member, sets, session.outputs()))
             course.verify(visits)
-    return samples
 
 
-def visit(session: TimedSession, sets: Sequence[InputSet]) -> tuple[int, list[Any]]:
-    """Run one series of a frozen member; return nanoseconds and outputs. It is frozen again before these are read."""
-    with awake(session):
-        elapsed_ns = session.run_series([one.arguments for one in sets])
-    return elapsed_ns, session.outputs()
-
-
-@contextmanager
-def awake(session: TimedSession) -> Iterator[None]:
-    """Let a member run inside the block."""
-    session.thaw()
-    try:
-        yield
-    finally:
-        session.freeze()
-
-
-def warm_up(session: TimedSession, sets: Sequence[InputSet], seconds: float) -> int:
-    """Run series until they have taken this long together; return the nanoseconds per call of the last one."""
+def warm_up(session: TimedSession, sets: Sequence[InputSet], seconds: float) -> None:
+    """Run series over all of these inputs, every page of memory touched, until they have taken this long together."""
     spent_ns = 0
     while True:
-        elapsed_ns, _ = visit(session, sets)
-        spent_ns += elapsed_ns
+        spent_ns += session.run_series([one.arguments for one in sets])
         if spent_ns >= seconds * 1e9:
-            return elapsed_ns // len(sets)
+            return
+
+
+def rough_call_ns(session: TimedSession, sets: Sequence[InputSet]) -> float:
+    """Return about how long a call takes: the best of three series less one call alone. Only to choose N by."""
+    arguments = [one.arguments for one in sets]
+    alone = min(session.run_series(arguments[:1]) for _ in range(3))
+    together = min(session.run_series(arguments) for _ in range(3))
+    return alone if len(sets) == 1 else max((together - alone) / (len(sets) - 1), 1.0)
 
 
 def chosen_calls(fastest_ns: float, series_s: float, set_bytes: int, memory_bytes: int, most: int) -> int:
