@@ -233,7 +233,7 @@ def _operators_table(found: Profile) -> ReportTable:
 def _missing(found: Sequence[BaselineTiming]) -> Iterator[str]:
     for one in found:
         if not one.available:
-            yield f"{one.name} did not run here: {one.reason}"
+            yield f"{one.name} did not run here: {(one.reason or 'no reason was given').splitlines()[0]}"
 
 
 def _named(member: str, strongest: str | None) -> str:

@@ -234,6 +234,7 @@ def _measurement(judgement: Judgement) -> Measurement:
     point = judged_point(judgement)
     metrics: dict[str, Any] = {"verdict": point.verdict, "case": subject.problem.name}
     metrics |= {"speedup": point.speedup, "latency_us": point.latency_us, "roof_score": point.roof_score}
+    metrics |= {"change": judgement.timing.change if judgement.timing is not None else None}
     metrics |= {"against": point.baseline, "candidate": subject.candidate.path.name}
     metrics |= {"evidence": _evidence(judgement), "mode": verification.mode, "shape": subject.shape_name}
     metrics |= {"dtype": subject.dtype, "speedup_estimate": point.speedup_estimate}

@@ -99,7 +99,7 @@ def point_lines(opened: Opened, point: JudgedPoint) -> Iterator[str]:
     timing = _json(opened, f"{point_folder(point)}/timing.json")
     for one in timing.get("baselines", []):
         if not one.get("available"):
-            yield f"baseline {one.get('name')} did not run: {one.get('reason')}"
+            yield f"baseline {one.get('name')} did not run: {(one.get('reason') or '').partition(chr(10))[0]}"
     same = timing.get("same")
     if same:
         yield f"the baseline against itself measured {same['low']:.3f} to {same['high']:.3f}; {timing.get('change')}"

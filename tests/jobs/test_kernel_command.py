@@ -58,7 +58,7 @@ def test_a_profile_shows_operators_and_the_roof(tmp_path: Path) -> None:
     [
         (("kernel", "verify", "no-such-case", "-c", "x.py"), "'no-such-case' was not found"),
         (("kernel", "verify", "rmsnorm", "-c", "x.py"), "x.py is missing"),
-        (("kernel", "time", "rmsnorm", "-c", "x.py", "--shape", "huge"), "no shape 'huge'"),
+        (("kernel", "baseline", "rmsnorm", "--shape", "huge"), "no shape 'huge'"),
         (("kernel", "verify", "rmsnorm"), "--candidate"),
         (("archive", "show", "latest"), "holds no archive"),
     ],
