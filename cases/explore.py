@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,10 +134,8 @@ def write_metrics(folder: Path, metrics: VariantMetrics) -> Path:
 
 def require_torch() -> None:
     """Raise `PreFlightError` where torch is not installed."""
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise PreFlightError("this needs torch; install it with `pip install joulegrid[pytorch]`") from error
+    if find_spec("torch") is None:  # importing it takes seconds, which a wrong argument shall not cost
+        raise PreFlightError("this needs torch; install it with `pip install joulegrid[pytorch]`")
 
 
 def _forward(problem: Problem, draw: Draw, tensors: SharedTensors, given: Any) -> tuple[str, Callable[[Any], Any]]:

@@ -129,7 +129,7 @@ class Kernel:
         problem, candidate = read_problem(folder), _candidate_file(params, places, read_problem(folder).name)
         digest = f"sha256:{sha256(candidate.read_bytes()).hexdigest()}"
         return {
-            "kernel.case": Input(f"case:{problem.fingerprint}", f"{problem.fingerprint}:{folder}"),
+            "kernel.case": Input(f"case:{problem.fingerprint}", f"{folder}#{problem.fingerprint}"),
             "kernel.candidate": Input(digest, str(candidate)),
         }
 
@@ -189,7 +189,7 @@ def _candidate_file(params: KernelParams, places: Places, case: str) -> Path:
 def _subject(params: KernelParams, inputs: Mapping[str, str], probe: Probe) -> Subject:
     from joulegrid.cases.judging import subject
 
-    fingerprint, _, folder = inputs["kernel.case"].partition(":")
+    folder, _, fingerprint = inputs["kernel.case"].rpartition("#")
     device: Literal["cpu", "cuda"] = "cuda" if probe.lane.device == "cuda" else "cpu"
     found = subject(folder, inputs["kernel.candidate"], params.shape, params.dtype, device)
     if found.problem.fingerprint != fingerprint:
