@@ -16,6 +16,7 @@ import sys
 import traceback
 import types
 from collections import deque
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,7 @@ class _Worker:
         import torch
 
         torch.set_num_threads(orders.threads)
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
-        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+        torch.set_flush_denormal(False)
         self.orders = orders
         self.module_name = "candidate"
         self.launches = Launches()
@@ -98,10 +96,15 @@ class _Worker:
         self.cls = found
         return {}
 
-    def do_build(self, *, init: dict[str, Any], dtype: str, compile_mode: str | None = None) -> dict[str, Any]:
-        """Construct the module and say what its state is."""
+    def do_build(
+        self, *, init: dict[str, Any], dtype: str, precision: dict[str, Any], compile_mode: str | None = None
+    ) -> dict[str, Any]:
+        """Construct the module with the judge's flags of precision, and say what its state is."""
         import torch
 
+        for name, value in precision.items():
+            *owners, flag = name.split(".")
+            setattr(reduce(getattr, owners, torch.backends), flag, value)
         self.module = None
         self.outputs.clear()
         self.prepared.clear()
@@ -173,8 +176,10 @@ class _Worker:
         try:
             with torch.no_grad():
                 if observe:
+                    observation.provenance.admit_call(self.plain, args, kwargs)
                     with observation.watching():
                         result = self.module(*args, **kwargs)
+                    observation.provenance.require("the output", result)
                 else:
                     result = self.module(*args, **kwargs)
         finally:
@@ -183,6 +188,7 @@ class _Worker:
         answer = self._described_outputs(result, self.outputs)
         if observe:
             answer |= {"operators": dict(observation.operators.most_common(200)), "torn": observation.torn()}
+            answer["unknown_memory"] = dict(observation.provenance.unknown.most_common(20))
         return answer | {"launches": dict(self.launches.counts.most_common(200)), "state": self._state()}
 
     def do_settle(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from joulegrid.errors import UsageError
 
+COMPILERS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -24,6 +26,10 @@ class Limits:
     cpu_seconds: int = 3600
     cache: str | None = None
     """A folder that compiled references may write and find again; never a candidate's."""
+
+    def on(self, device: str) -> Limits:
+        """Return the limits for a device: on a GPU, Triton starts compilers where nobody said otherwise."""
+        return replace(self, processes=COMPILERS) if device == "cuda" and not self.processes else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Checks:
     determinism: bool = True
     freeze: bool = True
     dispatch_log: bool = True
+    provenance: bool = True
+    """A Triton candidate's kernels and outputs use no memory that was filled where no operator was seen."""
     launches: bool = True
     decoy: bool = True
     """A Triton candidate must be wrong when its kernels do not run."""

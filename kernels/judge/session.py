@@ -42,7 +42,7 @@ class Observe:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One call, as the judge saw it; `operators`, `launches` and `torn` are what the child said."""
+    """One call, as the judge saw it; `operators`, `launches`, `torn` and `unknown_memory` are what the child said."""
 
     outputs: list[Any]
     """Copies that the judge made; of another shape or dtype than expected: without content (device `meta`)."""
@@ -58,6 +58,8 @@ class Outcome:
     operators: Mapping[str, int] = field(default_factory=dict)
     launches: Mapping[str, int] = field(default_factory=dict)
     torn: int = 0
+    unknown_memory: Mapping[str, int] = field(default_factory=dict)
+    """Kernels, operators or `the output` that were given memory which no operator that was seen had made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +134,11 @@ class Session:
 
     def build(self, init: Arguments, dtype: str) -> list[tuple[str, list[int], str]]:
         """Construct the module in `fp32`, `fp16` or `bf16`; return name, shape and dtype of its state's entries."""
-        from joulegrid.kernels.device import torch_dtype
+        from joulegrid.kernels.device import PINNED, torch_dtype
 
         described = {"args": _plain(list(init.args)), "kwargs": _plain(dict(init.kwargs))}
         message: dict[str, Any] = {"do": "build", "init": described, "compile_mode": self._compile_mode}
-        message |= {"dtype": str(torch_dtype(dtype)).removeprefix("torch.")}
+        message |= {"precision": PINNED, "dtype": str(torch_dtype(dtype)).removeprefix("torch.")}
         said = self._ask(message, self.limits.build_timeout_s, "constructor")
         self._kept, self._calls = [], 0
         self._note_weights(said["state"])
@@ -194,6 +196,7 @@ class Session:
         return Outcome(
             outputs, said["structure"], elapsed_ns, changed, aliases, late,
             _counts(said.get("operators")), _counts(said.get("launches")), int(said.get("torn") or 0),
+            _counts(said.get("unknown_memory")),
         )  # fmt: skip
 
     def settle(self) -> None:
@@ -402,7 +405,7 @@ def _overlap(left: tuple[int, int], right: tuple[int, int]) -> bool:
 def _same_bits(left: Any, right: Any) -> bool:
     import torch
 
-    return bool(torch.equal(left.contiguous().view(torch.uint8), right.contiguous().view(torch.uint8)))
+    return bool(torch.equal(left.reshape(-1).view(torch.uint8), right.reshape(-1).view(torch.uint8)))
 
 
 def _counts(said: Any) -> dict[str, int]:
