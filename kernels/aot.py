@@ -1,38 +1,41 @@
 """Compile a candidate's Triton kernels for an H200 on a machine without a GPU: errors, registers, spills, vectors.
 
 The wheel of Triton brings its own ptxas, so neither GPU nor driver is needed. The candidate's Python runs in a process
-of its own (`kernels/aot_child.py`), because it is not trusted; what that process reports is read here as text.
-It is advice to an author and to a search, never a verdict.
+of its own (`kernels/aot_child.py`), confined as the judge's children are; what that process reports is read here as
+text. It is advice to an author and to a search, never a verdict.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.util
 import json
+import math
 import os
-import resource
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.kernels.aot_facts import AheadOfTime, CallFacts, KernelFacts, advice_for, resident_warps
 from joulegrid.kernels.draw import plain_values
 from joulegrid.kernels.formula import whole
+from joulegrid.kernels.judge import process_tree
+from joulegrid.kernels.judge.sandbox import Orders
+from joulegrid.kernels.judge.zygote import libraries, secrets
 from joulegrid.kernels.problem import Node, Problem, Shape, TensorSpec
 from joulegrid.kernels.ptx import read_ptx, read_ptxas
 from joulegrid.kernels.trial import constructor_arguments
 
 CAPABILITY = 90
-LONGEST_REPORT = 64 * 2**20
+MEMORY_BYTES = 8 << 30
+SCRATCH_BYTES = 256 << 20
+"""Of Triton's cache, and of the report."""
 _CHILD = Path(__file__).with_name("aot_child.py")
 _TORCH = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
@@ -63,19 +66,19 @@ def compile_ahead(
         raise UsageError(f"candidate: {candidate} is no file; give the path of a candidate's Python file")
     calls = all_calls(problem) if calls is None else calls
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="joulegrid-aot-") as folder:
-        scratch = Path(folder)
-        (scratch / "request.json").write_text(json.dumps(_request(candidate, problem, calls)))
-        ending = _run_child(scratch, timeout_s)
-        report = _report(scratch / "report.json")
+    source = candidate.read_bytes()
+    with tempfile.TemporaryFile() as stream:
+        ending = _run_child(source.decode(errors="replace"), problem, calls, stream, timeout_s)
+        report = _report(stream)
     found = [_call_facts(call, said) for call, said in zip(calls, report.get("calls", []), strict=False)]
     missing = f"{ending}; {len(found)} of {len(calls)} calls were compiled" if len(found) < len(calls) else None
     return AheadOfTime(
         target=f"sm_{CAPABILITY}",
         triton=report.get("triton"),
-        candidate_sha256=hashlib.sha256(candidate.read_bytes()).hexdigest(),
+        candidate_sha256=hashlib.sha256(source).hexdigest(),
         calls=tuple(found),
         error=report.get("error") or missing,
+        isolation=report.get("isolation", {}),
         seconds=round(time.perf_counter() - began, 2),
     )
 
@@ -83,14 +86,6 @@ def compile_ahead(
 def _require_triton() -> None:
     if importlib.util.find_spec("triton") is None:
         raise PreFlightError("compiling ahead of time needs Triton; install it with `pip install joulegrid[kernels]`")
-
-
-def _request(candidate: Path, problem: Problem, calls: Sequence[Call]) -> dict[str, Any]:
-    return {
-        "candidate": str(candidate.resolve()),
-        "capability": CAPABILITY,
-        "calls": [_call_request(problem, call) for call in calls],
-    }
 
 
 def _call_request(problem: Problem, call: Call) -> dict[str, Any]:
@@ -117,39 +112,53 @@ def _tree(node: Node, call: Call) -> Any:
     return {"value": plain_values(node, call.shape.dims)}
 
 
-def _run_child(scratch: Path, timeout_s: float) -> str:
-    """Run the child in a session of its own, with nothing of this process's environment; say how it ended."""
-    home = str(scratch)
-    environment = {"HOME": home, "TMPDIR": home, "TRITON_CACHE_DIR": f"{home}/cache", "PATH": os.defpath}
-    environment |= {"TORCHINDUCTOR_CACHE_DIR": home, "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
-    child = subprocess.Popen(
-        [sys.executable, "-I", str(_CHILD), "request.json", "report.json"],
-        cwd=scratch, env=environment, start_new_session=True, preexec_fn=_limits,  # noqa: PLW1509 - no threads hold locks it needs
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        code = child.wait(timeout_s)
-        return f"the process ended with signal {-code}" if code < 0 else f"the process ended with exit code {code}"
-    except subprocess.TimeoutExpired:
-        return f"it took more than {timeout_s:g} s"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+def _run_child(source: str, problem: Problem, calls: Sequence[Call], report: IO[bytes], timeout_s: float) -> str:
+    """Run the child, confined as the judge's children are, until it ends or its time is up; say how it ended."""
+    with tempfile.TemporaryDirectory(prefix="joulegrid-aot-") as scratch:
+        request = {
+            "orders": asdict(_orders(scratch, timeout_s)),
+            "source": source,
+            "capability": CAPABILITY,
+            "calls": [_call_request(problem, call) for call in calls],
+        }
+        child = subprocess.Popen(
+            [sys.executable, "-I", "-B", str(_CHILD), str(report.fileno())],
+            env={"PATH": os.defpath, "OMP_NUM_THREADS": "1"}, cwd="/", pass_fds=[report.fileno()],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        try:
+            child.communicate(json.dumps(request).encode(), timeout_s)
+        except subprocess.TimeoutExpired:
+            return f"it took more than {timeout_s:g} s"
+        finally:
+            process_tree.end(child.pid)
+            child.wait()
+    kind = "signal" if child.returncode < 0 else "exit code"
+    return f"the process ended with {kind} {abs(child.returncode)}"
 
 
-def _limits() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LONGEST_REPORT, LONGEST_REPORT))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def _orders(scratch: str, timeout_s: float) -> Orders:
+    """What the judge's children may do, and starting ptxas, too."""
+    return Orders(
+        scratch=scratch,
+        libraries=libraries(),
+        secrets=secrets(),
+        memory_bytes=MEMORY_BYTES,
+        scratch_bytes=SCRATCH_BYTES,
+        processes=32,
+        threads=1,
+        cpu_seconds=math.ceil(timeout_s),
+        device="cpu",
+        interpret=False,
+    )
 
 
-def _report(path: Path) -> dict[str, Any]:
+def _report(stream: IO[bytes]) -> dict[str, Any]:
     """What the child wrote, if it is a report at all; a candidate may have left anything there."""
+    stream.seek(0)
     try:
-        if path.is_symlink() or path.stat().st_size > LONGEST_REPORT:
-            return {}
-        said = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        said = json.loads(stream.read(SCRATCH_BYTES))
+    except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
 

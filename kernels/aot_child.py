@@ -2,22 +2,28 @@
 
 The candidate's `forward` is called on meta tensors: shapes and dtypes without numbers. Each launch goes through
 Triton's own specialisation (dtypes, divisibility by 16, constants) and compiler, for the target that the request
-names, and is not executed. Nothing of joulegrid is imported here, and what is reported is the word of a process in
-which the candidate's code ran.
+names, and is not executed. Of Joulegrid only the judge's sandbox is imported, and what is reported is the word of a
+process in which the candidate's code ran.
 
-Arguments: the request and the report, two JSON files.
+The request is JSON on stdin; the argument is a descriptor for the report.
 """
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import json
+import os
+import signal
 import sys
+import tempfile
 import time
+import types
 from pathlib import Path
 from typing import Any
 
 LONGEST_TEXT = 4_000_000
+JUDGE = Path(__file__).with_name("judge")
 
 
 class AbsentGpu:
@@ -153,33 +159,84 @@ def _load(path: Path) -> Any:
     return module.OptimizedModel
 
 
-def main(request_path: Path, report_path: Path) -> None:
-    """Carry out the request and write the report, after every call again: what a crash leaves is still told."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.runtime import driver
+class Report:
+    """What is found, written anew after every call, so that it outlasts a crash."""
+
+    def __init__(self, descriptor: int, **known: Any) -> None:
+        self.descriptor = descriptor
+        self.content: dict[str, Any] = {"error": None, "calls": [], **known}
+
+    def write(self) -> None:
+        """Replace what the descriptor's file holds."""
+        os.ftruncate(self.descriptor, 0)
+        left = memoryview(json.dumps(self.content).encode())
+        at = 0
+        while at < len(left):
+            at += os.pwrite(self.descriptor, left[at:], at)
+
+
+def compile_all(request: dict[str, Any], report: Report) -> None:
+    """Load the candidate and carry out the calls."""
     from triton.runtime.jit import JITFunction
 
-    request = json.loads(request_path.read_text())
-    driver.set_active(AbsentGpu(GPUTarget("cuda", request["capability"], 32)))
-    triton.knobs.nvidia.dump_ptxas_log = True
     recorder = Recorder(JITFunction.run)
     JITFunction.run = recorder.method()
-    report: dict[str, Any] = {"triton": triton.__version__, "error": None, "calls": []}
     try:
-        cls = _load(Path(request["candidate"]))
+        # Triton reads its kernels' source from a file.
+        path = Path("candidate.py")
+        path.write_text(request["source"], encoding="utf-8")
+        cls = _load(path.resolve())
         for call in request["calls"]:
             recorder.launches, error = [], None
             try:
                 _call(cls, call)
             except Exception as raised:  # noqa: BLE001 - a candidate may raise anything
                 error = _said(raised)
-            report["calls"].append({"error": error, "launches": recorder.launches})
-            report_path.write_text(json.dumps(report))
+            report.content["calls"].append({"error": error, "launches": recorder.launches})
+            report.write()
     except Exception as raised:  # noqa: BLE001
-        report["error"] = _said(raised)
-    report_path.write_text(json.dumps(report))
+        report.content["error"] = _said(raised)
+    report.write()
+
+
+def _sandbox() -> Any:
+    """Import the judge's sandbox as the package that it is, without the rest of Joulegrid."""
+    for name in ("joulegrid", "joulegrid.kernels", "joulegrid.kernels.judge"):
+        module = types.ModuleType(name)
+        module.__path__ = [str(JUDGE)] if name.endswith("judge") else []
+        sys.modules[name] = module
+    return importlib.import_module("joulegrid.kernels.judge.sandbox")
+
+
+def _detached(sandbox: Any, orders: Any) -> dict[str, Any]:
+    """Return in a child in namespaces of its own; this process waits for it and ends as it ends."""
+    facts: dict[str, Any] = sandbox.detach(orders)
+    child = os.fork()
+    if child == 0:
+        return facts
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def main(descriptor: int) -> None:
+    """Read the request, import what is needed, give up all rights, and compile."""
+    request = json.loads(sys.stdin.read())
+    sandbox = _sandbox()
+    orders = sandbox.Orders.read(request["orders"])
+    facts = _detached(sandbox, orders)
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.runtime import driver
+
+    facts |= sandbox.confine(orders, descriptor)
+    tempfile.tempdir = None
+    driver.set_active(AbsentGpu(GPUTarget("cuda", request["capability"], 32)))
+    triton.knobs.nvidia.dump_ptxas_log = True
+    compile_all(request, Report(descriptor, triton=triton.__version__, isolation=facts))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]))

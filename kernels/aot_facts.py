@@ -100,6 +100,8 @@ class AheadOfTime(Facts):
     """One for each shape and dtype, in order; fewer where the process ended before."""
     error: str | None
     """Why there is nothing more: the file does not load, the process died or its time was up."""
+    isolation: dict[str, bool | int | str | None] = {}
+    """What confined the process; false, with a reason beside it, for what this machine refused."""
     seconds: float
     """What all of it took, starting Python and torch included."""
     provenance: Literal["compiled"] = "compiled"
@@ -121,7 +123,7 @@ def advice_for(facts: KernelFacts, *, uses_dot: bool) -> tuple[str, ...]:
     widest = max([*facts.load_bits, *facts.copy_bits, 0])
     said = [
         (facts.shared_bytes > SHARED_BYTES,
-         f"{facts.shared_bytes} bytes of shared memory, of which there are {SHARED_BYTES}: smaller tiles, fewer stages"),
+         f"{facts.shared_bytes} bytes of shared memory, but a block has {SHARED_BYTES}: smaller tiles, fewer stages"),
         (bool(facts.spill_bytes),
          f"{facts.spill_bytes} bytes of registers are spilled to memory: more warps or a smaller block"),
         (bool(facts.stack_bytes) and not facts.spill_bytes,
@@ -132,7 +134,8 @@ def advice_for(facts: KernelFacts, *, uses_dot: bool) -> tuple[str, ...]:
          f"no load is wider than {widest} bits: is the last stride 1, are rows a multiple of 16 bytes apart?"),
         (bool(facts.store_bits) and max(facts.store_bits, default=0) < 32 and programs > MULTIPROCESSORS,
          f"no store is wider than {max(facts.store_bits, default=0)} bits"),
-        (0 < programs < MULTIPROCESSORS, f"{programs} programs leave some of {MULTIPROCESSORS} multiprocessors idle"),
+        (0 < programs < 0.9 * MULTIPROCESSORS,
+         f"a grid of {programs}: some of {MULTIPROCESSORS} multiprocessors stay idle"),
         (facts.resident_warps is not None and facts.resident_warps < 8,
          f"{facts.resident_warps} warps fit a multiprocessor: memory is waited for"),
     ]  # fmt: skip

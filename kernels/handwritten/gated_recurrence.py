@@ -7,8 +7,11 @@ from torch import nn
 
 LANGUAGE = "triton"
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-STEPS, CHANNELS = 32, 64
-"""A tile: 32 steps are loaded at once where a loop over time would wait for each, and 64 channels fill cache lines."""
+STEPS = 32
+"""Steps that are loaded at once, where a loop over time would wait for each."""
+WIDE, NARROW = 64, 16
+"""Channels of a program: whole cache lines, or half of one where few sequences would leave multiprocessors idle."""
+ENOUGH = 2 * 132 * WIDE
 
 
 @triton.jit
@@ -55,7 +58,7 @@ class OptimizedModel(nn.Module):
             raise ValueError(f"gated_recurrence takes one dtype of fp32, fp16, bf16, not {x.dtype} and {decay.dtype}")
         batch, length, width = x.shape
         y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-        channels = min(CHANNELS, triton.next_power_of_2(max(width, 1)))
+        channels = min(WIDE if batch * width >= ENOUGH else NARROW, triton.next_power_of_2(max(width, 1)))
         _gated_recurrence[(batch, triton.cdiv(width, channels))](
             x, decay, start, y, length, width,
             x.stride(0), x.stride(1), x.stride(2), decay.stride(0), decay.stride(1), decay.stride(2),
