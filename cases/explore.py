@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -24,6 +24,7 @@ from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.kernels.shapes import checked_dtype, shape_named
 
 if TYPE_CHECKING:
+    from joulegrid.kernels.criterion import Expectation
     from joulegrid.kernels.draw import Draw
     from joulegrid.kernels.problem import Problem, Shape
     from joulegrid.kernels.tensor_cache import SharedTensors
@@ -158,18 +159,20 @@ def _forward(problem: Problem, draw: Draw, tensors: SharedTensors, given: Any) -
 
 def _measured(label: str, variant: CaseForward, settings: LabSettings) -> VariantMetrics:
     from joulegrid.kernels.device import device_name, peak_memory, reset_peak_memory
+    from joulegrid.kernels.trial import make_trial
 
     problem, draw = variant.problem, variant.draw
-    trial = _trial(variant)
+    trial = make_trial(problem, draw)
+    expected = trial.expectations()
     memory = latency = None
     with _seeded(draw.seed):
-        correctness = _checked(variant, trial)
+        correctness = _checked(variant, trial, expected)
         if correctness.passed:
             reset_peak_memory(draw.device)
             latency = _latency(variant, settings)
             peak = peak_memory(draw.device)
             memory = Memory(peak_bytes=peak.bytes, kind=peak.kind)
-            correctness = _checked(variant, trial)
+            correctness = _checked(variant, trial, expected)
     numbers = problem.bytes_moved(draw.dims, draw.dtype), problem.flops(draw.dims)
     timed = latency if correctness.passed else None
     return VariantMetrics(
@@ -191,14 +194,7 @@ def _measured(label: str, variant: CaseForward, settings: LabSettings) -> Varian
     )
 
 
-def _trial(variant: CaseForward) -> Trial:
-    """The draw with the reference's outputs and the oracle's, made of the shared tensors."""
-    from joulegrid.kernels.trial import make_trial
-
-    return make_trial(variant.problem, variant.draw)
-
-
-def _checked(variant: CaseForward, trial: Trial) -> Correctness:
+def _checked(variant: CaseForward, trial: Trial, expected: Sequence[Expectation]) -> Correctness:
     """Call once with copies of the inputs and compare outputs and inputs."""
     from joulegrid.kernels.criterion import compare
     from joulegrid.kernels.module import flat_tensors, map_tensors
@@ -214,7 +210,7 @@ def _checked(variant: CaseForward, trial: Trial) -> Correctness:
         return Correctness(passed=False, verdict="changed_inputs", draws=1, error="forward wrote into its inputs")
     wrong = [
         Wrong(output=one.output, measure=one.measure, found=one.found, allowed=one.allowed)
-        for one in compare(outputs, trial.expectations())
+        for one in compare(outputs, expected)
     ]
     verdict = f"wrong_{'values' if wrong[0].measure not in ('shape', 'dtype') else wrong[0].measure}" if wrong else ""
     return Correctness(passed=not wrong, verdict=verdict or "passed", draws=1, wrong=wrong)
