@@ -147,7 +147,7 @@ class Kernel:
         with nullcontext(self._zygote) if self._zygote is not None else open_zygote(subject.device) as zygote:
             judgement = _judged(subject, params, probe, zygote)
         _keep(judgement, probe.scratch / "artifacts" / FOLDER)
-        return _measurement(judgement)
+        return _measurement(judgement, params.candidate)
 
 
 def _judged(subject: Subject, params: KernelParams, probe: Probe, zygote: Zygote) -> Judgement:
@@ -226,7 +226,7 @@ def _keep(judgement: Judgement, folder: Path) -> None:
         (folder / name).write_bytes(data)
 
 
-def _measurement(judgement: Judgement) -> Measurement:
+def _measurement(judgement: Judgement, candidate: str) -> Measurement:
     from joulegrid.cases.judging import judged_point
     from joulegrid.kernels.device import device_name
 
@@ -235,7 +235,7 @@ def _measurement(judgement: Judgement) -> Measurement:
     metrics: dict[str, Any] = {"verdict": point.verdict, "case": subject.problem.name}
     metrics |= {"speedup": point.speedup, "latency_us": point.latency_us, "roof_score": point.roof_score}
     metrics |= {"change": judgement.timing.change if judgement.timing is not None else None}
-    metrics |= {"against": point.baseline, "candidate": subject.candidate.path.name}
+    metrics |= {"against": point.baseline, "candidate": candidate}
     metrics |= {"evidence": _evidence(judgement), "mode": verification.mode, "shape": subject.shape_name}
     metrics |= {"dtype": subject.dtype, "speedup_estimate": point.speedup_estimate}
     metrics |= {"shape_weight": subject.shape.weight, "draws": point.draws, "verify_s": verification.seconds}
@@ -243,7 +243,7 @@ def _measurement(judgement: Judgement) -> Measurement:
     effective = {
         "case": subject.problem.name,
         "fingerprint": subject.problem.fingerprint,
-        "candidate": str(subject.candidate.path.name),
+        "candidate": candidate,
         "candidate_sha256": subject.candidate.sha256,
         "language": subject.candidate.language,
         "dtype": subject.dtype,
