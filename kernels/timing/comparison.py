@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.timing.afterwards import CANDIDATE, TRUSTED
-from joulegrid.kernels.timing.conditions import Conditions, conditions, off_cores, snapshot
+from joulegrid.kernels.timing.conditions import Conditions, conditions, off_cores, preferred, snapshot
 from joulegrid.kernels.timing.ground import Ground
 from joulegrid.kernels.timing.inputs import InputSet, fresh_inputs
 from joulegrid.kernels.timing.member import BaselineFailed, Member, TimedMember, timed_member
@@ -37,9 +37,11 @@ class Comparison:
     first_call_s: dict[str, list[float]] = field(default_factory=dict)
     peak_memory_bytes: dict[str, int] = field(default_factory=dict)
     conditions: Conditions | None = None
+    niceness: int | None = None
 
     def note(self, name: str, member: TimedMember) -> None:
         """Keep what a process had beside its times."""
+        self.niceness = member.niceness
         self.first_call_s.setdefault(name, []).append(member.first_call_s)
         peak = member.peak_memory_bytes()
         if peak is not None:
@@ -57,7 +59,7 @@ def compare_members(
         BaselineFailed: a trusted member could not be run.
     """
     cores = ground.setting.cores
-    with off_cores(cores):
+    with off_cores(cores), preferred():
         before = snapshot(cores)
         for process in range(ground.settings.processes):
             with ExitStack() as stack:
@@ -66,7 +68,7 @@ def compare_members(
                     into.calls, into.pairs = _chosen(started, ground)
                 _time(started, process, ground, verify, into)
             into.processes += 1
-        into.conditions = conditions(cores, ground.settings.threads, before)
+        into.conditions = conditions(cores, ground.settings.threads, into.niceness, before)
     return into
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from joulegrid.kernels.timing.bootstrap import Bounds, Resampling, call_bounds, ratio_bounds
 from joulegrid.kernels.timing.comparison import Comparison
-from joulegrid.kernels.timing.pairs import durations
+from joulegrid.kernels.timing.pairs import Sample, durations
 from joulegrid.kernels.timing.result import Interval, MemberTiming, SeriesSample
 from joulegrid.kernels.timing.slope import slope_ns
 
@@ -30,6 +30,7 @@ class Estimates:
             call_s=self._interval(call_bounds(own, self._trusted, self._how), 1e-9),
             slope_s=float(slope_ns(own).mean()) / 1e9,
             first_call_s=self._comparison.first_call_s[name],
+            waited_share=waited_share([sample for sample in self._comparison.samples if sample.member == name]),
             peak_memory_bytes=self._comparison.peak_memory_bytes.get(name),
         )
 
@@ -49,6 +50,12 @@ class Estimates:
             high=bounds.high * scale,
             confidence=self._how.confidence,
         )
+
+
+def waited_share(samples: Sequence[Sample]) -> float | None:
+    """Return the share of series that was spent waiting for a core; `None` where the kernel does not count it."""
+    waited = [sample.waited_ns for sample in samples if sample.waited_ns is not None]
+    return sum(waited) / sum(sample.elapsed_ns for sample in samples) if len(waited) == len(samples) else None
 
 
 def raw(comparison: Comparison) -> list[SeriesSample]:

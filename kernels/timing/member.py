@@ -14,8 +14,8 @@ from joulegrid.kernels.judge.limits import Limits
 from joulegrid.kernels.judge.session import Session, open_session
 from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Verdict
 from joulegrid.kernels.judge.zygote import Zygote
-
 from joulegrid.kernels.problem import Arguments
+from joulegrid.kernels.timing.conditions import prefer, waited_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,9 @@ class TimedMember:
     member: Member
     session: Session
     setting: Setting
+    niceness: int | None
+    waited_ns: int | None = None
+    """How long its first thread waited for a core during the last series."""
     first_call_s: float = 0.0
     _count: int = 0
 
@@ -80,7 +83,10 @@ class TimedMember:
         """Write these inputs, run them as one series; return nanoseconds. `CandidateFault` where it left its cores."""
         self.refill(inputs)
         with blamed(self.member):
+            before = waited_ns(self.session.pid)
             elapsed_ns = self.session.run_series(len(inputs), describe=False)
+            after = waited_ns(self.session.pid)
+            self.waited_ns = None if before is None or after is None else after - before
             self._count = len(inputs)
             self._require_cores()
             return elapsed_ns
@@ -121,12 +127,11 @@ def timed_member(zygote: Zygote, member: Member, setting: Setting) -> Iterator[T
     with ExitStack() as stack:
         with blamed(member):
             session = stack.enter_context(open_session(zygote, member.code, member.limits))
-            for task in _tasks(session.pid) if setting.cores else ():
-                with suppress(ProcessLookupError):
-                    os.sched_setaffinity(task, setting.cores)
+            niceness = _settle(session.pid, setting.cores)
             session.build(setting.init, setting.dtype)
             session.load(setting.state)
-        yield TimedMember(member, session, setting)
+            session.settle()
+        yield TimedMember(member, session, setting, niceness)
 
 
 @contextmanager
@@ -138,6 +143,16 @@ def blamed(member: Member) -> Iterator[None]:
         if not member.trusted:
             raise
         raise BaselineFailed(member.name, fault) from fault
+
+
+def _settle(pid: int, cores: Sequence[int]) -> int | None:
+    """Pin a process with all threads that it has, and let it go before others; return its niceness."""
+    niceness = None
+    for task in _tasks(pid):
+        niceness = prefer(task)
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(task, cores or os.sched_getaffinity(task))
+    return niceness
 
 
 def _tasks(pid: int) -> list[int]:

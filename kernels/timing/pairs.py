@@ -26,6 +26,8 @@ class Sample:
     calls: int
     elapsed_ns: int
     """By the judge's clock, from `go` to `done`."""
+    waited_ns: int | None = None
+    """Of these, how long the process waited for a core, as the kernel counts; never taken off."""
 
 
 def orders(members: Sequence[str], pairs: int, turn: int = 0) -> Iterator[tuple[str, ...]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from joulegrid.kernels.judge.verdict import Evidence, Verdict
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from joulegrid.kernels.judge.verdict import Evidence, Verdict
 from joulegrid.kernels.timing.bootstrap import FEWEST_PROCESSES, Bounds, Change
 from joulegrid.kernels.timing.conditions import Conditions
 from joulegrid.kernels.timing.floor import Floor
@@ -57,6 +57,8 @@ class SeriesSample(Fact):
     """N or 2N."""
     elapsed_ns: int
     """By the judge's clock, from `go` to `done`."""
+    waited_ns: int | None
+    """Of these, how long the process waited for a core, as the kernel counts; never taken off; null where unknown."""
 
 
 class MemberTiming(Fact):
@@ -72,6 +74,8 @@ class MemberTiming(Fact):
     """The first call of each fresh process: compilation, tuning and first touch; never part of `call_s`."""
     peak_memory_bytes: int | None
     """The most that one of its processes had resident (`VmHWM`) or allocated (CUDA); null where unknown."""
+    waited_share: float | None
+    """Share of its series in which it waited for a core: above a hundredth the machine was too busy for a timing."""
     device_s: float | None = None
     """Device time of a call, as the process says; null on a CPU or where it was not asked for."""
 

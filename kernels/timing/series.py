@@ -26,6 +26,11 @@ class TimedSession(Protocol):
         """Write these inputs, say `go`, wait for `done`; return the nanoseconds between the two."""
         ...
 
+    @property
+    def waited_ns(self) -> int | None:
+        """How long it waited for a core during its last series; `None` where that is not known."""
+        ...
+
     def outputs(self) -> list[list[Any]]:
         """Return what each call of the last series left: copies of its tensors, taken while it stands still."""
         ...
@@ -70,7 +75,7 @@ def run_course(sessions: Mapping[str, TimedSession], course: Course, samples: li
             for place, member in enumerate(order):
                 session = sessions[member]
                 elapsed_ns = session.run_series([one.arguments for one in sets])
-                samples.append(Sample(course.process, pair, member, place, calls, elapsed_ns))
+                samples.append(Sample(course.process, pair, member, place, calls, elapsed_ns, session.waited_ns))
                 if member in course.verified:
                     visits.append(Visit(member, sets, session.outputs()))
             course.verify(visits)
