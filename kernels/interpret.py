@@ -61,9 +61,9 @@ def refusal() -> str | None:
     return None
 
 
-def advice_for(message: str) -> str | None:
-    """Return what the author of a candidate can do about an error of the interpreter; `None` where nothing is known."""
-    return next((advice for part, advice in _ADVICE.items() if part in message), None)
+def advice_for(message: str) -> str:
+    """Return what the author of a candidate can do about an error of the interpreter; empty where nothing is known."""
+    return next((advice for part, advice in _ADVICE.items() if part in message), "")
 
 
 def _version(package: str) -> str | None:

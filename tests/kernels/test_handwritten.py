@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,7 @@ from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.problem import Problem, Shape
 from joulegrid.kernels.shipped import handwritten
 
+PUBLISHED = Path(__file__).parents[2] / "benchmarks" / "results" / "aot-sm90.json"
 # In the place of the tiny shape where one block would hold all of it: loops, carries and masks of more than one tile.
 SEVERAL_TILES: dict[str, dict[str, int]] = {
     "cross_entropy": {"rows": 3, "vocabulary": 8500},
@@ -48,6 +52,22 @@ def test_a_handwritten_kernel_passes_the_judge_in_the_interpreter(case: str, zyg
     assert (found.verdict, found.evidence) == ("passed", ())
     assert (found.mode, found.proxy_dtype) == ("interpreter", {"bf16": "fp16"})
     assert set(found.operators) == {"aten.empty.memory_format"}  # all of the work is Triton's
+
+
+def test_without_the_proxy_the_interpreter_would_reject_an_honest_kernel_in_bf16(zygote: Zygote) -> None:
+    # Once this fails Triton rounds, and `interpret.PROXY_DTYPES` can go.
+    settings = Settings(dtypes=("bf16",), draws=2, proxy_dtypes={})
+    found = verify(problem_of("rmsnorm"), read_candidate(handwritten()["rmsnorm"]), settings, zygote=zygote)
+    assert found.verdict == "wrong_values"
+
+
+def test_the_published_facts_are_of_these_files() -> None:
+    published = json.loads(PUBLISHED.read_text(encoding="utf-8"))["kernels"]
+    hashes = {case: hashlib.sha256(path.read_bytes()).hexdigest() for case, path in handwritten().items()}
+    assert {case: found["candidate_sha256"] for case, found in published.items()} == hashes  # run benchmarks.kernel_aot
+    calls = [call for found in published.values() for call in found["calls"]]
+    assert [call["error"] for call in calls] == [None] * len(calls)
+    assert {kernel["spill_bytes"] for call in calls for kernel in call["kernels"]} == {0}
 
 
 def test_at_least_eight_kinds_of_kernels_are_there() -> None:
