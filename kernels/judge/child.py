@@ -300,6 +300,7 @@ def _compiled(module: Any, mode: str) -> Any:
     import torch._inductor.config
 
     torch._inductor.config.compile_threads = 1
+    torch._inductor.config.cpp_cache_precompile_headers = False  # kept beside the scratch folder, gone with it
     if mode == CUDA_GRAPH:
         return torch.compile(module, backend="cudagraphs", dynamic=False)
     return torch.compile(module, mode=mode, dynamic=False)

@@ -10,9 +10,10 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from joulegrid.kernels.criterion import FLOOR_ULPS, FLOOR_ULPS_PER_ROOT, compare
+from joulegrid.kernels.criterion import compare
 from joulegrid.kernels.double import oracle_module, oracle_outputs
 from joulegrid.kernels.draw import Draw
+from joulegrid.kernels.ensemble import Settings, expectations, null_ensemble
 from joulegrid.kernels.judge.verdict import Evidence
 from joulegrid.kernels.module import flat_tensors, load_class
 from joulegrid.kernels.problem import Problem
@@ -21,6 +22,10 @@ from joulegrid.kernels.trial import Trial, constructor_arguments
 
 ALLOWED = 8.0
 """How many times the baseline's own error, or the rounding floor, two outputs of the same inputs may lie apart."""
+FLOOR_ULPS, FLOOR_ULPS_PER_ROOT = 2.0, 0.25
+"""The rounding floor, in steps of the dtype at 1: so many, and so many times the root of the longest sum."""
+DRAWN = 6
+"""Members of the null ensemble that a timed call is judged by: fewer make wider limits."""
 FLIPPED = 0.05
 """Share of integers that may differ beyond three times the share in which baseline and oracle do."""
 CANDIDATE = "candidate"
@@ -84,7 +89,8 @@ class Afterwards:
         if candidate is None:
             return
         trial = Trial(self._problem, self._draw, self._cls, self._init, inputs, self._state, self._state, own, oracle)
-        wrong = compare(candidate.outputs[call], trial.expectations())
+        expected = expectations(trial, null_ensemble(trial, Settings(DRAWN, layouts=False)))
+        wrong = compare(candidate.outputs[call], expected)
         if wrong:
             place = f"output {wrong[0].output} of call {call} of {len(trusted.sets)}"
             raise WrongAfterTiming(

@@ -16,6 +16,7 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 from joulegrid.kernels.timing.slope import Durations, call_ns, channel_ns
+from joulegrid.student import student_t
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -80,7 +81,7 @@ def spread(same: Bounds) -> float:
 
 def widened_tail(processes: int, confidence: float = CONFIDENCE) -> float:
     """Return the percentile (as a share) that stands for α/2 with so few processes."""
-    t = _student_t(processes - 1, confidence)
+    t = student_t(processes - 1, confidence)
     return NormalDist().cdf(-math.sqrt(processes / (processes - 1)) * t)
 
 
@@ -97,16 +98,3 @@ def _bounds(statistic: Any, members: Sequence[Durations], how: Resampling) -> Bo
     low, high = np.quantile(drawn, [tail, 1 - tail])
     estimate = float(statistic(members))
     return Bounds(min(float(low), estimate), estimate, max(float(high), estimate))
-
-
-def _student_t(freedom: int, confidence: float) -> float:
-    """Two-sided quantile by Abramowitz & Stegun 26.7.5: 2.7756 instead of 2.7764 at four degrees, closer above."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92_160,
-    )
-    return sum(term / freedom**power for power, term in enumerate(terms))

@@ -75,7 +75,7 @@ def make_ground(problem: Problem, settings: TimingSettings) -> Ground:
     if dtype not in problem.dtypes:
         raise UsageError(f"dtype: {dtype!r} was given; {problem.name} has {', '.join(problem.dtypes)}")
     dims = timed_shape(problem, settings).dims
-    draw = Draw(dims, dtype, seed=secrets.randbits(62), device=settings.device)
+    draw = Draw(dims, dtype, seed=secrets.randbits(40), device=settings.device)
     init = constructor_arguments(problem, dims)
     module = in_dtype(construct(load_class(problem), init), dtype, settings.device)
     state = agent_provide_weights(problem, draw, module.state_dict())

@@ -48,7 +48,7 @@ class BaselineFailed(Exception):  # noqa: N818 - whether that matters depends on
     def __init__(self, member: str, fault: CandidateFault) -> None:
         super().__init__(f"{member}: {fault.evidence.where}: {fault.evidence.found}")
         self.member = member
-        self.reason = f"{fault.evidence.where}: {fault.evidence.found}"
+        self.reason = f"{fault.evidence.where}: {fault.evidence.found}".partition("\n")[0][:300]
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from joulegrid.kernels.timing.ground import Ground, make_ground
 from joulegrid.kernels.timing.member import Member
 from joulegrid.kernels.timing.result import LAUNCH_BOUND_S, BaselineName, Baselines, Timing, TimingSettings
 
-__all__ = ["time_baselines", "time_candidate"]
+__all__ = ["candidate_on", "time_baselines", "time_candidate"]
 SAME = "same"
 
 
@@ -43,18 +43,28 @@ def time_candidate(
         PreFlightError: where the unmodified module does not run here.
         BaselineFailed: a baseline that had run before failed.
     """
+    ground = make_ground(problem, settings or TimingSettings())
+    with Zygote(ground.settings.device) as zygote:
+        return candidate_on(zygote, ground, candidate, baselines=baselines, probe=probe)
+
+
+def candidate_on(
+    zygote: Zygote,
+    ground: Ground,
+    candidate: Candidate,
+    *,
+    baselines: Baselines | None = None,
+    probe: EnergyProbe | None = None,
+) -> Timing:
+    """Time a candidate as `time_candidate` does, with a zygote and a ground that serve others as well."""
     began_s = time.monotonic()
-    settings = settings or TimingSettings()
-    ground = make_ground(problem, settings)
-    with Zygote(settings.device) as zygote:
-        known = baselines
-        if known is None and set(settings.baselines) - {"eager"}:
-            known = baselines_on(zygote, ground)
-        run = _Run(ground, candidate, known)
-        verdict, evidence = run.compare(zygote)
-        energy = []
-        if probe is not None and verdict is Verdict.PASSED:
-            energy = energy_windows(zygote, run.members(), ground, probe, run.timed())
+    if baselines is None and set(ground.settings.baselines) - {"eager"}:
+        baselines = baselines_on(zygote, ground)
+    run = _Run(ground, candidate, baselines)
+    verdict, evidence = run.compare(zygote)
+    energy = []
+    if probe is not None and verdict is Verdict.PASSED:
+        energy = energy_windows(zygote, run.members(), ground, probe, run.timed())
     return run.timing(verdict, evidence, {"energy": energy, "seconds": time.monotonic() - began_s})
 
 

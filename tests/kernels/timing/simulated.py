@@ -1,4 +1,4 @@
-"""Members whose times are made up: a channel, a time per call, noise of machine, process and series; no clock is read."""
+"""Members whose times are made up: channel, time per call, noise of machine, process and series; no clock is read."""
 
 from __future__ import annotations
 
@@ -65,26 +65,16 @@ class SimulatedSession:
     call_ns: float
     compute: Any
     """Arguments → outputs."""
-    awake: bool = False
     seen: list[Arguments] = field(default_factory=list)
+    waited_ns: int | None = None
     _outputs: list[Any] = field(default_factory=list)
 
     def run_series(self, inputs: Sequence[Arguments]) -> int:
         """Compute, and say a time."""
-        assert self.awake, "a frozen member was told to run"
         self.seen += inputs
-        self._outputs = [self.compute(*one.args, **one.kwargs) for one in inputs]
+        self._outputs = [[self.compute(*one.args, **one.kwargs)] for one in inputs]
         return self.machine.elapsed_ns(self.call_ns, len(inputs))
 
     def outputs(self) -> list[Any]:
         """Return what was computed."""
-        assert not self.awake, "outputs are read of a frozen member"
         return self._outputs
-
-    def freeze(self) -> None:
-        """Stop."""
-        self.awake = False
-
-    def thaw(self) -> None:
-        """Go on."""
-        self.awake = True

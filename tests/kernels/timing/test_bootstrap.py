@@ -6,12 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.kernels.timing.simulated import Machine, samples
 
-from joulegrid.kernels.timing.bootstrap import Bounds, Resampling, call_bounds, change, ratio_bounds, spread
-from joulegrid.kernels.timing.bootstrap import widened_tail
+from joulegrid.kernels.timing.bootstrap import (
+    Bounds,
+    Resampling,
+    call_bounds,
+    change,
+    ratio_bounds,
+    spread,
+    widened_tail,
+)
 from joulegrid.kernels.timing.pairs import Sample, durations, orders
 from joulegrid.kernels.timing.slope import call_ns, channel_ns, slope_ns
+from tests.kernels.timing.simulated import Machine, samples
 
 QUICK = Resampling(resamples=2_000)
 

@@ -50,7 +50,9 @@ def test_what_fits_into_the_cache_is_charged_by_its_operations_alone(problem: Pr
 
 def test_an_unknown_cache_is_credited_with_everything(problem: Problem) -> None:
     unknown = ROOFS.model_copy(update={"cache_bytes": None})
-    floor = physical_floor(problem, {"rows": 4096, "width": 1024}, "fp32", Footprint(16 * MEGA, 0, 16 * MEGA, 64), unknown)
+    floor = physical_floor(
+        problem, {"rows": 4096, "width": 1024}, "fp32", Footprint(16 * MEGA, 0, 16 * MEGA, 64), unknown
+    )
     assert floor.bound == "arithmetic"
 
 
