@@ -12,6 +12,7 @@ import typer
 from joulegrid.errors import UsageError
 
 if TYPE_CHECKING:
+    from joulegrid.cases.judged import CallEnergy
     from joulegrid.cases.judging import Device, Judgement, Subject
     from joulegrid.cases.lab_settings import LabSettings
 
@@ -82,7 +83,8 @@ def time(
     shape: ShapeName = None,
     dtype: Dtype = None,
     device: DeviceName = None,
-    processes: Annotated[int, typer.Option("--processes", help="Sets of fresh processes, 5 at least.")] = 5,
+    processes: Annotated[int, typer.Option("--processes", min=5, help="Sets of fresh processes.")] = 5,
+    energy: Annotated[bool, typer.Option("--energy", help="Also the joules of a call: four windows of 10 s.")] = False,
     label: Label = None,
     archive: Annotated[bool, typer.Option("--archive/--no-archive", help="Keep it in the archive.")] = True,
     store: Store = None,
@@ -93,21 +95,25 @@ def time(
     Exit code 0: passed, however fast; 1: not passed; 2: wrong usage.
     """
     from joulegrid.cases.judging import open_zygote, subject, timed
+    from joulegrid.jobs.kernel_energy import MeterProbe
     from joulegrid.jobs.kernel_view import print_timing
 
     settings, used = _settings(device)
+    probe = MeterProbe() if energy else None
     judged = subject(name, candidate, _shape(name, shape, used), dtype, used)
     with open_zygote(used) as zygote:
-        judgement = timed(judged, zygote=zygote, processes=processes)
+        judgement = timed(judged, zygote=zygote, processes=processes, probe=probe)
+    spent = probe.call_energy(judgement.timing) if probe and judgement.timing and judgement.passed else None
     folder = _written(settings, [judgement], label)
     if as_json:
         timing = judgement.timing
         told = {"verification": judgement.verification.model_dump(mode="json")}
-        typer.echo(json.dumps(told | {"timing": timing and timing.model_dump(mode="json")}, indent=2))
+        told |= {"timing": timing and timing.model_dump(mode="json"), "energy": spent and spent.model_dump(mode="json")}
+        typer.echo(json.dumps(told, indent=2))
     else:
-        print_timing(judgement, folder / "metrics.json")
+        print_timing(judgement, spent, folder / "metrics.json")
     if archive:
-        _archived([judgement], store or settings.archive, label, quiet=as_json)
+        _archived([judgement], store or settings.archive, label, spent=spent, quiet=as_json)
     raise typer.Exit(0 if judgement.passed else 1)
 
 
@@ -208,7 +214,9 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
         (folder / name).write_bytes(data)
 
 
-def _archived(judgements: Sequence[Judgement], store: str, label: str | None, *, quiet: bool) -> None:
+def _archived(
+    judgements: Sequence[Judgement], store: str, label: str | None, *, spent: CallEnergy | None = None, quiet: bool
+) -> None:
     from joulegrid.cluster.environment import capture
     from joulegrid.cluster.storage import open_store
     from joulegrid.jobs.archive.from_judgement import contents_of
@@ -216,6 +224,6 @@ def _archived(judgements: Sequence[Judgement], store: str, label: str | None, *,
 
     environment = capture(Path.cwd()).model_dump_json(indent=2).encode()
     place = open_store(store)
-    record = keep(place, contents_of(judgements, _label(judgements[0].subject, label), environment))
+    record = keep(place, contents_of(judgements, _label(judgements[0].subject, label), environment, spent))
     if not quiet:
         typer.echo(f"{place.url}/archive/{record.name}")

@@ -15,6 +15,7 @@ from joulegrid.jobs.report.table import page_console, print_table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from joulegrid.cases.judged import CallEnergy
     from joulegrid.cases.judging import Judgement, Subject
     from joulegrid.cases.profiling import Profile, RoofShare
     from joulegrid.kernels.judge.verdict import Evidence, Verification
@@ -42,7 +43,7 @@ def print_verifications(judgements: Sequence[Judgement], written: Path) -> None:
     console.print(Text(str(written)), style="dim")
 
 
-def print_timing(judgement: Judgement, written: Path) -> None:
+def print_timing(judgement: Judgement, spent: CallEnergy | None, written: Path) -> None:
     """Print the claim, the times of all members, and what the claim rests on."""
     console, timing, subject = page_console(), judgement.timing, judgement.subject
     verification = judgement.verification
@@ -58,7 +59,7 @@ def print_timing(judgement: Judgement, written: Path) -> None:
         _print_verdict(console, judgement.verdict, f"{words}; timed for {timing.seconds:.0f} s")
         console.print(Text(claim_words(timing), style="bold"))
         print_table(_members_table(timing), console)
-        for line in _timing_notes(timing):
+        for line in (*energy_lines(spent), *_timing_notes(timing)):
             console.print(Text(plain(line)), style="dim")
     console.print(Text(str(written)), style="dim")
 
@@ -114,6 +115,20 @@ def roof_lines(roof: RoofShare) -> Iterator[str]:
         f"Roof: {duration_words(roof.roof_seconds)} at {number(roof.bytes_per_s / 1e9, 3)} GB/s and"
         f" {number(roof.flops_per_s / 1e9, 3)} GFLOP/s ({roof.how}): {roof.share:.0%} of it."
     )
+
+
+def energy_lines(spent: CallEnergy | None) -> Iterator[str]:
+    """Yield the joules of a call with how they were obtained; nothing where none were asked for."""
+    if spent is None:
+        return
+    kind = f"{spent.provenance}, {spent.source}, {spent.scope}, {spent.calls:,} calls"
+    if spent.energy_j is None:
+        yield f"Energy of a call: unknown: {spent.reason}."
+        return
+    ends = (
+        "" if spent.low_j is None or spent.high_j is None else f" [{number(spent.low_j, 3)}–{number(spent.high_j, 3)}]"
+    )
+    yield f"Energy of a call: {number(spent.energy_j, 3)} J{ends} ({kind})."
 
 
 def duration_words(seconds: float) -> str:
@@ -198,8 +213,6 @@ def _timing_notes(timing: Timing) -> Iterator[str]:
     if timing.launch_bound:
         yield "A call is shorter than 20 µs: its time is mostly that of launching it."
     yield f"{timing.verified_calls:,} timed calls were verified afterwards; {timing.processes} sets of fresh processes."
-    for window in timing.energy:
-        yield f"Window {window.name}: {counted(window.calls, 'call')} in {window.seconds:.1f} s."
 
 
 def _baselines_table(found: Sequence[BaselineTiming], strongest: str) -> ReportTable:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ARTIFACTS = "artifacts/kernel/"
 """Where the workload leaves its files, beside the result."""
+_DISAGREES = "a call took another time in its window than when it was timed"
 _NO_WINDOW = "no window measured the filling in of inputs alone"
 
 
@@ -97,6 +98,10 @@ def _energy(result: ExperimentResult) -> CallEnergy | None:
     if not calls or energy is None:
         return None
     per = next((one for one in result.differences if one.name == f"{CANDIDATE} {CALL}"), None)
+    disagrees = CANDIDATE in str((result.metrics or {}).get("energy_disagrees", ""))
+    reason = (per.reason if per else _NO_WINDOW) or energy.reason
+    if disagrees:
+        per, reason = None, _DISAGREES
     return CallEnergy(
         energy_j=per.energy_j if per else None,
         low_j=per.low_j if per else None,
@@ -105,5 +110,5 @@ def _energy(result: ExperimentResult) -> CallEnergy | None:
         provenance=energy.provenance,
         source=energy.source,
         scope=energy.scope,
-        reason=(per.reason if per else _NO_WINDOW) or energy.reason,
+        reason=reason,
     )
