@@ -107,9 +107,9 @@ def test_nothing_is_timed_that_was_not_verified(steps: list[str]) -> None:
         config(candidate="right.py", steps=steps)
 
 
-def test_the_tools_of_an_agent_tell_what_is_wrong_and_no_seed(tmp_path: Path) -> None:
+def test_the_tools_of_an_agent_tell_what_is_wrong_and_no_seed(zygote: Zygote, tmp_path: Path) -> None:
     os.environ |= {"JOULEGRID_ARTIFACTS": str(tmp_path / "artifacts"), "JOULEGRID_CACHE": str(tmp_path / "cache")}
-    found = verification_tool("rmsnorm", str(wrong(tmp_path)))
+    found = verification_tool("rmsnorm", str(wrong(tmp_path)), zygote=zygote)
     assert found.verdict == "wrong_values" and found.evidence and found.seeds == ()
     assert all(draw.seed == 0 and draw.dims == {} for draw in found.draws)
     profiled = profiler_tool("rmsnorm", str(right(tmp_path)))

@@ -63,19 +63,15 @@ def test_a_claim_that_is_not_true_does_not_hold_and_a_failure_goes_on_failing(zy
     assert not found.holds and "values at the tiny shape" in found.judged[0].why
 
 
-def test_a_damaged_archive_is_not_run(zygote: Zygote, tmp_path: Path) -> None:
+def test_a_damaged_archive_is_not_run_nor_one_whose_case_is_another(zygote: Zygote, tmp_path: Path) -> None:
     store = shelf(tmp_path / "store")
-    record = kept(store, judged(right(tmp_path), zygote))
+    contents = judged(wrong(tmp_path), zygote)
+    record = kept(store, contents)
     (tmp_path / "store" / "archive" / record.name / "candidate.py").write_text("import os\nos._exit(7)\n")
     found = replay(take_down(store, record.name), zygote)
     assert not found.holds and found.damaged == ["candidate.py"] and found.judged == []
-
-
-def test_a_case_that_is_another_than_it_says_is_refused(zygote: Zygote, tmp_path: Path) -> None:
-    store = shelf(tmp_path / "store")
-    contents = judged(right(tmp_path), zygote)
     files = {**contents.case_files, "model.py": b"# nothing\n"}
     values = {name: getattr(contents, name) for name in Contents.__slots__} | {"case_files": files}
-    record = kept(store, Contents(**values))
+    other = kept(store, Contents(**values))
     with pytest.raises(UsageError, match="fingerprint"):
-        replay(take_down(store, record.name), zygote)
+        replay(take_down(store, other.name), zygote)
