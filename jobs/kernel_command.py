@@ -106,9 +106,8 @@ def time(
     spent = probe.call_energy(judgement.timing) if probe and judgement.timing and judgement.passed else None
     folder = _written(settings, [judgement], label)
     if as_json:
-        timing = judgement.timing
-        told = {"verification": judgement.verification.model_dump(mode="json")}
-        told |= {"timing": timing and timing.model_dump(mode="json"), "energy": spent and spent.model_dump(mode="json")}
+        parts = {"verification": judgement.verification, "timing": judgement.timing, "energy": spent}
+        told = {name: None if part is None else part.model_dump(mode="json") for name, part in parts.items()}
         typer.echo(json.dumps(told, indent=2))
     else:
         print_timing(judgement, spent, folder / "metrics.json")

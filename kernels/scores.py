@@ -33,7 +33,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure with the ends of its 95 % bootstrap interval; no ends where there are fewer than two cases."""
+    """A figure with the ends of its 95 % bootstrap interval; no ends where fewer than two cases have the figure."""
 
     value: float
     low: float | None
@@ -150,9 +150,10 @@ def _with_interval(
     by_case: dict[str, list[Sequence[Judged]]] = {}
     for kernel in kernels:
         by_case.setdefault(kernel[0].case, []).append(kernel)
-    if len(by_case) < 2:
+    cases = [one for one in by_case.values() if figure(one) is not None]
+    if len(cases) < 2:
         return Interval(value, None, None)
-    cases, random_numbers = list(by_case.values()), random.Random(0)  # noqa: S311 - resampling, no secrets
+    random_numbers = random.Random(0)  # noqa: S311 - resampling, no secrets
     drawn = (random_numbers.choices(cases, k=len(cases)) for _ in range(RESAMPLES))
     found = sorted(one for sample in drawn if (one := figure([k for case in sample for k in case])) is not None)
     outside = (1 - LEVEL) / 2

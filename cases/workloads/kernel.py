@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 Step = Literal["verify", "time"]
 CALL = "call"
+FILLED_CALL = "call_and_its_inputs"
+"""What a window of calls produces; joules of a call alone are a difference."""
 CANDIDATE = "candidate"
 FOLDER = "kernel"
 """Below `artifacts`."""
@@ -276,8 +278,8 @@ def _energy(timing: Timing) -> dict[str, Any]:
         return {}
     return {
         "headline": calls[CANDIDATE].name,
-        "work": {CALL: float(calls[CANDIDATE].series * calls[CANDIDATE].calls)},
-        "work_of": {one.name: {CALL: float(one.series * one.calls)} for one in calls.values()},
+        "work": {FILLED_CALL: float(calls[CANDIDATE].series * calls[CANDIDATE].calls)},
+        "work_of": {one.name: {FILLED_CALL: float(one.series * one.calls)} for one in calls.values()},
         "differences": tuple(
             Difference(f"{member} {CALL}", one.name, fills[member].name, CALL, float(one.calls))
             for member, one in calls.items()

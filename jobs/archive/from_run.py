@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from joulegrid.cases.judged import PASSED, CallEnergy, JudgedPoint
-from joulegrid.cases.workloads.kernel import CALL, CANDIDATE
+from joulegrid.cases.workloads.kernel import CALL, CANDIDATE, FILLED_CALL
 from joulegrid.errors import UsageError
 from joulegrid.jobs.archive.shelf import Contents, PointFiles
 from joulegrid.jobs.report.run_results import RunResults
@@ -94,7 +94,7 @@ def _own_files(found: _Found) -> dict[str, bytes]:
 
 def _energy(result: ExperimentResult) -> CallEnergy | None:
     """Joules of a call, by difference of the candidate's two windows; `None` where no energy was asked for."""
-    calls, energy = int((result.work or {}).get(CALL, 0)), result.energy
+    calls, energy = int((result.work or {}).get(FILLED_CALL, 0)), result.energy
     if not calls or energy is None:
         return None
     per = next((one for one in result.differences if one.name == f"{CANDIDATE} {CALL}"), None)

@@ -89,3 +89,9 @@ def test_shares_lie_between_nothing_and_all_and_fall_with_p(judged: list[Judged]
     speedups = [one.speedup for one in judged if one.speedup]
     if found.geometric_mean is not None:
         assert min(speedups) - 1e-9 <= found.geometric_mean.value <= max(speedups) + 1e-9
+
+
+def test_a_case_without_the_figure_does_not_make_an_interval() -> None:
+    found = scores([*kernel("norm", 2.0), *kernel("scan", 0)])
+    assert found.geometric_mean is not None and found.geometric_mean.low is None
+    assert found.roof_score is not None and found.roof_score.low == 0.0

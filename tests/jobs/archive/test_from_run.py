@@ -34,7 +34,7 @@ def judged(store: Store, made: Made, found: JudgedPoint, candidate: str) -> None
     update: dict[str, Any] = {
         "effective": effective,
         "artifacts": [f"artifacts/kernel/{name}" for name in files],
-        "work": {"call": 500.0},
+        "work": {"call_and_its_inputs": 500.0},
         "differences": [difference] if found.verdict == "passed" else [],
     }
     result = done(made).model_copy(update=update)
