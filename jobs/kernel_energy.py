@@ -39,7 +39,7 @@ class MeterProbe:
     blocks: dict[str, Block] = field(default_factory=dict)
 
     @contextmanager
-    def window(self, name: str, *, min_seconds: float) -> Iterator[MeteredWindow]:
+    def window(self, name: str, *, min_seconds: float = 0.0) -> Iterator[MeteredWindow]:
         """Open a metered window."""
         block = meter()
         with block:

@@ -218,7 +218,7 @@ class _Worker:
         with torch.inference_mode():
             if self.overwrites:
                 for args, kwargs in self.prepared[:count]:
-                    torch.compiler.cudagraph_mark_step_begin()
+                    torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
                     self.module(*args, **kwargs)
             else:
                 for args, kwargs in self.prepared[:count]:

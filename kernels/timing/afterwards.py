@@ -115,7 +115,7 @@ class Afterwards:
             return FLIPPED + 3 * known
         terms = self._problem.reduction(self._draw.dims)
         floor = float(torch.finfo(like.dtype).eps) * (FLOOR_ULPS + FLOOR_ULPS_PER_ROOT * terms**0.5)
-        return ALLOWED * max(known, floor)
+        return float(ALLOWED * max(known, floor))
 
 
 def _apart(tensor: Any, like: Any) -> float:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from joulegrid.kernels.judge.candidate import ReferenceCode
 from joulegrid.kernels.judge.limits import Limits
-
 from joulegrid.kernels.problem import Problem
 from joulegrid.kernels.timing.member import Member
 from joulegrid.kernels.timing.result import BaselineName, Mode, TimingSettings

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from joulegrid.kernels.judge.zygote import Zygote
-
 from joulegrid.kernels.timing.conditions import off_cores
 from joulegrid.kernels.timing.ground import Ground
 from joulegrid.kernels.timing.inputs import InputSet, fresh_inputs, turned

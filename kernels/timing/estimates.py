@@ -44,12 +44,7 @@ class Estimates:
         return self._interval(bounds)
 
     def _interval(self, bounds: Bounds, scale: float = 1.0) -> Interval:
-        return Interval(
-            low=bounds.low * scale,
-            estimate=bounds.estimate * scale,
-            high=bounds.high * scale,
-            confidence=self._how.confidence,
-        )
+        return Interval.of(bounds, self._how.confidence, scale)
 
 
 def waited_share(samples: Sequence[Sample]) -> float | None:

@@ -35,6 +35,11 @@ class Interval(Fact):
     confidence: float
     """Of the interval, e.g. 0.95."""
 
+    @property
+    def bounds(self) -> Bounds:
+        """Return it without its confidence."""
+        return Bounds(self.low, self.estimate, self.high)
+
     @classmethod
     def of(cls, bounds: Bounds, confidence: float, scale: float = 1.0) -> Interval:
         """Return bounds in other units."""

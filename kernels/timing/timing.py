@@ -154,7 +154,7 @@ class _Run:
             "ratios": ratios,
             "same": same,
             "claim": ratios[self.strongest].low,
-            "change": change(ratios[self.strongest], same),
+            "change": change(ratios[self.strongest].bounds, same.bounds),
             "launch_bound": candidate.call_s.estimate < LAUNCH_BOUND_S,
         }
 
