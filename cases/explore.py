@@ -118,9 +118,14 @@ def execute_variant(
 
 def variant_folder(settings: LabSettings, case: str, label: str) -> Path:
     """Return `artifacts/{case}/{label}`; `UsageError` where the label is no plain name."""
+    return settings.artifacts / case / checked_label(label)
+
+
+def checked_label(label: str) -> str:
+    """Return a label that can name a folder; `UsageError` otherwise."""
     if not _LABEL.fullmatch(label):
         raise UsageError(f"label: {label!r} was given; use letters, digits, `.`, `_` and `-`")
-    return settings.artifacts / case / label
+    return label
 
 
 def write_metrics(folder: Path, metrics: VariantMetrics) -> Path:

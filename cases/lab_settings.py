@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from joulegrid.cases.contract import Section
 from joulegrid.envfile import read_env_file
-from joulegrid.errors import UsageError
+from joulegrid.errors import PreFlightError, UsageError
 
 PREFIX = "JOULEGRID_"
 
@@ -39,12 +39,19 @@ class LabSettings(Section):
 
     @property
     def used_device(self) -> Literal["cpu", "cuda"]:
-        """The device that is used: the one that was set, else `cuda` where torch sees one."""
-        if self.device is not None:
-            return self.device
+        """The device that is used: the one that was set, else `cuda` where torch sees one.
+
+        `PreFlightError` where `cuda` was set and torch sees none.
+        """
+        if self.device == "cpu":
+            return "cpu"
         import torch
 
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if torch.cuda.is_available():
+            return "cuda"
+        if self.device == "cuda":
+            raise PreFlightError("device: cuda was asked for, and torch sees no GPU here; take cpu, or see `doctor`")
+        return "cpu"
 
 
 def lab_settings() -> LabSettings:

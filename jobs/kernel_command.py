@@ -13,7 +13,7 @@ from joulegrid.errors import UsageError
 
 if TYPE_CHECKING:
     from joulegrid.cases.judged import CallEnergy
-    from joulegrid.cases.judging import Device, Judgement, Subject
+    from joulegrid.cases.judging import Device, Judgement
     from joulegrid.cases.lab_settings import LabSettings
 
 app = typer.Typer(
@@ -60,19 +60,20 @@ def verify(
     from joulegrid.jobs.kernel_view import print_verifications
 
     settings, used = _settings(device)
+    chosen = _label(candidate, label)
     first = subject(name, candidate, "tiny", dtypes[0] if dtypes else None, used)
     subjects = [subject(name, candidate, "tiny", dtype, used) for dtype in dtypes or first.problem.dtypes]
     with open_zygote(used) as zygote:
         judgements = [
             Judgement(one, verified(one.problem, one.candidate, one.dtype, zygote=zygote)) for one in subjects
         ]
-    folder = _written(settings, judgements, label)
+    folder = _written(settings, judgements, chosen)
     if as_json:
         typer.echo(json.dumps([one.verification.model_dump(mode="json") for one in judgements], indent=2))
     else:
         print_verifications(judgements, folder)
     if archive:
-        _archived(judgements, store or settings.archive, label, quiet=as_json)
+        _archived(judgements, store or settings.archive, chosen, quiet=as_json)
     raise typer.Exit(0 if all(one.passed for one in judgements) else 1)
 
 
@@ -99,12 +100,13 @@ def time(
     from joulegrid.jobs.kernel_view import print_timing
 
     settings, used = _settings(device)
+    chosen = _label(candidate, label)
     probe = MeterProbe() if energy else None
     judged = subject(name, candidate, _shape(name, shape, used), dtype, used)
     with open_zygote(used) as zygote:
         judgement = timed(judged, zygote=zygote, processes=processes, probe=probe)
     spent = probe.call_energy(judgement.timing) if probe and judgement.timing and judgement.passed else None
-    folder = _written(settings, [judgement], label)
+    folder = _written(settings, [judgement], chosen)
     if as_json:
         parts = {"verification": judgement.verification, "timing": judgement.timing, "energy": spent}
         told = {name: None if part is None else part.model_dump(mode="json") for name, part in parts.items()}
@@ -112,7 +114,7 @@ def time(
     else:
         print_timing(judgement, spent, folder / "metrics.json")
     if archive:
-        _archived([judgement], store or settings.archive, label, spent=spent, quiet=as_json)
+        _archived([judgement], store or settings.archive, chosen, spent=spent, quiet=as_json)
     raise typer.Exit(0 if judgement.passed else 1)
 
 
@@ -174,9 +176,9 @@ def _settings(device: str | None) -> tuple[LabSettings, Device]:
         raise UsageError(f"--device: {device!r} was given; cpu and cuda are allowed")
     require_torch()
     settings = lab_settings()
-    if device is None:
-        return settings, settings.used_device
-    return settings, "cuda" if device == "cuda" else "cpu"
+    if device is not None:
+        settings = settings.model_copy(update={"device": device})
+    return settings, settings.used_device
 
 
 def _shape(case: str, given: str | None, device: Device) -> str:
@@ -187,23 +189,25 @@ def _shape(case: str, given: str | None, device: Device) -> str:
     return given or default_shape(read_problem(case_folder(case)), device)
 
 
-def _label(judged: Subject, given: str | None) -> str:
+def _label(candidate: Path, given: str | None) -> str:
+    """The variant's name; `UsageError` where a given one is none."""
+    from joulegrid.cases.explore import checked_label
     from joulegrid.jobs.archive.record import slug
 
-    return given or slug(judged.candidate.path.stem)
+    return checked_label(given) if given is not None else slug(candidate.stem)
 
 
-def _written(settings: LabSettings, judgements: Sequence[Judgement], label: str | None) -> Path:
+def _written(settings: LabSettings, judgements: Sequence[Judgement], label: str) -> Path:
     """Write judgements to `artifacts/{case}/{label}`, those of further dtypes below it; an earlier time is removed."""
     from joulegrid.cases.explore import variant_folder
     from joulegrid.cases.judging import point_files
 
     first = judgements[0].subject
-    folder = variant_folder(settings, first.problem.name, _label(first, label))
+    folder = variant_folder(settings, first.problem.name, label)
     for place, one in enumerate(judgements):
         own = folder if place == 0 else folder / one.subject.dtype
         (own / "timing.json").unlink(missing_ok=True)
-        _write(own, point_files(one, _label(first, label)))
+        _write(own, point_files(one, label))
     return folder
 
 
@@ -214,7 +218,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _archived(
-    judgements: Sequence[Judgement], store: str, label: str | None, *, spent: CallEnergy | None = None, quiet: bool
+    judgements: Sequence[Judgement], store: str, label: str, *, spent: CallEnergy | None = None, quiet: bool
 ) -> None:
     from joulegrid.cluster.environment import capture
     from joulegrid.cluster.storage import open_store
@@ -223,6 +227,6 @@ def _archived(
 
     environment = capture(Path.cwd()).model_dump_json(indent=2).encode()
     place = open_store(store)
-    record = keep(place, contents_of(judgements, _label(judgements[0].subject, label), environment, spent))
+    record = keep(place, contents_of(judgements, label, environment, spent))
     if not quiet:
         typer.echo(f"{place.url}/archive/{record.name}")

@@ -162,6 +162,8 @@ def _print_evidence(console: Console, evidence: Sequence[Evidence]) -> None:
 
 
 def _draws(found: Verification) -> str:
+    if not found.draws:
+        return "before the first draw"
     shapes = len({(draw.shape, tuple(draw.dims.items())) for draw in found.draws})
     return f"{counted(len(found.draws), 'draw')} on {counted(shapes, 'shape')}"
 
