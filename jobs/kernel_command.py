@@ -217,6 +217,18 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
         (folder / name).write_bytes(data)
 
 
+def _traces(judgement: Judgement, label: str) -> dict[str, bytes]:
+    """What `kernel profile` left of this variant, unless the candidate has changed since."""
+    from joulegrid.cases.explore import variant_folder
+    from joulegrid.cases.lab_settings import lab_settings
+
+    subject = judgement.subject
+    folder = variant_folder(lab_settings(), subject.problem.name, label) / "profiler"
+    changed_s = subject.candidate.path.stat().st_mtime
+    found = [path for path in folder.glob("*.json") if path.stat().st_mtime >= changed_s]
+    return {f"profiler/{path.name}": path.read_bytes() for path in found}
+
+
 def _archived(
     judgements: Sequence[Judgement], store: str, label: str, *, spent: CallEnergy | None = None, quiet: bool
 ) -> None:
@@ -227,6 +239,7 @@ def _archived(
 
     environment = capture(Path.cwd()).model_dump_json(indent=2).encode()
     place = open_store(store)
-    record = keep(place, contents_of(judgements, label, environment, spent))
+    contents = contents_of(judgements, label, environment, spent).with_files(_traces(judgements[0], label))
+    record = keep(place, contents)
     if not quiet:
         typer.echo(f"{place.url}/archive/{record.name}")

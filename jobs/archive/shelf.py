@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from hashlib import sha256
@@ -48,6 +48,11 @@ class Contents:
     environment: bytes
     points: tuple[PointFiles, ...]
     run: str | None = None
+
+    def with_files(self, more: Mapping[str, bytes]) -> Contents:
+        """Return the same with further files of the first point."""
+        first, *others = self.points
+        return replace(self, points=(PointFiles(first.point, {**first.files, **more}), *others))
 
     def files(self) -> dict[str, bytes]:
         """Return path → bytes of everything but the index."""

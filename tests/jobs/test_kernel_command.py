@@ -31,6 +31,9 @@ def test_a_wrong_kernel_leaves_with_1_its_evidence_and_an_archive_that_failed(tm
     place = tmp_path / "a project"
     place.mkdir()
     words = ("kernel", "verify", "rmsnorm", "-c", str(wrong(place)), "--dtype", "fp32", "--archive")
+    traces = place / "artifacts" / "rmsnorm" / "wrong" / "profiler"
+    traces.mkdir(parents=True)
+    (traces / "trace.json").write_text("{}")
     done = joulegrid(place, *words)
     assert done.exit_code == 1
     assert "✗ wrong_values" in done.stdout and "tiny shape" in done.stdout
@@ -38,6 +41,8 @@ def test_a_wrong_kernel_leaves_with_1_its_evidence_and_an_archive_that_failed(tm
     assert told["latency"] is None and told["correctness"]["verdict"] == "wrong_values"
     listed = json.loads(joulegrid(place, "archive", "list", "--json").stdout)
     assert [one["verdict"] for one in listed] == ["wrong_values"] and listed[0]["name"].endswith("-failed")
+    archived = place / "results" / "archive" / listed[0]["name"] / "points" / "tiny-fp32"
+    assert (archived / "profiler" / "trace.json").is_file()
     shown = joulegrid(place, "archive", "show", "latest")
     assert shown.exit_code == 0 and "wrong_values" in shown.stdout
     assert "fast_1.1" in joulegrid(place, "archive", "report").stdout
