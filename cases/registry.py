@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from joulegrid.cases.contract import Workload
 from joulegrid.cases.workloads.inference import Inference
+from joulegrid.cases.workloads.kernel import Kernel
 from joulegrid.cases.workloads.script import Script
 from joulegrid.errors import UsageError
 
 WORKLOADS: dict[str, Workload] = {
     "inference": Inference(),
+    "kernel": Kernel(),
     "script": Script(),
 }
 

@@ -12,8 +12,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from joulegrid.envfile import read_env_file
 from joulegrid.errors import JoulegridError, StudyInterrupted, UsageError
-from joulegrid.jobs import case_command
+from joulegrid.jobs import case_command, kernel_command
+from joulegrid.jobs.archive import command as archive_command
 from joulegrid.jobs.carbon.carbon_cli import carbon
 from joulegrid.jobs.meter.verbs import meter_app, power_app
 from joulegrid.version import __version__
@@ -27,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(case_command.app, name="case")
+app.add_typer(kernel_command.app, name="kernel")
+app.add_typer(archive_command.app, name="archive")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study: YAML or Python.", show_default=False)]
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Folder or s3://bucket/prefix for runs [results].")]
@@ -253,6 +257,7 @@ def main() -> NoReturn:
             stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shall not cost a run its table
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
+        read_env_file()
         code = app(standalone_mode=False) or 0
     except typer.Exit as leave:
         code = leave.exit_code

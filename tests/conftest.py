@@ -24,6 +24,7 @@ def _no_settings_of_the_person(tmp_path_factory: pytest.TempPathFactory) -> Iter
     for name in [name for name in os.environ if name.startswith(OWN_PREFIXES)]:
         del os.environ[name]
     os.environ["JOULEGRID_CONFIG"] = str(tmp_path_factory.mktemp("nobody") / "config.yaml")
+    os.environ["JOULEGRID_ENV_FILE"] = ""
     yield
     _restore(before)
 

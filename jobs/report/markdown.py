@@ -11,6 +11,8 @@ from joulegrid.jobs.report.comparison_table import comparison_reason, comparison
 from joulegrid.jobs.report.energy_tables import energy_tables
 from joulegrid.jobs.report.footprint_view import METHOD as CARBON_METHOD
 from joulegrid.jobs.report.footprint_view import account_lines
+from joulegrid.jobs.report.kernel_table import TITLE as KERNELS
+from joulegrid.jobs.report.kernel_table import kernel_table
 from joulegrid.jobs.report.marks import mark_lines
 from joulegrid.jobs.report.page import METHOD
 from joulegrid.jobs.report.quantity import counted, plain
@@ -33,7 +35,7 @@ def markdown(run: RunReport, details: Details, figures: Figures) -> str:
     name, _, state = first.partition(" · ")
     blocks = [f"# {escaped(name)}", escaped(state), *map(escaped, rest), f"Run: {code(run.study.run)}"]
     blocks += [f"> {escaped(note)}" for note in warnings(run.study)]
-    blocks += ["## Results", *_headline(run), *_comparisons(run), "## Figures", *_figures(figures)]
+    blocks += ["## Results", *_headline(run), *_kernels(run), *_comparisons(run), "## Figures", *_figures(figures)]
     blocks += ["## How the energy was obtained", *_energy(run)]
     blocks += _carbon(run)
     blocks += ["## Environment", *_environment(details), *_failures(run, details), *_skipped(run)]
@@ -66,6 +68,11 @@ def _longest_run(text: str) -> int:
 def _headline(run: RunReport) -> list[str]:
     drawn = headline_table([run])
     return _report_table(drawn) if drawn.n_rows else ["No task has ended: there is nothing to tabulate."]
+
+
+def _kernels(run: RunReport) -> list[str]:
+    drawn = kernel_table(run.study.summary)
+    return [f"## {KERNELS}", *_report_table(drawn)] if drawn is not None else []
 
 
 def _comparisons(run: RunReport) -> list[str]:

@@ -11,6 +11,8 @@ from joulegrid.jobs.report.comparison_table import comparison_reason, comparison
 from joulegrid.jobs.report.energy_tables import energy_tables
 from joulegrid.jobs.report.footprint_view import METHOD as CARBON_METHOD
 from joulegrid.jobs.report.footprint_view import account_lines
+from joulegrid.jobs.report.kernel_table import TITLE as KERNELS
+from joulegrid.jobs.report.kernel_table import kernel_table
 from joulegrid.jobs.report.marks import mark_lines
 from joulegrid.jobs.report.markup import Html, element, folded, joined, table
 from joulegrid.jobs.report.page_style import COLOUR_NAMES, STYLE
@@ -51,6 +53,7 @@ def page(run: RunReport, details: Details, figures: Figures) -> str:
     sections = [
         _head(run),
         _headline(run),
+        _kernels(run),
         _comparisons(run),
         _figures(figures),
         _energy(run),
@@ -98,6 +101,11 @@ def _report_table(drawn: ReportTable) -> Html:
     whole = element("table", element("thead", head), body)
     above = [element("p", line, class_="soft") for line in drawn.constants]
     return joined([*above, element("div", whole, class_="scroll"), *_notes(drawn.notes)])
+
+
+def _kernels(run: RunReport) -> Html:
+    drawn = kernel_table(run.study.summary)
+    return joined([element("h2", KERNELS), _report_table(drawn)]) if drawn is not None else Html("")
 
 
 def _comparisons(run: RunReport) -> Html:

@@ -16,6 +16,8 @@ from joulegrid.jobs.carbon.carbon_account import budget_words
 from joulegrid.jobs.report.columns import Cell, Column, ReportTable, headline_table
 from joulegrid.jobs.report.comparison_table import comparison_reason, comparison_table
 from joulegrid.jobs.report.footprint_view import account_lines
+from joulegrid.jobs.report.kernel_table import TITLE as KERNELS
+from joulegrid.jobs.report.kernel_table import kernel_table
 from joulegrid.jobs.report.marks import mark_lines
 from joulegrid.jobs.report.quantity import counted, duration, interval, number, plain
 from joulegrid.jobs.report.summary import SCOPE_WORDS
@@ -51,8 +53,25 @@ def print_reports(reports: Sequence[RunReport], console: Console | None = None) 
     else:
         console.print(Text("\nNo task has ended: there is nothing to tabulate."))
     for report in reports:
+        _print_kernels(report, console, named=len(reports) > 1)
         _print_comparisons(report, console, named=len(reports) > 1)
     _print_foot(reports, table, console)
+
+
+def _print_kernels(report: RunReport, console: Console, *, named: bool) -> None:
+    """Nothing is printed for a study of something else."""
+    drawn = kernel_table(report.study.summary)
+    if drawn is not None:
+        console.print(Text(f"\n{f'{report.name}: ' if named else ''}{KERNELS}"))
+        print_table(drawn, console)
+
+
+def print_table(drawn: ReportTable, console: Console) -> None:
+    """Print a table as wide as the console, with its notes below."""
+    for part in laid_out(drawn, console.width):
+        console.print(part)
+    for note in drawn.notes:
+        console.print(Text(note), style="dim")
 
 
 def _print_comparisons(report: RunReport, console: Console, *, named: bool) -> None:
@@ -66,10 +85,7 @@ def _print_comparisons(report: RunReport, console: Console, *, named: bool) -> N
         console.print(Text(f"\n{name}{reason}"), style="yellow")
         return
     console.print(Text(f"\n{name}{drawn.constants[0]}"))
-    for part in laid_out(drawn, console.width):
-        console.print(part)
-    for note in drawn.notes:
-        console.print(Text(note), style="dim")
+    print_table(drawn, console)
 
 
 def page_console() -> Console:

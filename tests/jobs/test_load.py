@@ -75,7 +75,7 @@ def refused(folder: Path, text: str | bytes, overrides: Overrides | None = None)
         (MODEL + "execution: {config_gap_seconds: .nan}\n", "finite"),
         (MODEL + "execution: fast\n", 'execution: given "fast"; give a mapping'),
         (MODEL + "execution:\n", "execution: given null; give a mapping"),
-        (MODEL + "workload: trainin\n", "choose one of inference, script"),
+        (MODEL + "workload: trainin\n", "choose one of inference, kernel, script"),
         (MODEL + "workload: [inference]\n", "is not known"),
         (MODEL + "backend: vllm\n", "allowed: pytorch"),
         (MODEL + "backend: [pytorch]\n", "allowed: pytorch"),

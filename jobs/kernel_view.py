@@ -1,0 +1,279 @@
+"""What a judge, its clock and a profiler found, for people: verdict first, then why, then where the files lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from joulegrid.jobs.report.columns import Cell, Column, ReportTable
+from joulegrid.jobs.report.quantity import counted, number, plain
+from joulegrid.jobs.report.table import page_console, print_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from joulegrid.cases.judged import CallEnergy
+    from joulegrid.cases.judging import Judgement, Subject
+    from joulegrid.cases.profiling import Profile, RoofShare
+    from joulegrid.kernels.judge.verdict import Evidence, Verification
+    from joulegrid.kernels.timing.floor import Floor
+    from joulegrid.kernels.timing.result import Baselines, BaselineTiming, Interval, Timing
+
+_REFUSALS_SHOWN = 10
+_OPERATORS_SHOWN = 12
+
+
+def print_verifications(judgements: Sequence[Judgement], written: Path) -> None:
+    """Print the verdict of each dtype with its evidence; then what confined the candidate, and what it used."""
+    console, last = page_console(), judgements[-1].verification
+    console.print(Text(_title(judgements[0].subject, [one.subject.dtype for one in judgements])))
+    for one in judgements:
+        found = one.verification
+        words = f"{one.subject.dtype}: {_draws(found)}, {found.seconds:.1f} s, {found.trust}, {found.mode}"
+        _print_verdict(console, str(found.verdict), words)
+        _print_evidence(console, found.evidence)
+    for refusal in last.gate[:_REFUSALS_SHOWN]:
+        console.print(Text(plain(f"  line {refusal.line}: {refusal.code.strip()}")))
+        console.print(Text(plain(f"    {refusal.reason}")), style="dim")
+    for line in _facts(last):
+        console.print(Text(plain(line)), style="dim")
+    console.print(Text(str(written)), style="dim")
+
+
+def print_timing(judgement: Judgement, spent: CallEnergy | None, written: Path) -> None:
+    """Print the claim, the times of all members, and what the claim rests on."""
+    console, timing, subject = page_console(), judgement.timing, judgement.subject
+    verification = judgement.verification
+    console.print(Text(_title(subject, [subject.dtype])))
+    words = f"verified on {_draws(verification)} in {verification.seconds:.1f} s"
+    if timing is None:
+        _print_verdict(console, judgement.verdict, f"{words}; nothing was timed")
+        _print_evidence(console, verification.evidence)
+    elif not judgement.passed:
+        _print_verdict(console, judgement.verdict, f"{words}; timed for {timing.seconds:.0f} s")
+        _print_evidence(console, timing.evidence)
+    else:
+        _print_verdict(console, judgement.verdict, f"{words}; timed for {timing.seconds:.0f} s")
+        console.print(Text(claim_words(timing), style="bold"))
+        print_table(_members_table(timing), console)
+        for line in (*energy_lines(spent), *_timing_notes(timing)):
+            console.print(Text(plain(line)), style="dim")
+    console.print(Text(str(written)), style="dim")
+
+
+def print_baselines(found: Baselines, shape: str) -> None:
+    """Print how fast the unmodified module is in every way that this machine can run it, and the floor below all."""
+    console = page_console()
+    console.print(Text(f"{found.problem}, {shape} ({_dims(found.dims)}), {found.dtype} on {found.mode}"))
+    print_table(_baselines_table(found.baselines, found.strongest), console)
+    for line in (*floor_lines(found.floor), *_missing(found.baselines)):
+        console.print(Text(plain(line)), style="dim")
+
+
+def print_profile(found: Profile) -> None:
+    """Print the operators by their share, and how near the whole is to the roof."""
+    console = page_console()
+    console.print(
+        Text(f"{found.case}: {plain(found.source)}, {found.shape}, {found.dtype} on {found.device}, in this process")
+    )
+    print_table(_operators_table(found), console)
+    for line in roof_lines(found.roof):
+        console.print(Text(line))
+    console.print(Text(f"{found.trace} (open it in ui.perfetto.dev)"), style="dim")
+
+
+def claim_words(timing: Timing) -> str:
+    """Return the headline: the speed-up that may be said, against what, and how sure it is."""
+    if timing.claim is None or timing.strongest is None:
+        return "nothing was timed"
+    ratio = timing.ratios[timing.strongest]
+    same = "" if timing.same is None else f"; {timing.strongest} against itself {_interval(timing.same)}"
+    if timing.change == "no change":
+        return f"no change against {timing.strongest}: {_interval(ratio)}×{same}"
+    return f"{timing.claim:.2f}× against {timing.strongest} (lower bound of {_interval(ratio)}){same}"
+
+
+def floor_lines(floor: Floor) -> Iterator[str]:
+    """Yield the least time of a call and what it is made of."""
+    yield (
+        f"Floor: {duration_words(floor.seconds)}, by {floor.bound}: {floor.bytes_moved:,} bytes"
+        f" ({floor.credited_bytes:,} may stay in the cache), {floor.flops:,} operations;"
+        f" {number(floor.roofs.bytes_per_s / 1e9, 3)} GB/s, {floor.roofs.provenance}."
+    )
+
+
+def roof_lines(roof: RoofShare) -> Iterator[str]:
+    """Yield bytes and operations of a call against the device's roof."""
+    yield (
+        f"One call: {duration_words(roof.seconds)}; {roof.bytes:,} bytes, {roof.flops:,} operations,"
+        f" {number(roof.intensity, 3)} FLOP/byte: bound by {roof.bound}."
+    )
+    yield (
+        f"Roof: {duration_words(roof.roof_seconds)} at {number(roof.bytes_per_s / 1e9, 3)} GB/s and"
+        f" {number(roof.flops_per_s / 1e9, 3)} GFLOP/s ({roof.how}): {roof.share:.0%} of it."
+    )
+
+
+def energy_lines(spent: CallEnergy | None) -> Iterator[str]:
+    """Yield the joules of a call with how they were obtained; nothing where none were asked for."""
+    if spent is None:
+        return
+    kind = f"{spent.provenance}, {spent.source}, {spent.scope}, {spent.calls:,} calls"
+    if spent.energy_j is None:
+        yield f"Energy of a call: unknown: {spent.reason}."
+        return
+    ends = (
+        "" if spent.low_j is None or spent.high_j is None else f" [{number(spent.low_j, 3)}–{number(spent.high_j, 3)}]"
+    )
+    yield f"Energy of a call: {number(spent.energy_j, 3)} J{ends} ({kind})."
+
+
+def duration_words(seconds: float) -> str:
+    """Return a short time in the unit that suits it."""
+    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
+        if seconds * factor >= 1:
+            return f"{number(seconds * factor, 3)} {unit}"
+    return f"{number(seconds * 1e9, 3)} ns"
+
+
+def _title(subject: Subject, dtypes: Sequence[str]) -> str:
+    candidate = subject.candidate
+    return plain(
+        f"{subject.problem.name}: {candidate.path.name} ({candidate.language}, sha256 {candidate.sha256[:12]}),"
+        f" {', '.join(dtypes)} on {subject.device}"
+    )
+
+
+def _print_verdict(console: Console, verdict: str, words: str) -> None:
+    passed = verdict == "passed"
+    told = Text("✓ passed" if passed else f"✗ {verdict}", style="bold green" if passed else "bold red")
+    console.print(told.append(f"  {plain(words)}", style="not bold default"))
+
+
+def _print_evidence(console: Console, evidence: Sequence[Evidence]) -> None:
+    for one in evidence:
+        for name in ("check", "where", "expected", "found", "advice"):
+            said = plain(getattr(one, name))
+            if said:
+                console.print(Text(f"  {name:<9} ", style="dim").append(said, style="not dim"))
+
+
+def _draws(found: Verification) -> str:
+    if not found.draws:
+        return "before the first draw"
+    shapes = len({(draw.shape, tuple(draw.dims.items())) for draw in found.draws})
+    return f"{counted(len(found.draws), 'draw')} on {counted(shapes, 'shape')}"
+
+
+def _facts(found: Verification) -> Iterator[str]:
+    had = [name.replace("_", " ") for name, value in found.isolation.items() if value and not name.endswith("_reason")]
+    if had:
+        yield f"Confined by: {', '.join(had)}."
+    for name, value in found.isolation.items():
+        reason = found.isolation.get(f"{name}_reason")
+        if value is False and reason:
+            yield f"Not had on this machine: {name.replace('_', ' ')}: {reason}."
+    if found.launches:
+        yield f"Kernels launched: {_counts(found.launches)}."
+    if found.operators:
+        yield f"Operators of torch: {_counts(found.operators)}."
+    for dtype, proxy in found.proxy_dtype.items():
+        yield f"{dtype} was judged in {proxy}, because the interpreter computes it wrongly."
+    if found.checks_off:
+        yield f"Checks that were OFF: {', '.join(found.checks_off)}: no verification for the record."
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ×{count}" if count > 1 else name for name, count in found.items())
+
+
+def _members_table(timing: Timing) -> ReportTable:
+    members = [one for one in timing.members if one.member != "same"]
+    ratios = [timing.ratios.get(one.member) for one in members]
+    numbers = [
+        Column("call", [Cell(duration_words(one.call_s.estimate), _times(one.call_s)) for one in members]),
+        Column(
+            "against candidate", [Cell("–" if one is None else f"{one.estimate:.3f}×", _bounds(one)) for one in ratios]
+        ),
+        Column("first call", [Cell(duration_words(max(one.first_call_s, default=0.0))) for one in members]),
+        Column("peak memory, MiB", [Cell(_mebibytes(one.peak_memory_bytes)) for one in members]),
+    ]
+    names = Column("member", [Cell(_named(one.member, timing.strongest)) for one in members], is_number=False)
+    return ReportTable([names], numbers)
+
+
+def _timing_notes(timing: Timing) -> Iterator[str]:
+    if timing.floor is not None:
+        yield from floor_lines(timing.floor)
+    yield from _missing(timing.baselines)
+    for one in timing.baselines:
+        if one.pathological:
+            yield f"{one.name} is pathological here: a ratio to it says little of the candidate."
+    if timing.launch_bound:
+        yield "A call is shorter than 20 µs: its time is mostly that of launching it."
+    yield f"{timing.verified_calls:,} timed calls were verified afterwards; {timing.processes} sets of fresh processes."
+
+
+def _baselines_table(found: Sequence[BaselineTiming], strongest: str) -> ReportTable:
+    ran = [(one, one.timing) for one in found if one.timing is not None]
+    numbers = [
+        Column("call", [Cell(duration_words(timing.call_s.estimate), _times(timing.call_s)) for _, timing in ran]),
+        Column("against eager", [Cell(_ratio(one.against_eager), _bounds(one.against_eager)) for one, _ in ran]),
+        Column("first call", [Cell(duration_words(max(timing.first_call_s, default=0.0))) for _, timing in ran]),
+        Column("note", [Cell("pathological" if one.pathological else "") for one, _ in ran], is_number=False),
+    ]
+    shown = [column for column in numbers if any(cell.text for cell in column.cells)]
+    return ReportTable(
+        [Column("baseline", [Cell(_named(one.name, strongest)) for one, _ in ran], is_number=False)], shown
+    )
+
+
+def _operators_table(found: Profile) -> ReportTable:
+    rows = found.operators[:_OPERATORS_SHOWN]
+    numbers = [
+        Column("calls", [Cell(str(row.calls)) for row in rows]),
+        Column("CPU, µs", [Cell(number(row.cpu_us, 3)) for row in rows]),
+        Column("share", [Cell(f"{row.share:.1%}") for row in rows]),
+    ]
+    if any(row.device_us for row in rows):
+        numbers.insert(2, Column("GPU, µs", [Cell(number(row.device_us, 3)) for row in rows]))
+    left = len(found.operators) - len(rows)
+    notes = [f"… and {counted(left, 'more operator')} in operators.json."] if left > 0 else []
+    return ReportTable([Column("operator", [Cell(plain(row.name)) for row in rows], is_number=False)], numbers, notes)
+
+
+def _missing(found: Sequence[BaselineTiming]) -> Iterator[str]:
+    for one in found:
+        if not one.available:
+            yield f"{one.name} did not run here: {(one.reason or 'no reason was given').splitlines()[0]}"
+
+
+def _named(member: str, strongest: str | None) -> str:
+    return f"{member} (strongest)" if member == strongest else member
+
+
+def _interval(found: Interval) -> str:
+    return f"{found.low:.3f}–{found.high:.3f}"
+
+
+def _bounds(found: Interval | None) -> str:
+    return "" if found is None else f"[{_interval(found)}]"
+
+
+def _ratio(found: Interval | None) -> str:
+    return "–" if found is None else f"{found.estimate:.3f}×"
+
+
+def _times(found: Interval) -> str:
+    return f"[{duration_words(found.low)} – {duration_words(found.high)}]"
+
+
+def _mebibytes(found: int | None) -> str:
+    return "–" if found is None else number(found / 2**20, 4)
+
+
+def _dims(dims: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {size}" for name, size in dims.items())
