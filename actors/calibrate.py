@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -29,7 +30,11 @@ def calibrate_once(
     if not uuids or not driver.exists():
         return False
     chosen = [part for uuid in uuids for part in ("--gpu", uuid)]
-    with subprocess.Popen([*command, *chosen], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)  # as the worker finds this package
+    env = {**os.environ, "PYTHONPATH": path}
+    with subprocess.Popen(
+        [*command, *chosen], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
         ends_s = time.monotonic() + LIMIT_S
         while process.poll() is None and time.monotonic() < ends_s and not cancelled():
             time.sleep(STEP_S)

@@ -64,7 +64,7 @@ def _found(sensors: list[BoardSensor], no_load: bool) -> list[Calibration]:
 
     if not sensors:
         return []
-    loads = {} if no_load else burst_loads()
+    loads = {} if no_load else burst_loads({sensor.device for sensor in sensors})
     with ThreadPoolExecutor(len(sensors)) as pool:
         found = list(pool.map(lambda sensor: calibrated(sensor, loads.get(sensor.device)), sensors))
     return [

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 BURST_N = 8192
 BURST_S = 0.05
@@ -14,15 +14,19 @@ BURST_S = 0.05
 TRIED = 20
 
 
-def burst_loads() -> dict[str, Callable[[int], None]]:
-    """By UUID, what computes equal bursts on each GPU that torch sees; empty without torch or CUDA."""
+def burst_loads(uuids: Collection[str]) -> dict[str, Callable[[int], None]]:
+    """By UUID, what computes equal bursts on those of the GPUs that torch sees; empty without torch or CUDA.
+
+    Nothing is computed on other GPUs: they may be measured.
+    """
     try:
         import torch
     except ImportError:
         return {}
     if not torch.cuda.is_available():
         return {}
-    return {f"GPU-{torch.cuda.get_device_properties(i).uuid}": _bursts(i) for i in range(torch.cuda.device_count())}
+    seen = {f"GPU-{torch.cuda.get_device_properties(i).uuid}": i for i in range(torch.cuda.device_count())}
+    return {uuid: _bursts(i) for uuid, i in seen.items() if uuid in uuids}
 
 
 def _bursts(index: int) -> Callable[[int], None]:

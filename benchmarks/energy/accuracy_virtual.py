@@ -31,14 +31,28 @@ ASK_AFTER_NS = 3 * S // 2
 def run(rounds: int, seed: int, long: bool = True) -> dict[str, Any]:
     """Run the rounds, print the tables and give the figures."""
     answers: list[Answer] = []
+    calibrations: list[dict[str, Any]] = []
     for number in range(rounds):
         random = Random(f"{seed}-{number}")
-        answers += _round(number, draw(random), random, long)
+        drawn = draw(random)
+        found, said = _round(number, drawn, random, long)
+        calibrations += [_compared(board, found[gpu]) for gpu, board in enumerate(drawn)]
+        answers += said
         print(f"round {number + 1} of {rounds}: {len(answers)} answers", flush=True)
-    return {"seed": seed, "rounds": rounds, "clock": "virtual", **figures(answers)}
+    for one in calibrations:
+        print(one)
+    shown = {name: found for name, found in figures(answers).items() if name != "cells"}  # they are many and soon made
+    return {"seed": seed, "rounds": rounds, "clock": "virtual", "calibrations": calibrations, **shown}
 
 
-def _round(number: int, drawn: list[Drawn], random: Random, long: bool) -> list[Answer]:
+def _compared(drawn: Drawn, found: Calibration) -> dict[str, Any]:
+    """What calibration found of a board, beside what it is."""
+    true_s = (drawn.board.decay_ms + drawn.board.lag_ms) / 1000
+    said = {"tail": found.tail, "tail_s": found.tail_s, "integrates": found.integrates}
+    return {"mode": drawn.mode, "true_tail_s": true_s, **said}
+
+
+def _round(number: int, drawn: list[Drawn], random: Random, long: bool) -> tuple[dict[int, Calibration], list[Answer]]:
     with tempfile.TemporaryDirectory() as folder:
         node = Node(Path(folder), [each.board for each in drawn])
         found, ready_ns = calibrated_virtually(node, drawn, random)
@@ -49,7 +63,7 @@ def _round(number: int, drawn: list[Drawn], random: Random, long: bool) -> list[
             counted_j = node.counter_j(window.gpu, window.t1_ns) - node.counter_j(window.gpu, window.t0_ns)
             answers.append(answered(ZEUS, number, window, node.control, counted_j))
         del node.control, node.gpus
-    return answers
+    return found, answers
 
 
 def _boards(found: Mapping[int, Calibration]) -> list[Board]:

@@ -122,17 +122,13 @@ def _proportional(bursts: Sequence[Burst]) -> tuple[float, float, float]:
     tt = sum(b.tail_j**2 for b in bursts)
     ny = sum(b.count * b.whole_j for b in bursts)
     ty = sum(b.tail_j * b.whole_j for b in bursts)
-    det = nn * tt - nt * nt
-    freedom = len(bursts) - 2
-    if det <= 1e-9 * nn * tt or tt <= 0.0:
-        energy, share, half = ny / nn, 0.0, math.inf
-    else:
-        energy, share = (ny * tt - ty * nt) / det, (ty * nn - ny * nt) / det
-        half = 1.0
-    square = sum((b.whole_j - energy * b.count - share * b.tail_j) ** 2 for b in bursts) / freedom
-    if half == 1.0:
-        half = (T95[freedom - 1] if freedom <= len(T95) else 2.2) * math.sqrt(square * nn / det)
-    return share, half, math.sqrt(square)
+    det, freedom = nn * tt - nt * nt, len(bursts) - 2
+    told = det > 1e-9 * nn * tt > 0.0
+    share = (ty * nn - ny * nt) / det if told else 0.0
+    energy = (ny - share * nt) / nn
+    scatter = math.sqrt(sum((b.whole_j - energy * b.count - share * b.tail_j) ** 2 for b in bursts) / freedom)
+    t95 = T95[freedom - 1] if freedom <= len(T95) else 2.2
+    return share, t95 * scatter * math.sqrt(nn / det) if told else math.inf, scatter
 
 
 def _time_constant(bursts: Sequence[Burst]) -> float | None:
