@@ -1,0 +1,272 @@
+"""The code inside the child: builds the module, makes views of shared memory, calls, says where the outputs lie.
+
+It serves one command after another, `{"do": name, …}`, and answers `{"done": …}` or `{"failed": …}`. Candidate and
+reference are served alike. Everything here shares an interpreter with a candidate, so that nothing it says is evidence
+in its favour; the judge reads inputs and outputs itself, from memory, while this process stands still.
+"""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import os
+import socket
+import sys
+import traceback
+import types
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from joulegrid.kernels.judge import cuda_memory, protocol
+from joulegrid.kernels.judge.observers import Launches, Observation
+
+KEPT_OUTPUTS = 6
+"""Outputs are held that long, so that the judge can look at those of call i after call i + 5."""
+MESSAGE_LIMIT = 4000
+_FILE = "candidate.py"
+
+
+def serve(channel: socket.socket, facts: dict[str, Any], orders: Any) -> None:
+    """Answer the judge's commands until it closes its end."""
+    worker = _Worker(orders)
+    protocol.send(channel, {"done": {"facts": facts}})
+    while True:
+        try:
+            message, descriptors = protocol.receive(channel)
+        except protocol.Gone:
+            return
+        try:
+            answer = {"done": getattr(worker, "do_" + message.pop("do"))(*descriptors, **message)}
+        except BaseException as error:  # noqa: BLE001 - whatever a candidate raises, SystemExit included, is its result
+            answer = {"failed": _described(error, worker.module_name)}
+        protocol.send(channel, answer)
+
+
+def _described(error: BaseException, module_name: str) -> dict[str, Any]:
+    """The error with its message and the deepest line of the candidate that raised it."""
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(_FILE)]
+    line = lines[-1].lineno if lines else getattr(error, "lineno", None)
+    try:
+        message = str(error)
+    except BaseException as second:  # noqa: BLE001 - the candidate's own __str__
+        message = f"a message that raised {type(second).__name__}"
+    kinds = [kind.__name__ for kind in type(error).__mro__[:6]]
+    return {"error": kinds[0], "kinds": kinds, "message": message[:MESSAGE_LIMIT], "line": line, "module": module_name}
+
+
+class _Worker:
+    """The state of a session: one file of code, one module, the arena, the last outputs."""
+
+    def __init__(self, orders: Any) -> None:
+        import torch
+
+        torch.set_num_threads(orders.threads)
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+        self.orders = orders
+        self.module_name = "candidate"
+        self.launches = Launches()
+        self.launches.install()
+        self.arenas: dict[int, Any] = {}
+        self.module: Any = None
+        self.prepared: list[tuple[list[Any], dict[str, Any]]] = []
+        self.sinks: list[list[Any]] = []
+        self.outputs: deque[Any] = deque(maxlen=KEPT_OUTPUTS)
+        self.series: list[Any] = []
+
+    def do_code(self, descriptor: int, *, class_name: str) -> dict[str, Any]:
+        """Run the candidate's file, as a module without a place in `sys.path`."""
+        with os.fdopen(descriptor, "rb") as stream:
+            source = stream.read().decode()
+        path = Path(self.orders.scratch) / _FILE
+        path.write_text(source, encoding="utf-8")  # Triton reads its kernels' source from a file
+        module = types.ModuleType(self.module_name)
+        module.__file__ = str(path)
+        sys.modules[self.module_name] = module
+        exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102 - what the sandbox is for
+        found = getattr(module, class_name, None)
+        if not isinstance(found, type):
+            raise AttributeError(f"the file defines no class {class_name}")
+        self.cls = found
+        return {}
+
+    def do_build(self, *, init: dict[str, Any], dtype: str, compile_mode: str | None = None) -> dict[str, Any]:
+        """Construct the module and say what its state is."""
+        import torch
+
+        self.module = None
+        self.outputs.clear()
+        self.prepared.clear()
+        gc.collect()
+        torch.manual_seed(0)
+        with torch.random.fork_rng(devices=[]):
+            module = self.cls(*self._tree(init["args"]), **self._tree(init["kwargs"]))
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(f"{type(module).__name__} is no torch.nn.Module")
+        module = module.eval().requires_grad_(False).to(device=self.orders.device, dtype=getattr(torch, dtype))
+        self.plain = module
+        self.module = module if compile_mode is None else torch.compile(module, mode=compile_mode, dynamic=False)
+        return {"state": self._state()}
+
+    def do_load(self, *, state: dict[str, Any], mutate: bool) -> dict[str, Any]:
+        """Load weights by name, or write them into the tensors that are already there."""
+        import torch
+
+        tensors = {name: self._tree(one) for name, one in state.items()}
+        if not mutate:
+            self.plain.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, strict=True)
+        else:
+            with torch.no_grad():
+                for name, tensor in self.plain.state_dict(keep_vars=True).items():
+                    tensor.copy_(tensors[name])
+        return {"state": self._state()}
+
+    def do_arena(self, descriptor: int, *, name: int, size: int) -> dict[str, Any]:
+        """Map memory that the judge made."""
+        self.arenas[name] = mmap.mmap(descriptor, size)
+        os.close(descriptor)
+        import torch
+
+        return {"address": torch.frombuffer(self.arenas[name], dtype=torch.uint8).data_ptr()}
+
+    def do_cuda_arena(self, *, handle: str, name: int, size: int) -> dict[str, Any]:
+        """Open memory of the judge's GPU."""
+        address = cuda_memory.opened(handle)
+        self.arenas[name] = cuda_memory.as_bytes(address, size)
+        return {"address": address}
+
+    def do_release(self, *, name: int) -> dict[str, Any]:
+        """Forget an arena; its memory goes with the last view of it."""
+        self.arenas.pop(name, None)
+        return {}
+
+    def do_prepare(self, *, inputs: dict[str, Any], first: bool, sinks: list[Any] | None = None) -> dict[str, Any]:
+        """Make the views of one call's inputs; their content comes later. `first` forgets earlier ones."""
+        if first:
+            self.prepared, self.sinks, self.series = [], [], []
+        self.prepared.append((self._tree(inputs["args"]), self._tree(inputs["kwargs"])))
+        self.sinks.append([self._tree(one) for one in sinks or []])
+        return {}
+
+    def do_call(
+        self, *, place: int, observe: bool, poison: bool, guards: bool, suppress: bool = False
+    ) -> dict[str, Any]:
+        """Call the module once; with `observe` under the eyes of the observers."""
+        import torch
+
+        args, kwargs = self.prepared[place]
+        self.launches.counts.clear()
+        self.launches.suppressed = suppress
+        observation = Observation(self.launches, poison=poison, guards=guards)
+        try:
+            with torch.no_grad():
+                if observe:
+                    with observation.watching():
+                        result = self.module(*args, **kwargs)
+                else:
+                    result = self.module(*args, **kwargs)
+        finally:
+            self.launches.suppressed = False
+        self._deliver(result, self.sinks[place])
+        answer = self._described_outputs(result, self.outputs)
+        if observe:
+            answer |= {"operators": dict(observation.operators.most_common(200)), "torn": observation.torn()}
+        return answer | {"launches": dict(self.launches.counts.most_common(200)), "state": self._state()}
+
+    def do_series(self, *, count: int) -> dict[str, Any]:
+        """Call the module with one set of inputs after another; all outputs are held until the next command."""
+        import torch
+
+        results = []
+        with torch.no_grad():
+            for args, kwargs in self.prepared[:count]:
+                results.append(self.module(*args, **kwargs))
+        for result, sinks in zip(results, self.sinks, strict=False):
+            self._deliver(result, sinks)
+        self.outputs.clear()
+        self.series = []
+        return {"calls": [self._described_outputs(result, self.series) for result in results]}
+
+    def _deliver(self, result: Any, sinks: list[Any]) -> None:
+        """On a GPU, copy the outputs to where the judge wants them, and wait for the whole device."""
+        if self.orders.device != "cuda":
+            return
+        import torch
+
+        tensors: list[Any] = []
+        _structure(result, tensors)
+        for tensor, sink in zip(tensors, sinks, strict=False):
+            if tensor.shape == sink.shape and tensor.dtype == sink.dtype:
+                sink.copy_(tensor)
+        torch.cuda.synchronize()
+
+    def _described_outputs(self, result: Any, keep: Any) -> dict[str, Any]:
+        """Say where the outputs lie, and keep them there."""
+        tensors: list[Any] = []
+        structure = _structure(result, tensors)
+        keep.append(tensors)
+        return {"structure": structure, "outputs": [_described_tensor(tensor) for tensor in tensors]}
+
+    def _state(self) -> list[list[Any]]:
+        """Name, shape, dtype, address and bytes of each entry of the state."""
+        entries = []
+        for name, tensor in self.plain.state_dict().items():
+            described = _described_tensor(tensor)
+            entries.append([name, described["shape"], described["dtype"], described["address"], tensor.nbytes])
+        return entries
+
+    def _tree(self, node: Any) -> Any:
+        """Turn a described argument into a value; `memory.place` describes it."""
+        match node:
+            case {"tensor": layout}:
+                return self._view(layout)
+            case {"list": items}:
+                return [self._tree(item) for item in items]
+            case {"tuple": items}:
+                return tuple(self._tree(item) for item in items)
+            case {"dict": items}:
+                return {name: self._tree(item) for name, item in items.items()}
+        return node["value"]
+
+    def _view(self, layout: dict[str, Any]) -> Any:
+        import torch
+
+        dtype, start, span = getattr(torch, layout["dtype"]), layout["start"], layout["span"]
+        if not span:
+            return torch.empty(layout["shape"], dtype=dtype, device=self.orders.device)
+        memory = self.arenas[layout["arena"]]
+        if isinstance(memory, torch.Tensor):
+            flat = memory[start : start + span * dtype.itemsize].view(dtype)
+        else:
+            flat = torch.frombuffer(memory, dtype=dtype, count=span, offset=start)
+        return flat.as_strided(layout["shape"], layout["strides"], flat.storage_offset() + layout["first"])
+
+
+def _structure(result: Any, tensors: list[Any]) -> Any:
+    """Collect tensors in the order of a walk; `*` stands for a tensor, other things are named by their type."""
+    import torch
+
+    if type(result) in (torch.Tensor, torch.nn.Parameter):
+        resolved = result.detach().resolve_conj().resolve_neg()
+        tensors.append(resolved)
+        return "*" if resolved.layout == torch.strided else f"Tensor of layout {resolved.layout}"
+    if type(result) in (tuple, list):
+        return [_structure(item, tensors) for item in result]
+    if type(result) is dict:
+        return {str(name): _structure(item, tensors) for name, item in result.items()}
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return [_structure(item, tensors) for item in result]
+    return f"{type(result).__module__}.{type(result).__qualname__}"
+
+
+def _described_tensor(tensor: Any) -> dict[str, Any]:
+    return {
+        "address": tensor.data_ptr(),
+        "shape": list(tensor.shape),
+        "strides": list(tensor.stride()),
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+        "device": tensor.device.type,
+    }

@@ -1,0 +1,190 @@
+"""The judge's end of its zygote: starts it, has it fork children, learns how they ended, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import joulegrid
+from joulegrid.errors import PreFlightError
+from joulegrid.kernels.judge import process_tree, protocol
+from joulegrid.kernels.judge.limits import Limits
+from joulegrid.kernels.judge.sandbox import Facts, Orders
+
+START_PATIENCE_S = 120.0
+FORK_PATIENCE_S = 20.0
+MAIN = Path(__file__).with_name("zygote_main.py")
+
+
+@dataclass(slots=True)
+class Child:
+    """A process that the zygote forked: its id, the judge's end of its socket, how it came to be confined."""
+
+    pid: int
+    channel: socket.socket
+    scratch: Path
+    facts: Facts
+
+
+class Zygote:
+    """A process with torch and triton imported that forks a child in some ten milliseconds. A context manager.
+
+    Raises:
+        PreFlightError: torch is missing, or the process does not come up.
+    """
+
+    def __init__(self, device: Literal["cpu", "cuda"] = "cpu", preload: Sequence[str] = ()) -> None:
+        self.device = device
+        self._preload = list(preload)  # such as torch._inductor, where every child would import it
+        self.interpret = device == "cpu"
+        self.versions: dict[str, str | None] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._ended: dict[int, int] = {}
+
+    def __enter__(self) -> Zygote:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def fork(self, limits: Limits) -> Child:
+        """Return a new child that is confined and waits for orders; the zygote is started where none runs."""
+        channel = self._started()
+        ours, theirs = socket.socketpair()
+        scratch = Path(tempfile.mkdtemp(prefix="joulegrid-judge-"))
+        try:
+            orders = json.dumps(asdict(self._orders(limits, scratch)))
+            protocol.send(channel, {"fork": orders}, [theirs.fileno()])
+            answer = self._answer(("started", "refused"), FORK_PATIENCE_S)
+            if "started" not in answer:
+                raise PreFlightError(f"the judge's zygote could not fork: {answer['refused']}")
+            child = Child(answer["started"]["pid"], ours, scratch, dict(answer["started"]["facts"]))
+        except BaseException:
+            ours.close()
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        finally:
+            theirs.close()
+        return child
+
+    def end(self, child: Child) -> int | None:
+        """Kill a child with everything below it, remove its scratch folder; return how it ended (`os.waitpid`)."""
+        child.channel.close()
+        process_tree.end(child.pid)
+        shutil.rmtree(child.scratch, ignore_errors=True)
+        return self.status(child.pid, 2.0)
+
+    def status(self, pid: int, patience_s: float) -> int | None:
+        """Return the wait status of a child that ended, or `None` where it did not within the time."""
+        deadline = time.monotonic() + patience_s
+        with contextlib.suppress(protocol.Silent, protocol.Gone):
+            while pid not in self._ended and self._channel is not None:
+                self._note(protocol.receive(self._channel, deadline)[0])
+        return self._ended.get(pid)
+
+    def close(self) -> None:
+        """End the zygote and everything below it."""
+        if self._process is None:
+            return
+        process_tree.end(self._process.pid)
+        self._process.wait()
+        self._process = None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _started(self) -> socket.socket:
+        if self._channel is not None and self._process is not None and self._process.poll() is None:
+            return self._channel
+        self.close()
+        ours, theirs = socket.socketpair()
+        arguments = [
+            str(theirs.fileno()),
+            json.dumps(_import_paths()),
+            json.dumps(self._preload),
+            "1" if self.interpret else "0",
+        ]
+        command = [sys.executable, "-I", "-S", "-B", str(MAIN), *arguments]
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
+        environment |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+        with theirs:
+            self._process = subprocess.Popen(
+                command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", start_new_session=True,
+            )  # fmt: skip
+        self._channel = ours
+        self.versions = self._answer(("ready",), START_PATIENCE_S)
+        return ours
+
+    def _answer(self, kinds: Sequence[str], patience_s: float) -> dict[str, Any]:
+        deadline = time.monotonic() + patience_s
+        assert self._channel is not None
+        try:
+            while True:
+                message, _ = protocol.receive(self._channel, deadline)
+                if any(kind in message for kind in kinds):
+                    return message
+                self._note(message)
+        except (protocol.Gone, protocol.Silent) as error:
+            said = self._last_words()
+            raise PreFlightError(f"the judge's zygote {'ended' if said else 'does not answer'}: {said}") from error
+
+    def _last_words(self) -> str:
+        assert self._process is not None
+        process_tree.end(self._process.pid)
+        text = self._process.communicate()[1].decode(errors="replace")
+        return text.strip().splitlines()[-1] if text.strip() else ""
+
+    def _note(self, message: dict[str, Any]) -> None:
+        if "ended" in message:
+            self._ended[message["ended"]] = message["status"]
+
+    def _orders(self, limits: Limits, scratch: Path) -> Orders:
+        return Orders(
+            scratch=str(scratch),
+            libraries=_libraries(),
+            secrets=_secrets(),
+            memory_bytes=limits.memory_bytes,
+            scratch_bytes=limits.scratch_bytes,
+            processes=limits.processes,
+            threads=limits.threads,
+            cpu_seconds=limits.cpu_seconds,
+            device=self.device,
+            interpret=self.interpret,
+        )
+
+
+def _import_paths() -> list[str]:
+    """Where installed packages are: of `sys.path` what is neither a checkout nor the working directory."""
+    installed = [one for one in sys.path if one.endswith(("site-packages", "dist-packages"))]
+    named = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    return list(dict.fromkeys(one for one in (*installed, *named) if Path(one).is_dir()))
+
+
+def _libraries() -> list[str]:
+    """What Python itself reads: interpreter, standard library, installed packages."""
+    base = Path(os.path.realpath(sys.executable)).parent.parent
+    interpreter = [base / "lib", base / "bin", *(Path(sys.prefix) / name for name in ("lib", "bin", "pyvenv.cfg"))]
+    return list(dict.fromkeys([sysconfig.get_path("stdlib"), *_import_paths(), *map(str, interpreter)]))
+
+
+def _secrets() -> list[str]:
+    """Folders with Joulegrid's code, cases included, however it is installed."""
+    found = []
+    for place in joulegrid.__path__:
+        root = Path(place).resolve()
+        found += [root, *(entry.resolve() for entry in root.iterdir() if entry.is_symlink())]
+    return sorted({str(path) for path in found})
