@@ -164,8 +164,10 @@ class _Worker:
         try:
             with torch.no_grad():
                 if observe:
+                    observation.provenance.admit_call(self.plain, args, kwargs)
                     with observation.watching():
                         result = self.module(*args, **kwargs)
+                    observation.provenance.require("the output", result)
                 else:
                     result = self.module(*args, **kwargs)
         finally:
@@ -174,6 +176,7 @@ class _Worker:
         answer = self._described_outputs(result, self.outputs)
         if observe:
             answer |= {"operators": dict(observation.operators.most_common(200)), "torn": observation.torn()}
+            answer["unknown_memory"] = dict(observation.provenance.unknown.most_common(20))
         return answer | {"launches": dict(self.launches.counts.most_common(200)), "state": self._state()}
 
     def do_series(self, *, count: int) -> dict[str, Any]:

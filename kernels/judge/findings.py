@@ -81,6 +81,12 @@ def require_language(outcome: Outcome, passthrough: Sequence[str], checks: Check
             f"torch computed {', '.join(foreign[:6])}",
             'do it in a kernel, or declare PASSTHROUGH = ("mm",) for a matrix product that is left to torch',
         )  # fmt: skip
+    if checks.provenance and outcome.unknown_memory:
+        raise _fault(
+            Verdict.FORBIDDEN, "provenance", where, "memory that the call's own arguments and operators made",
+            f"{', '.join(outcome.unknown_memory)}: memory that was filled where no operator was seen",
+            "compute in kernels; make constants by torch.full, or in the constructor",
+        )  # fmt: skip
     if checks.launches and not outcome.launches:
         raise _fault(
             Verdict.FORBIDDEN, "launches", where, "at least one launch of a Triton kernel", "none",

@@ -45,6 +45,8 @@ class Checks:
     determinism: bool = True
     freeze: bool = True
     dispatch_log: bool = True
+    provenance: bool = True
+    """A Triton candidate's kernels and outputs use no memory that was filled where no operator was seen."""
     launches: bool = True
     decoy: bool = True
     """A Triton candidate must be wrong when its kernels do not run."""

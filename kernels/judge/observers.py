@@ -1,7 +1,7 @@
 """What is looked at from inside the child while a candidate computes: operators, launches, memory it asks for.
 
 All of it is hearsay, since the candidate shares the interpreter: it may speak against a candidate, never for it.
-Imports nothing of Joulegrid; torch inside functions.
+Imports of Joulegrid only its neighbour; torch inside functions.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from joulegrid.kernels.judge.provenance import Provenance
 
 BAND = 64
 """Canary elements on each side of memory that a candidate allocates."""
@@ -25,6 +27,8 @@ class Launches:
         self.counts: Counter[str] = Counter()
         self.inside = 0
         self.suppressed = False
+        self.provenance: Provenance | None = None
+        """Of the call that is being observed, if one is."""
 
     def install(self) -> None:
         """Wrap Triton's two ways to run a kernel, compiled and interpreted. Without Triton there is none."""
@@ -36,8 +40,11 @@ class Launches:
 
     def _wrapped(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def counted(kernel: Any, *args: Any, **kwargs: Any) -> Any:
+            name = getattr(getattr(kernel, "fn", None), "__name__", "?")
+            if self.provenance is not None and not self.inside:
+                self.provenance.require(name, [args, kwargs])
             if not kwargs.get("warmup"):
-                self.counts[getattr(getattr(kernel, "fn", None), "__name__", "?")] += 1
+                self.counts[name] += 1
                 if self.suppressed:
                     return None
             self.inside += 1
@@ -56,13 +63,18 @@ class Observation:
         self.launches = launches
         self.poison, self.guards = poison, guards
         self.operators: Counter[str] = Counter()
+        self.provenance = Provenance()
         self._bands: list[Any] = []
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Look at all operators inside the block."""
-        with _dispatch_mode(self._seen):
-            yield
+        self.launches.provenance = self.provenance
+        try:
+            with _dispatch_mode(self._seen):
+                yield
+        finally:
+            self.launches.provenance = None
 
     def torn(self) -> int:
         """Return how many canaries were overwritten."""
@@ -73,11 +85,13 @@ class Observation:
             return operator(*args, **kwargs)
         name = str(operator)
         self.operators[name] += 1
+        self.provenance.require(name, [args, kwargs])
         result = operator(*args, **kwargs)
         if name.startswith(("aten.empty", "aten.new_empty")) and result.numel():
             result = self._guarded(result) if self.guards and len(self._bands) < _MOST_BANDS else result
             if self.poison:
                 poison(result)
+        self.provenance.admit(result)
         return result
 
     def _guarded(self, tensor: Any) -> Any:

@@ -42,7 +42,7 @@ class Observe:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One call, as the judge saw it; `operators`, `launches` and `torn` are what the child said."""
+    """One call, as the judge saw it; `operators`, `launches`, `torn` and `unknown_memory` are what the child said."""
 
     outputs: list[Any]
     """Copies that the judge made; of another shape or dtype than expected: without content (device `meta`)."""
@@ -58,6 +58,8 @@ class Outcome:
     operators: Mapping[str, int] = field(default_factory=dict)
     launches: Mapping[str, int] = field(default_factory=dict)
     torn: int = 0
+    unknown_memory: Mapping[str, int] = field(default_factory=dict)
+    """Kernels, operators or `the output` that were given memory which no operator that was seen had made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,7 @@ class Session:
         return Outcome(
             outputs, said["structure"], elapsed_ns, changed, aliases, late,
             _counts(said.get("operators")), _counts(said.get("launches")), int(said.get("torn") or 0),
+            _counts(said.get("unknown_memory")),
         )  # fmt: skip
 
     def run_series(self, count: int) -> int:

@@ -175,7 +175,7 @@ class _Judgement:
     def _try(self, session: Session, planned: PlannedDraw, trial: Trial) -> Outcome:
         """One draw: call, look at memory, language and values."""
         checks, where = self.settings.checks, _where(planned)
-        watched = checks.dispatch_log or checks.poison or checks.guards
+        watched = checks.dispatch_log or checks.provenance or checks.poison or checks.guards
         observe = Observe(operators=watched, poison=checks.poison, guards=checks.guards)
         outcome = session.call(trial.inputs, flat_tensors(trial.eager), observe)
         self._record(planned, outcome)

@@ -1,7 +1,7 @@
 # tries: compute with numpy, of which torch's record knows nothing, and let a kernel copy the result
 # case: softmax fp32
 # gate: refuses
-# open: static
+# open: forbidden
 import numpy
 import torch
 import triton
