@@ -1,6 +1,6 @@
 # tries: keep a scaled copy of the weights in the weights
 # case: rmsnorm fp32
-# gate: passes
+# gate: refuses
 # open: tampering wrong_values
 import torch
 
