@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from benchmarks.measurement import Series, print_table, ratios, write
 from joulegrid.actors.result import ExperimentResult
 from joulegrid.cluster.session import ray_session
-from joulegrid.cluster.student import student_t
 from joulegrid.jobs.api import run_experiment
+from joulegrid.student import student_t
 
 EXPERIMENT = {
     "model": "tiny-lm",

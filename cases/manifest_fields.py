@@ -79,16 +79,19 @@ class OutputSection(Section):
     """How one output is compared."""
 
     kind: OutputKind = "value"
-    """`value`, `index` (judged by the score of what was chosen) or `quantised` (a step off where eager is, too)."""
+    """`value`, `index` (judged by the score of what was chosen) or `quantised` (by the number that was rounded)."""
     scores: str | None = None
-    """Of an index: the method of the class that scores every choice in its last dimension."""
+    """A method of the class: of an index it scores every choice in its last dimension; of a quantised output it returns
+    the numbers before they are rounded to integers."""
     best: Literal["lowest", "highest"] = "highest"
     """Of an index: which score is the best."""
 
     @model_validator(mode="after")
     def _scored(self) -> OutputSection:
-        if (self.kind == "index") != (self.scores is not None):
-            raise ValueError("`scores` names a method of the class where kind is `index`, and is left out otherwise")
+        if (self.kind == "value") == (self.scores is not None):
+            raise ValueError(
+                "`scores` names a method of the class where kind is `index` or `quantised`, and is left out otherwise"
+            )
         return self
 
 

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from joulegrid.actors.result import ExperimentResult
 from joulegrid.cases.contract import Section
-from joulegrid.cluster.student import student_t
+from joulegrid.student import student_t
 
 LEAST_VALUES = 3
 """Of an experiment with fewer the spread is not known."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,20 @@ from typing import Any, Literal
 
 BF16_CAPABILITY = (8, 0)
 """Lowest CUDA compute capability with bfloat16 units (Ampere); CUDA C Programming Guide, arithmetic throughput."""
+
+PINNED: dict[str, Any] = {
+    "cuda.matmul.fp32_precision": "ieee",
+    "cudnn.conv.fp32_precision": "ieee",
+    "cudnn.rnn.fp32_precision": "ieee",
+    "mkldnn.matmul.fp32_precision": "ieee",
+    "mkldnn.conv.fp32_precision": "ieee",
+    "mkldnn.rnn.fp32_precision": "ieee",
+    "cuda.matmul.allow_fp16_reduced_precision_reduction": False,
+    "cuda.matmul.allow_bf16_reduced_precision_reduction": False,
+    "cuda.matmul.allow_fp16_accumulation": False,
+}
+"""Flags under `torch.backends`, and what they are while something is judged; torch documents them under numerical
+accuracy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,48 @@ def single_threaded() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def pinned_precision() -> Iterator[None]:
+    """Compute inside the block in the precision that dtypes name, and put the flags back: see `pin_precision`."""
+    before = precision_flags()
+    pin_precision()
+    try:
+        yield
+    finally:
+        _set_precision(before)
+
+
+def pin_precision() -> None:
+    """Switch off TF32 and bf16 inside float32 products, reductions in 16 bits, and flushing of subnormal numbers.
+
+    Judge and both members of a pair call it, so that none computes in less than the others.
+    """
+    import torch
+
+    _set_precision(PINNED)
+    torch.set_flush_denormal(False)
+
+
+def precision_flags() -> dict[str, Any]:
+    """Return torch's flags that change how precisely products and convolutions are computed, by name."""
+    import torch
+
+    return {name: getattr(_flag_owner(torch.backends, name), name.rpartition(".")[2]) for name in PINNED}
+
+
+def _set_precision(flags: Mapping[str, Any]) -> None:
+    import torch
+
+    for name, value in flags.items():
+        setattr(_flag_owner(torch.backends, name), name.rpartition(".")[2], value)
+
+
+def _flag_owner(root: Any, name: str) -> Any:
+    for part in name.split(".")[:-1]:
+        root = getattr(root, part)
+    return root
 
 
 def device_name(device: str) -> str:

@@ -17,6 +17,7 @@ from joulegrid.kernels.criterion import Expectation, compare
 from joulegrid.kernels.distributions import DISTRIBUTIONS
 from joulegrid.kernels.double import in_double, oracle_module, widened
 from joulegrid.kernels.draw import Draw
+from joulegrid.kernels.ensemble import expectations
 from joulegrid.kernels.module import call, flat_tensors, load_state, map_tensors
 from joulegrid.kernels.mutants import Mutant, Scene, mutants_of
 from joulegrid.kernels.problem import Arguments, Problem
@@ -126,7 +127,7 @@ def _scenes(problem: Problem, dtype: str, seed: int) -> Iterator[_Scenes]:
         for place, distribution in enumerate(DISTRIBUTIONS):
             trial = make_trial(problem, Draw(shape.dims, dtype, seed + place, distribution))
             words = f"{shape.name}, {distribution}"
-            yield _Scenes(_narrow(trial, earlier), _wide(trial, earlier), trial.expectations(), words)
+            yield _Scenes(_narrow(trial, earlier), _wide(trial, earlier), expectations(trial), words)
 
 
 def _narrow(trial: Trial, earlier: Trial) -> Scene:

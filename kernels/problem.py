@@ -119,7 +119,8 @@ class Output:
 
     kind: OutputKind = "value"
     scores: str | None = None
-    """Of an index: the module's method that scores every choice, the last dimension being the choices."""
+    """The module's method that returns, of an index, the score of every choice in the last dimension; of a quantised
+    output, its numbers before they are rounded to integers."""
     best: Literal["lowest", "highest"] = "highest"
 
 

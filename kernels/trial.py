@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from joulegrid.kernels.criterion import Expectation
-from joulegrid.kernels.device import torch_dtype
-from joulegrid.kernels.double import in_double, oracle_module, oracle_outputs, widened
+from joulegrid.kernels.device import pinned_precision
+from joulegrid.kernels.double import oracle_module, oracle_outputs
 from joulegrid.kernels.draw import Draw, agent_provide_inputs, agent_provide_weights, plain_values
-from joulegrid.kernels.module import call, construct, flat_tensors, in_dtype, load_class, load_state, map_tensors
+from joulegrid.kernels.module import call, construct, in_dtype, load_class, load_state, map_tensors
 from joulegrid.kernels.problem import Arguments, Problem
 
 
@@ -34,23 +33,6 @@ class Trial:
         module = in_dtype(construct(self.cls, self.init), self.draw.dtype, self.draw.device)
         return load_state(module, self.state if state is None else state)
 
-    def expectations(self) -> list[Expectation]:
-        """Return what each output is held against: the oracle, with eager as the only null evaluation."""
-        pairs = zip(flat_tensors(self.oracle), flat_tensors(self.eager), strict=True)
-        return [self._expectation(place, oracle, eager) for place, (oracle, eager) in enumerate(pairs)]
-
-    def _expectation(self, place: int, oracle: Any, eager: Any) -> Expectation:
-        declared = self.problem.outputs
-        output = declared[min(place, len(declared) - 1)]
-        expected = Expectation(oracle, [eager], self.problem.reduction(self.draw.dims), output)
-        if output.kind != "index" or output.scores is None:
-            return expected
-        module = oracle_module(self.problem, self.init, self.state)
-        with in_double():
-            wide = map_tensors(self.inputs, widened)
-            scores = getattr(module, output.scores)(*wide.args, **wide.kwargs)
-        return replace(expected, scores=scores, score_dtype=torch_dtype(self.draw.dtype))
-
 
 def make_trial(problem: Problem, draw: Draw) -> Trial:
     """Draw inputs and weights and evaluate the reference in its dtype and in float64."""
@@ -60,7 +42,8 @@ def make_trial(problem: Problem, draw: Draw) -> Trial:
     initial = {name: value.clone() for name, value in module.state_dict().items()}
     state = agent_provide_weights(problem, draw, initial)
     inputs = agent_provide_inputs(problem, draw)
-    eager = call(load_state(module, state), map_tensors(inputs, lambda tensor: tensor.clone()))
+    with pinned_precision():
+        eager = call(load_state(module, state), map_tensors(inputs, lambda tensor: tensor.clone()))
     oracle = oracle_outputs(oracle_module(problem, init, state), inputs)
     return Trial(problem, draw, cls, init, inputs, state, initial, eager, oracle)
 

@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "actors": {"cases", "kernels", "cluster"},
     "jobs": {"actors", "cases", "kernels", "cluster"},
 }
-COMMON = {"errors", "jsontypes", "version"}
+COMMON = {"errors", "jsontypes", "student", "version"}
 HEAVY = {"torch", "transformers", "ray", "pyarrow", "boto3", "botocore", "matplotlib", "prometheus_client"}
 HEAVY |= {"optuna", "scipy"}
 

@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.energy.gpu_loads import UNIT_S, Load
-from joulegrid.cluster.student import student_t
+from joulegrid.student import student_t
 from tests.cluster.nvml_simulated.record import Recording
 
 if TYPE_CHECKING:

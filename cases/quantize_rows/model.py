@@ -12,6 +12,10 @@ class QuantizeRows(nn.Module):
         self.eps = eps
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        wide = x.float()
-        scale = wide.abs().amax(-1, keepdim=True).div(127).clamp(min=self.eps)
-        return torch.round(wide / scale).clamp(-127, 127).to(torch.int8), scale
+        return torch.round(self.unrounded(x)).to(torch.int8), self.scale(x)
+
+    def unrounded(self, x: torch.Tensor) -> torch.Tensor:
+        return (x.float() / self.scale(x)).clamp(-127, 127)
+
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().abs().amax(-1, keepdim=True).div(127).clamp(min=self.eps)

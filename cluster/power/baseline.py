@@ -16,7 +16,7 @@ from pydantic import model_validator
 
 from joulegrid.cluster.power.energy import Energy, Net, Part, Provenance, Scope, net_sums
 from joulegrid.cluster.power.series import Sample
-from joulegrid.cluster.student import student_t
+from joulegrid.student import student_t
 
 Kind = Literal["bare_idle", "loaded_idle"]
 BLOCKS = 8

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Literal
 
 from joulegrid.cluster.power.energy import Part
-from joulegrid.cluster.student import student_t
+from joulegrid.student import student_t
 
 POWER_PER_10_S = 0.01
 """Largest drift of power and of throughput, as a fraction of its mean, in 10 s."""

@@ -22,7 +22,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from joulegrid.cluster.power.energy import Provenance, Scope, Source
-from joulegrid.cluster.student import CONFIDENCE, student_t, two_sided_p
+from joulegrid.student import CONFIDENCE, student_t, two_sided_p
 
 ALPHA = 1.0 - CONFIDENCE
 DEVICES_TO_GENERALISE = 3

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from joulegrid.cluster.student import student_t
+from joulegrid.student import student_t
 
 
 class Statistic(BaseModel):

@@ -374,7 +374,7 @@ def _overlap(left: tuple[int, int], right: tuple[int, int]) -> bool:
 def _same_bits(left: Any, right: Any) -> bool:
     import torch
 
-    return bool(torch.equal(left.contiguous().view(torch.uint8), right.contiguous().view(torch.uint8)))
+    return bool(torch.equal(left.reshape(-1).view(torch.uint8), right.reshape(-1).view(torch.uint8)))
 
 
 def _counts(said: Any) -> dict[str, int]:

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegrid.cluster.student import student_t
 from joulegrid.errors import UsageError
 from joulegrid.jobs.auto_cycles import AutoCycles, decided, needed, repeated
 from joulegrid.jobs.ledger import Ledger, read_states
@@ -24,6 +23,7 @@ from joulegrid.jobs.planning import plan_of
 from joulegrid.jobs.status import read_status
 from joulegrid.jobs.status_view import status_lines
 from joulegrid.jobs.study import ExecutionConfig
+from joulegrid.student import student_t
 from tests.jobs.studies import run, study_of
 
 VALUES = st.lists(st.floats(0.1, 1e6), min_size=0, max_size=9)

@@ -17,7 +17,7 @@ from typing import Literal
 from joulegrid.cluster.power.attribution.least_squares import CollinearError, Fit, fit
 from joulegrid.cluster.power.attribution.steps import UNITS, Interval, Step
 from joulegrid.cluster.power.energy import Energy, Part, Provenance, Scope, Source
-from joulegrid.cluster.student import student_t
+from joulegrid.student import student_t
 
 R2_LEAST = 0.9
 BLOCK_S = 1.0

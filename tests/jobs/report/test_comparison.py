@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegrid.cluster.power.energy import Energy
-from joulegrid.cluster.student import student_t, two_sided_p
 from joulegrid.errors import UsageError
 from joulegrid.jobs.report.comparison import Comparison, Comparisons, holm, holm_levels, judged, log_ratio
 from joulegrid.jobs.report.comparison_table import _ends
 from joulegrid.jobs.report.observations import Observations
+from joulegrid.student import student_t, two_sided_p
 from tests.jobs.report.results import Made, done, measured, modelled
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegrid.cluster.student import student_t
 from joulegrid.jobs.report.statistic import Running
 from joulegrid.jobs.report.summary import FailedTask, summarise
 from joulegrid.jobs.report.summary_file import write_summary_parquet
+from joulegrid.student import student_t
 from tests.jobs.report.results import Made, done, failed, inference_results, key_of, measured, modelled, no_energy
 
 
