@@ -2,7 +2,8 @@
 
 A candidate says so in comment lines at its top: `tries` (or `shows`, of a benign one), `case` (name and dtype), `gate`
 (`refuses`, or `passes`: the static gate has nothing to say), `open` (right verdicts where the gate is switched off or
-passes; `static`: nothing but the gate can tell), and where it is not the usual `via: timing`, `repeats: many`, `family`.
+passes; `static`: nothing but the gate can tell), and where it is not the usual
+`via: timing`, `repeats: many`, `family`.
 """
 
 from __future__ import annotations

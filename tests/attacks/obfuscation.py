@@ -1,6 +1,7 @@
 """Rewrite a candidate so that it reads otherwise and does the same: what a cheat would do to get past a reader.
 
-Kernels of Triton keep their bodies, since Triton compiles their source; parameters keep their names, since callers use them.
+Kernels of Triton keep their bodies, since Triton compiles their source; parameters keep their
+names, since callers use them.
 """
 
 from __future__ import annotations
@@ -31,17 +32,20 @@ def rename(tree: ast.Module, chance: random.Random) -> ast.Module:
     """Give functions, classes, local names and imported modules meaningless names."""
     names = _own_names(tree)
     chance.shuffle(names)
-    return _Renamed({name: f"n{place}" for place, name in enumerate(names)}).visit(tree)
+    _Renamed({name: f"n{place}" for place, name in enumerate(names)}).visit(tree)
+    return tree
 
 
 def split_constants(tree: ast.Module, chance: random.Random) -> ast.Module:
     """Put strings and integers together from pieces."""
-    return _SplitConstants(chance).visit(tree)
+    _SplitConstants(chance).visit(tree)
+    return tree
 
 
 def reach_by_name(tree: ast.Module, chance: random.Random) -> ast.Module:
     """Take attributes by `getattr`, some of them through a name that holds the module."""
-    return _ReachByName(chance).visit(tree)
+    _ReachByName(chance).visit(tree)
+    return tree
 
 
 def alias_modules(tree: ast.Module, chance: random.Random) -> ast.Module:
@@ -79,9 +83,7 @@ def dead_code(tree: ast.Module, chance: random.Random) -> ast.Module:
     return tree
 
 
-HARMLESS: dict[str, Rewriting] = {
-    function.__name__: function for function in (rename, move_out, dead_code)
-}
+HARMLESS: dict[str, Rewriting] = {function.__name__: function for function in (rename, move_out, dead_code)}
 """What an honest author's formatter or taste might do, too."""
 ALL: dict[str, Rewriting] = {
     **HARMLESS, **{function.__name__: function for function in (split_constants, reach_by_name, alias_modules)},
@@ -92,11 +94,11 @@ class _Renamed(ast.NodeTransformer):
     def __init__(self, names: dict[str, str]) -> None:
         self.names = names
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802 - ast's names
+    def visit_Name(self, node: ast.Name) -> ast.AST:
         node.id = self.names.get(node.id, node.id)
         return node
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         if _is_kernel(node):  # its body stays: Triton reads it
             node.name = self.names.get(node.name, node.name)
             node.decorator_list = [self.visit(one) for one in node.decorator_list]
@@ -104,15 +106,15 @@ class _Renamed(ast.NodeTransformer):
         node.name = self.names.get(node.name, node.name)
         return self.generic_visit(node)
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:  # noqa: N802
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         node.name = self.names.get(node.name, node.name)
         return self.generic_visit(node)
 
-    def visit_Global(self, node: ast.Global) -> ast.AST:  # noqa: N802
+    def visit_Global(self, node: ast.Global) -> ast.AST:
         node.names = [self.names.get(name, name) for name in node.names]
         return node
 
-    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.AST:  # noqa: N802
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.AST:
         node.names = [self.names.get(name, name) for name in node.names]
         return node
 
@@ -121,7 +123,7 @@ class _SplitConstants(ast.NodeTransformer):
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
 
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:  # noqa: N802
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
         value = node.value
         if isinstance(value, str) and len(value) > 3:
             cut = self.chance.randrange(1, len(value))
@@ -131,17 +133,17 @@ class _SplitConstants(ast.NodeTransformer):
             return ast.BinOp(ast.Constant(part), ast.Add(), ast.Constant(value - part))
         return node
 
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:  # noqa: N802
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
         return node
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:  # noqa: N802
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
         return node if isinstance(node.value, ast.Constant) else self.generic_visit(node)  # docstrings stay
 
-    def visit_Assign(self, node: ast.Assign) -> ast.AST:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
         declared = isinstance(node.targets[0], ast.Name) and node.targets[0].id == "LANGUAGE"
         return node if declared else self.generic_visit(node)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return node if _is_kernel(node) else self.generic_visit(node)
 
 
@@ -149,20 +151,20 @@ class _ReachByName(ast.NodeTransformer):
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)
         private = node.attr.startswith("__") and not node.attr.endswith("__")
         if not isinstance(node.ctx, ast.Load) or private or self.chance.random() < 0.5:
             return node
         return ast.Call(ast.Name("getattr", ast.Load()), [node.value, ast.Constant(node.attr)], [])
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         if _is_kernel(node):
             return node
         node.body = [self.visit(line) for line in node.body]  # decorators and annotations stay
         return node
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:  # noqa: N802
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         node.body = [self.visit(line) for line in node.body]
         return node
 

@@ -9,7 +9,7 @@ from joulegrid.kernels.judge.zygote import Zygote
 from tests.attacks import catalog
 from tests.attacks.judging import judged
 
-# Races that show themselves once in fifty calls are for the benchmark, and what only timed shapes or calls show for the timing.
+# What only timed shapes or calls show is for the timing; a race that is seen once in fifty calls for the benchmark.
 VERIFIED = [attack for attack in catalog.attacks() if attack.refused or attack.via == "verify"]
 OPEN = [attack for attack in catalog.attacks() if attack.open and attack.via == "verify" and not attack.seldom]
 

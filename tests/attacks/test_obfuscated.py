@@ -1,4 +1,4 @@
-"""Rewritten attacks are refused as the plain ones are; rewriting an honest candidate as an author might costs it nothing."""
+"""Rewritten attacks are refused as the plain ones are; an honest candidate may have whatever names its author likes."""
 
 from __future__ import annotations
 
