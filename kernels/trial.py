@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joulegrid.kernels.device import pinned_precision
 from joulegrid.kernels.double import oracle_module, oracle_outputs
 from joulegrid.kernels.draw import Draw, agent_provide_inputs, agent_provide_weights, plain_values
 from joulegrid.kernels.module import call, construct, in_dtype, load_class, load_state, map_tensors
 from joulegrid.kernels.problem import Arguments, Problem
+
+if TYPE_CHECKING:
+    from joulegrid.kernels.criterion import Expectation
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,12 @@ class Trial:
         """Return a new module in the draw's dtype with these weights, by default the drawn ones."""
         module = in_dtype(construct(self.cls, self.init), self.draw.dtype, self.draw.device)
         return load_state(module, self.state if state is None else state)
+
+    def expectations(self) -> list[Expectation]:
+        """Return what each output is held against; `joulegrid.kernels.ensemble` says how."""
+        from joulegrid.kernels.ensemble import expectations
+
+        return expectations(self)
 
 
 def make_trial(problem: Problem, draw: Draw) -> Trial:

@@ -15,6 +15,7 @@ import sys
 import traceback
 import types
 from collections import deque
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,7 @@ class _Worker:
         import torch
 
         torch.set_num_threads(orders.threads)
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
-        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+        torch.set_flush_denormal(False)
         self.orders = orders
         self.module_name = "candidate"
         self.launches = Launches()
@@ -93,10 +91,15 @@ class _Worker:
         self.cls = found
         return {}
 
-    def do_build(self, *, init: dict[str, Any], dtype: str, compile_mode: str | None = None) -> dict[str, Any]:
-        """Construct the module and say what its state is."""
+    def do_build(
+        self, *, init: dict[str, Any], dtype: str, precision: dict[str, Any], compile_mode: str | None = None
+    ) -> dict[str, Any]:
+        """Construct the module with the judge's flags of precision, and say what its state is."""
         import torch
 
+        for name, value in precision.items():
+            *owners, flag = name.split(".")
+            setattr(reduce(getattr, owners, torch.backends), flag, value)
         self.module = None
         self.outputs.clear()
         self.prepared.clear()

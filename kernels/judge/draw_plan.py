@@ -39,7 +39,7 @@ def planned_draws(problem: Problem, dtype: str, seed: int, count: int, checks: C
     for group, (shape, size) in enumerate(zip(shapes, sizes, strict=True)):
         for place in range(size):
             layout = layouts[(group + max(0, place - 1)) % len(layouts)]
-            draw = Draw(shape.dims, dtype, numbers.getrandbits(48), distributions[number], layout)
+            draw = Draw(shape.dims, dtype, numbers.getrandbits(40), distributions[number], layout)
             yield PlannedDraw(shape, draw, group)
             number += 1
 

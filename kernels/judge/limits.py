@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from joulegrid.errors import UsageError
 
+COMPILERS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -22,6 +24,10 @@ class Limits:
     """Compilers for a GPU need some; 0 makes every attempt to start one fail."""
     threads: int = 1
     cpu_seconds: int = 3600
+
+    def on(self, device: str) -> Limits:
+        """Return the limits for a device: on a GPU, Triton starts compilers where nobody said otherwise."""
+        return replace(self, processes=COMPILERS) if device == "cuda" and not self.processes else self
 
 
 @dataclass(frozen=True, slots=True)

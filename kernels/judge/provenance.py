@@ -1,8 +1,8 @@
 """Where the memory comes from that kernels are given and that is returned: hearsay from inside the child, as all there.
 
 A tensor that is neither an argument, nor held by the module, nor the result of an operator that was seen, was computed
-where nobody looked: in another thread, by another library, with the record of operators switched off. Imports nothing of
-Joulegrid; torch inside functions.
+where nobody looked: in another thread, by another library, with the record of operators switched off. Imports nothing
+of Joulegrid; torch inside functions.
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ class Orders:
 def detach(orders: Orders) -> Facts:
     """Leave the machine's process, network and mount namespaces, with a user namespace where rights need one."""
     facts: Facts = {}
-    kinds = _NEWPID | _NEWNET | _NEWIPC | _NEWNS
+    shared = orders.device == "cuda"  # its memory handles are known within one process namespace alone
+    kinds = _NEWNET | _NEWNS | (0 if shared else _NEWPID | _NEWIPC)
     uid, gid = os.getuid(), os.getgid()
     if not _try(facts, "namespaces", lambda: _libc("unshare", kinds)) and _try(
         facts, "user_namespace", lambda: _libc("unshare", kinds | _NEWUSER)
@@ -80,7 +81,9 @@ def detach(orders: Orders) -> Facts:
         _try(facts, "user_map", lambda: _map_user(uid, gid))
         facts["namespaces"] = True
     had = bool(facts.get("namespaces"))
-    facts |= {"pid_namespace": had, "network_namespace": had}
+    facts |= {"pid_namespace": had and not shared, "network_namespace": had}
+    if shared:
+        facts["pid_namespace_reason"] = "CUDA's memory handles are known within one process namespace alone"
     if had:
         _try(facts, "scratch_limited", lambda: _mount_scratch(orders))
     else:
@@ -91,6 +94,7 @@ def detach(orders: Orders) -> Facts:
 def confine(orders: Orders, channel: int) -> Facts:
     """Give up everything that a candidate does not need; nothing of it can be had back. Returns what was achieved."""
     facts: Facts = {"descriptors_closed": _close_all_but(channel), "environment_empty": _empty_environment(orders)}
+    _try(facts, "first_to_go", _be_first_to_go)
     _try(facts, "limits", lambda: _limit(orders))
     _try(facts, "capabilities_dropped", _drop_capabilities)
     _try(facts, "no_new_privileges", lambda: _libc("prctl", 38, 1, 0, 0, 0))
@@ -132,6 +136,11 @@ def _empty_environment(orders: Orders) -> bool:
         os.environ["TRITON_INTERPRET"] = "1"
     os.chdir(orders.scratch)
     return True
+
+
+def _be_first_to_go() -> None:
+    """Where memory runs out, the kernel shall end the child and not the judge."""
+    Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _limit(orders: Orders) -> None:

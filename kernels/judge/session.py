@@ -131,11 +131,11 @@ class Session:
 
     def build(self, init: Arguments, dtype: str) -> list[tuple[str, list[int], str]]:
         """Construct the module in `fp32`, `fp16` or `bf16`; return name, shape and dtype of its state's entries."""
-        from joulegrid.kernels.device import torch_dtype
+        from joulegrid.kernels.device import PINNED, torch_dtype
 
         described = {"args": _plain(list(init.args)), "kwargs": _plain(dict(init.kwargs))}
         message: dict[str, Any] = {"do": "build", "init": described, "compile_mode": self._compile_mode}
-        message |= {"dtype": str(torch_dtype(dtype)).removeprefix("torch.")}
+        message |= {"precision": PINNED, "dtype": str(torch_dtype(dtype)).removeprefix("torch.")}
         said = self._ask(message, self.limits.build_timeout_s, "constructor")
         self._kept, self._calls = [], 0
         self._note_weights(said["state"])

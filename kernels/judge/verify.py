@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from joulegrid.errors import UsageError
+from joulegrid.kernels.criterion import Expectation
 from joulegrid.kernels.device import single_threaded
 from joulegrid.kernels.judge import findings
 from joulegrid.kernels.judge.candidate import Candidate
@@ -112,6 +113,16 @@ def verify(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """One draw that was called: what is expected is worth keeping, since the null ensemble takes a while."""
+
+    planned: PlannedDraw
+    trial: Trial
+    expected: list[Expectation]
+    outcome: Outcome
+
+
 @dataclass(slots=True)
 class _Judgement:
     """One dtype of one verification, in one child."""
@@ -127,26 +138,27 @@ class _Judgement:
         settings = self.settings
         judged = _proxy(self.candidate, settings, dtype)
         plan = planned_draws(self.problem, judged, seed, settings.draws, settings.checks)
-        with open_session(zygote, self.candidate, settings.limits, freeze=settings.checks.freeze) as session:
+        limits = settings.limits.on(settings.device)
+        with open_session(zygote, self.candidate, limits, freeze=settings.checks.freeze) as session:
             self.course.isolation = dict(session.facts)
             for _, group in itertools.groupby(plan, lambda planned: planned.group):
                 self._judge_shape(session, list(group))
 
     def _judge_shape(self, session: Session, plan: list[PlannedDraw]) -> None:
         checks = self.settings.checks
-        first: tuple[PlannedDraw, Trial, Outcome] | None = None
+        first: _Tried | None = None
         for place, planned in enumerate(plan):
-            trial = self._trial(planned, None if first is None or checks.fresh_weights else first[1].state)
+            trial = self._trial(planned, None if first is None or checks.fresh_weights else first.trial.state)
             if place == 0:
                 self._build(session, trial)
             if place == 0 or checks.fresh_weights:
                 session.load(trial.state, mutate=place > 0)
-            outcome = self._try(session, planned, trial)
-            first = first or (planned, trial, outcome)
+            tried = self._try(session, planned, trial)
+            first = first or tried
         assert first is not None
-        self._repeat(session, *first)
+        self._repeat(session, first)
         if self.candidate.language == "triton" and checks.decoy:
-            self._try_without_kernels(session, first[0], first[1])
+            self._try_without_kernels(session, first)
 
     def _trial(self, planned: PlannedDraw, state: Any) -> Trial:
         draw = replace(planned.draw, device=self.settings.device)
@@ -172,7 +184,7 @@ class _Judgement:
                 ),
             )  # fmt: skip
 
-    def _try(self, session: Session, planned: PlannedDraw, trial: Trial) -> Outcome:
+    def _try(self, session: Session, planned: PlannedDraw, trial: Trial) -> _Tried:
         """One draw: call, look at memory, language and values."""
         checks, where = self.settings.checks, _where(planned)
         watched = checks.dispatch_log or checks.provenance or checks.poison or checks.guards
@@ -182,26 +194,28 @@ class _Judgement:
         findings.require_untouched(outcome, checks, where, _aliases_of_reference(trial) if outcome.aliases else ())
         if self.candidate.language == "triton":
             findings.require_language(outcome, self.candidate.passthrough, checks, where)
-        findings.require_values(outcome, findings.structure_of(trial.eager), trial.expectations(), where)
-        return outcome
+        expected = trial.expectations()
+        findings.require_values(outcome, findings.structure_of(trial.eager), expected, where)
+        return _Tried(planned, trial, expected, outcome)
 
-    def _repeat(self, session: Session, planned: PlannedDraw, trial: Trial, first: Outcome) -> None:
+    def _repeat(self, session: Session, first: _Tried) -> None:
         """Come back to the first draw on this shape, with its weights and nobody looking: the same bits are due."""
-        checks = self.settings.checks
+        checks, trial = self.settings.checks, first.trial
         if not checks.determinism:
             return
         if checks.fresh_weights:
             session.load(trial.state, mutate=True)
         for _ in range(REPEATS[_mode(self.candidate, self.settings)]):
             outcome = session.call(trial.inputs, flat_tensors(trial.eager))
-            where = f"{_where(planned)}, repeated"
+            where = f"{_where(first.planned)}, repeated"
             aliases = _aliases_of_reference(trial) if outcome.aliases else ()
             findings.require_untouched(outcome, checks, where, aliases)
-            findings.require_values(outcome, findings.structure_of(trial.eager), trial.expectations(), where)
+            findings.require_values(outcome, findings.structure_of(trial.eager), first.expected, where)
             if not self.problem.atomics:
-                findings.require_same(outcome, first, where)
+                findings.require_same(outcome, first.outcome, where)
 
-    def _try_without_kernels(self, session: Session, planned: PlannedDraw, trial: Trial) -> None:
+    def _try_without_kernels(self, session: Session, first: _Tried) -> None:
+        trial = first.trial
         if not any(tensor.numel() for tensor in flat_tensors(trial.eager)):
             return
         observe = Observe(operators=True, poison=True, suppress_launches=True)
@@ -209,7 +223,7 @@ class _Judgement:
             outcome = session.call(trial.inputs, flat_tensors(trial.eager), observe)
         except CandidateFault:
             return  # a candidate that fails without its kernels needs them
-        findings.require_needed_kernels(outcome, trial.expectations(), _where(planned))
+        findings.require_needed_kernels(outcome, first.expected, _where(first.planned))
 
     def _record(self, planned: PlannedDraw, outcome: Outcome) -> None:
         draw = planned.draw

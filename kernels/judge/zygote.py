@@ -60,11 +60,16 @@ class Zygote:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int:
+        """The zygote's process id; 0 while none runs."""
+        return 0 if self._process is None else self._process.pid
+
     def fork(self, limits: Limits) -> Child:
         """Return a new child that is confined and waits for orders; the zygote is started where none runs."""
         channel = self._started()
         ours, theirs = socket.socketpair()
-        scratch = Path(tempfile.mkdtemp(prefix="joulegrid-judge-"))
+        scratch = Path(tempfile.mkdtemp(prefix=f"joulegrid-judge-{self.pid}-"))
         try:
             orders = json.dumps(asdict(self._orders(limits, scratch)))
             protocol.send(channel, {"fork": orders}, [theirs.fileno()])
@@ -101,6 +106,8 @@ class Zygote:
             return
         process_tree.end(self._process.pid)
         self._process.wait()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
         self._process = None
         if self._channel is not None:
             self._channel.close()
@@ -187,4 +194,6 @@ def _secrets() -> list[str]:
     for place in joulegrid.__path__:
         root = Path(place).resolve()
         found += [root, *(entry.resolve() for entry in root.iterdir() if entry.is_symlink())]
+        if not root.parent.name.endswith("-packages"):
+            found.append(root.parent)  # a checkout, with its history
     return sorted({str(path) for path in found})

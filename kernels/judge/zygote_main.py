@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -21,6 +22,8 @@ import types
 from pathlib import Path
 from typing import Any
 
+_children: dict[int, str] = {}
+"""Process id → scratch folder, of all that were forked: only the last ones can still live."""
 _PACKAGES = ("joulegrid", "joulegrid.kernels", "joulegrid.kernels.judge")
 
 
@@ -46,6 +49,7 @@ def main(descriptor: int, paths: list[str], modules: list[str], interpret: bool)
             try:
                 message, descriptors = protocol.receive(channel)
             except protocol.Gone:
+                _leave_nothing()
                 return
             _fork(protocol, channel, message["fork"], descriptors)
 
@@ -100,7 +104,18 @@ def _fork(protocol: Any, channel: socket.socket, spec: str, descriptors: list[in
     with contextlib.suppress(ChildProcessError):
         os.waitpid(middle, 0)
     os.close(gate[1])  # only now the child's parent is the zygote, whose death shall be the child's
+    if told:
+        _children[json.loads(told)["pid"]] = json.loads(spec)["scratch"]
     protocol.send(channel, {"started": json.loads(told)} if told else {"refused": "the process in between died"})
+
+
+def _leave_nothing() -> None:
+    """Clean up for a judge that is gone."""
+    for pid in list(_children)[-8:]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for scratch in _children.values():
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _in_between(channel: socket.socket, spec: str, descriptors: list[int], pipe: tuple[int, int], gate: int) -> None:

@@ -1,0 +1,78 @@
+"""The static gate: plain candidates pass, each offence is refused with a reason that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from joulegrid.cases.catalog import module_cases
+from joulegrid.cases.manifest import read_problem
+from joulegrid.kernels.judge.candidate import read_candidate
+from joulegrid.kernels.judge.static_gate import refusals
+from tests.kernels.judge.triton_rmsnorm import SOURCE
+
+HEAD = "import torch\nfrom torch import nn\nimport torch.nn.functional as F\n"
+MODULE = "class OptimizedModel(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+
+
+def reasons(tmp_path: Path, source: str) -> str:
+    path = tmp_path / "candidate.py"
+    path.write_text(source, encoding="utf-8")
+    return "\n".join(f"{one.line}: {one.reason}" for one in refusals(read_candidate(path)))
+
+
+def forward(*lines: str, top: str = "", language: str = "torch") -> str:
+    body = "".join(f"        {line}\n" for line in lines)
+    return f'LANGUAGE = "{language}"\n{HEAD}{top}\n{MODULE}    def forward(self, x):\n{body}'
+
+
+def test_every_reference_and_a_triton_kernel_pass(tmp_path: Path) -> None:
+    assert reasons(tmp_path, SOURCE) == ""
+    for folder in module_cases().values():
+        problem = read_problem(folder)
+        source = problem.file.read_text(encoding="utf-8").replace(f"class {problem.class_name}", "class OptimizedModel")
+        assert reasons(tmp_path, f'LANGUAGE = "torch"\n{source}') == "", problem.name
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (forward("return x", top="import os"), "imports os"),
+        (forward("return x", top="from torch import *"), "imports everything"),
+        (forward("return eval('x')"), "eval: runs text as code"),
+        (forward("return getattr(x, 'su' + 'm')()"), "computed"),
+        (forward("return getattr(x, '__class__')"), "below Python's surface"),
+        (forward("return x.__class__"), "below Python's surface"),
+        (forward("return torch._C"), "private to torch"),
+        (forward("return torch.compile(F.relu)(x)"), "baseline"),
+        (forward("torch.set_default_dtype(torch.float16)", "return x"), "flags are pinned"),
+        (forward("s = torch.cuda.Stream()", "return x"), "streams"),
+        (forward("self.y = x", "return x"), "outside __init__"),
+        (forward("global KEPT", "KEPT = x", "return x", top="KEPT = None"), "global"),
+        (forward("KEPT[x.shape] = x", "return x", top="KEPT = {}"), "lives as long as the process"),
+        (forward("k = self.kept", "k[0] = x", "return x"), "outlives the call"),
+        (forward("w = self.weight", "w.mul_(2)", "return x"), "outlives the call"),
+        (forward("torch.mul(x, 2, out=self.kept)", "return x"), "outlives the call"),
+        (forward("return x", top="KEPT = torch.zeros(3)"), "when the file is run"),
+        (forward("return x", top="for i in range(3): pass"), "the top level holds"),
+        (forward("return x", top="def f(a, kept=[]): return kept"), "default argument"),
+        (forward("return x", top="class T(torch.Tensor): pass"), "base class torch.Tensor"),
+        (forward("return x", top="class T(nn.Module):\n    def __call__(self, x): return x"), "defines __call__"),
+        (forward("return F.relu(x)", language="triton"), "lets torch compute"),
+        (forward("return x.softmax(-1)", language="triton"), "lets torch compute"),
+        (forward("return x @ x", language="triton"), "lets torch multiply"),
+        (forward("try:", "    return x", "except RuntimeError:", "    return x", language="triton"), "try hides"),
+        (forward("return x", top='PASSTHROUGH = ("softmax",)', language="triton"), "may not be left to torch"),
+    ],
+)
+def test_an_offence_is_refused_with_its_reason(tmp_path: Path, source: str, reason: str) -> None:
+    assert reason in reasons(tmp_path, source)
+
+
+def test_what_is_only_read_or_local_passes(tmp_path: Path) -> None:
+    top = 'BLOCKS = {"small": 64}\nSIZES = [1, 2]\nGRID = 4 * 16\n'
+    lines = ("y = torch.empty_like(x)", "y.copy_(x).mul_(BLOCKS['small'])", "sizes = []", "sizes.append(1)", "return y")
+    assert reasons(tmp_path, forward(*lines, top=top)) == ""
+    declared = forward("return torch.matmul(x, x)", top='PASSTHROUGH = ("matmul",)', language="triton")
+    assert reasons(tmp_path, declared) == ""
