@@ -182,7 +182,8 @@ def _own_names(tree: ast.Module) -> list[str]:
             fixed |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
         if isinstance(node, ast.ClassDef):  # methods, fields and class variables
             fixed |= {line.name for line in node.body if isinstance(line, ast.FunctionDef)}
-            fixed |= {name.id for line in node.body for name in ast.walk(line) if _is_field(line, name)}
+            fields = [line for line in node.body if isinstance(line, ast.Assign | ast.AnnAssign)]
+            fixed |= {name.id for line in fields for name in ast.walk(line) if isinstance(name, ast.Name)}
         if isinstance(node, ast.Import | ast.ImportFrom):
             fixed |= {(one.asname or one.name).partition(".")[0] for one in node.names}
     for node in ast.walk(tree):
@@ -191,10 +192,6 @@ def _own_names(tree: ast.Module) -> list[str]:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             bound.add(node.name)
     return sorted(bound - fixed)
-
-
-def _is_field(line: ast.stmt, name: ast.AST) -> bool:
-    return isinstance(line, ast.Assign | ast.AnnAssign) and isinstance(name, ast.Name)
 
 
 def _is_kernel(node: ast.FunctionDef) -> bool:
