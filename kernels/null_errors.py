@@ -109,7 +109,7 @@ def _frame(truth: Any, members: Sequence[Any]) -> _Frame:
         usable = usable & member.isfinite()
         kinds = kinds | _kinds(member)
     wanted = torch.where(usable, truth, 0).reshape(shape)
-    whole = wanted.square().mean().sqrt().clamp(min=1e-300)
+    whole = wanted.square().mean().sqrt().clamp(min=1e-150)
     scale = wanted.square().mean(-1, keepdim=True).sqrt()
     scale = torch.where(scale > 0, scale, whole)
     elements = torch.maximum(wanted.abs(), scale)
