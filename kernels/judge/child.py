@@ -7,6 +7,7 @@ in its favour; the judge reads inputs and outputs itself, from memory, while thi
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import mmap
 import os
@@ -22,6 +23,9 @@ from typing import Any
 from joulegrid.kernels.judge import cuda_memory, protocol
 from joulegrid.kernels.judge.observers import Launches, Observation
 
+CUDA_GRAPH = "cuda-graph"
+"""In place of a mode of `torch.compile`: eager's operators, captured in a CUDA graph."""
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # mallopt(3)
 KEPT_OUTPUTS = 6
 """Outputs are held that long, so that the judge can look at those of call i after call i + 5."""
 MESSAGE_LIMIT = 4000
@@ -74,6 +78,7 @@ class _Worker:
         self.sinks: list[list[Any]] = []
         self.outputs: deque[Any] = deque(maxlen=KEPT_OUTPUTS)
         self.series: list[Any] = []
+        self.overwrites = False
 
     def do_code(self, descriptor: int, *, class_name: str) -> dict[str, Any]:
         """Run the candidate's file, as a module without a place in `sys.path`."""
@@ -111,7 +116,11 @@ class _Worker:
             raise TypeError(f"{type(module).__name__} is no torch.nn.Module")
         module = module.eval().requires_grad_(False).to(device=self.orders.device, dtype=getattr(torch, dtype))
         self.plain = module
-        self.module = module if compile_mode is None else torch.compile(module, mode=compile_mode, dynamic=False)
+        self.module = module if compile_mode is None else _compiled(module, compile_mode)
+        graphs = compile_mode in (CUDA_GRAPH, "reduce-overhead", "max-autotune")
+        self.overwrites = (
+            self.orders.device == "cuda" and graphs
+        )  # a replayed graph's outputs are gone with its next replay
         return {"state": self._state()}
 
     def do_load(self, *, state: dict[str, Any], mutate: bool) -> dict[str, Any]:
@@ -182,19 +191,53 @@ class _Worker:
             answer["unknown_memory"] = dict(observation.provenance.unknown.most_common(20))
         return answer | {"launches": dict(self.launches.counts.most_common(200)), "state": self._state()}
 
-    def do_series(self, *, count: int) -> dict[str, Any]:
-        """Call the module with one set of inputs after another; all outputs are held until the next command."""
+    def do_settle(self) -> dict[str, Any]:
+        """Keep freed memory, so that later series find touched pages, and leave what exists out of collections."""
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):  # glibc
+            libc.mallopt(_M_MMAP_MAX, 0)
+            libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        gc.collect()
+        gc.freeze()
+        return {}
+
+    def do_forget(self) -> dict[str, Any]:
+        """Give the last series' outputs back: never while the next one is timed."""
+        self.series = []
+        return {}
+
+    def do_series(self, *, count: int, describe: bool) -> dict[str, Any]:
+        """Call the module with one set of inputs after another; all outputs are held until they are forgotten.
+
+        Only addresses are told at once; `describe` says all of how outputs lie, which takes as long as a light call.
+        """
         import torch
 
+        gc.disable()
         results = []
-        with torch.no_grad():
-            for args, kwargs in self.prepared[:count]:
-                results.append(self.module(*args, **kwargs))
-        for result, sinks in zip(results, self.sinks, strict=False):
-            self._deliver(result, sinks)
+        with torch.inference_mode():
+            if self.overwrites:
+                for args, kwargs in self.prepared[:count]:
+                    torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+                    self.module(*args, **kwargs)
+            else:
+                for args, kwargs in self.prepared[:count]:
+                    results.append(self.module(*args, **kwargs))
+        if self.orders.device == "cuda":
+            torch.cuda.synchronize()
+        gc.enable()
         self.outputs.clear()
-        self.series = []
-        return {"calls": [self._described_outputs(result, self.series) for result in results]}
+        self.series = results
+        if describe:
+            self.do_reveal()
+            return {"calls": [self._described_outputs(result, []) for result in results]}
+        return {"addresses": [_addresses(result) for result in results]}
+
+    def do_reveal(self) -> dict[str, Any]:
+        """On a GPU, copy the last outputs to where the judge wants them; elsewhere they are read as they lie."""
+        for result, sinks in zip(self.series, self.sinks, strict=False):
+            self._deliver(result, sinks)
+        return {}
 
     def _deliver(self, result: Any, sinks: list[Any]) -> None:
         """On a GPU, copy the outputs to where the judge wants them, and wait for the whole device."""
@@ -249,6 +292,28 @@ class _Worker:
         else:
             flat = torch.frombuffer(memory, dtype=dtype, count=span, offset=start)
         return flat.as_strided(layout["shape"], layout["strides"], flat.storage_offset() + layout["first"])
+
+
+def _compiled(module: Any, mode: str) -> Any:
+    """The reference compiled in one of torch's ways, in this process alone."""
+    import torch
+    import torch._inductor.config
+
+    torch._inductor.config.compile_threads = 1
+    if mode == CUDA_GRAPH:
+        return torch.compile(module, backend="cudagraphs", dynamic=False)
+    return torch.compile(module, mode=mode, dynamic=False)
+
+
+def _addresses(result: Any) -> list[int]:
+    """Where the tensors of a result lie, in the order of a walk."""
+    import torch
+
+    if type(result) is torch.Tensor:
+        return [result.data_ptr()]
+    tensors: list[Any] = []
+    _structure(result, tensors)
+    return [tensor.data_ptr() for tensor in tensors]
 
 
 def _structure(result: Any, tensors: list[Any]) -> Any:

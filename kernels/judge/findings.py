@@ -8,7 +8,8 @@ from typing import Any
 from joulegrid.kernels.criterion import Exceeded, Expectation, compare
 from joulegrid.kernels.judge.limits import Checks
 from joulegrid.kernels.judge.operators import allowed_for_triton
-from joulegrid.kernels.judge.session import Outcome
+from joulegrid.kernels.judge.outcome import Outcome
+from joulegrid.kernels.judge.returned import same_bits
 from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Verdict
 
 Finding = tuple[Verdict, Evidence]
@@ -105,11 +106,8 @@ def require_needed_kernels(outcome: Outcome, expected: Sequence[Expectation], wh
 
 def require_same(outcome: Outcome, first: Outcome, where: str) -> None:
     """Raise `CandidateFault` where a repeat on the same inputs differs in a bit."""
-    import torch
-
     for place, (again, before) in enumerate(zip(outcome.outputs, first.outputs, strict=False)):
-        left, right = again.reshape(-1).view(torch.uint8), before.reshape(-1).view(torch.uint8)
-        if left.shape != right.shape or not torch.equal(left, right):
+        if not same_bits(again, before):
             raise _fault(
                 Verdict.NONDETERMINISTIC, "determinism", f"{where}, output {place}",
                 "the same bits for the same inputs", "other bits",

@@ -24,6 +24,8 @@ class Limits:
     """Compilers for a GPU need some; 0 makes every attempt to start one fail."""
     threads: int = 1
     cpu_seconds: int = 3600
+    cache: str | None = None
+    """A folder that compiled references may write and find again; never a candidate's."""
 
     def on(self, device: str) -> Limits:
         """Return the limits for a device: on a GPU, Triton starts compilers where nobody said otherwise."""

@@ -129,6 +129,14 @@ class Placement:
             if tensor.numel():
                 region.tensor.copy_(tensor)
 
+    def refill(self, arguments: Arguments) -> None:
+        """Write other values, of the same shapes, into the same places."""
+        from joulegrid.kernels.module import flat_tensors
+
+        tensors = flat_tensors([list(arguments.args), dict(arguments.kwargs)])
+        for (region, _), tensor in zip(self.pending, tensors, strict=True):
+            region.tensor.copy_(tensor)
+
 
 def place(arena: Arena, arguments: Arguments, prefix: str = "inputs") -> Placement:
     """Find places for all tensors of the arguments, without writing their values."""

@@ -62,6 +62,8 @@ class Orders:
     cpu_seconds: int
     device: str
     interpret: bool
+    cache: str | None = None
+    """A folder for compiled code that outlives the child; trusted code alone gets one."""
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Orders:
@@ -113,9 +115,8 @@ def _lock_files(orders: Orders) -> int:
     devices = [Path("/dev/null"), Path("/dev/zero"), Path("/dev/urandom"), Path("/dev/random")]
     devices += sorted(Path("/dev").glob("nvidia*")) if gpu else []
     # Listing a folder of libraries is needed to import from it, reading what must stay hidden in it is not.
-    return landlock.restrict(
-        readable, [Path(orders.scratch)], devices, listable=[Path(one) for one in orders.libraries]
-    )
+    writable = [Path(orders.scratch), *([Path(orders.cache)] if orders.cache else [])]
+    return landlock.restrict(readable, writable, devices, listable=[Path(one) for one in orders.libraries])
 
 
 def _close_all_but(channel: int) -> bool:
@@ -131,6 +132,8 @@ def _empty_environment(orders: Orders) -> bool:
     os.environ.clear()
     os.environ.update(HOME=orders.scratch, TMPDIR=orders.scratch, PATH="/usr/local/bin:/usr/bin:/bin", LANG="C.UTF-8")
     os.environ["TRITON_CACHE_DIR"] = os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{orders.scratch}/cache"
+    if orders.cache:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = orders.cache
     os.environ["OMP_NUM_THREADS"] = str(orders.threads)
     if orders.interpret:
         os.environ["TRITON_INTERPRET"] = "1"

@@ -12,61 +12,20 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from joulegrid.kernels.judge import faults, process_tree, protocol
 from joulegrid.kernels.judge.candidate import Code
-from joulegrid.kernels.judge.foreign_memory import Layout, Unreadable, read_tensor
 from joulegrid.kernels.judge.limits import Limits
 from joulegrid.kernels.judge.memory import OUTPUTS, Arena, Placement, needed_bytes, place
+from joulegrid.kernels.judge.outcome import Observe, Outcome, counts
+from joulegrid.kernels.judge.returned import Returned
 from joulegrid.kernels.judge.sandbox import Facts
 from joulegrid.kernels.judge.zygote import Child, Zygote
 from joulegrid.kernels.problem import Arguments
 
-REHASH_DISTANCE = 5
-"""Outputs of a call are looked at again so many calls later."""
 LEAST_ARENA_BYTES = 1 << 20
 _LOOK_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Observe:
-    """What is looked at inside the child during a call."""
-
-    operators: bool = False
-    poison: bool = False
-    guards: bool = False
-    suppress_launches: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One call, as the judge saw it; `operators`, `launches`, `torn` and `unknown_memory` are what the child said."""
-
-    outputs: list[Any]
-    """Copies that the judge made; of another shape or dtype than expected: without content (device `meta`)."""
-    structure: Any
-    """Nested lists and dicts with `*` for each tensor; anything else is the name of a type."""
-    elapsed_ns: int
-    changed_inputs: tuple[str, ...]
-    """Inputs and weights of the arena whose memory, bands included, is no longer as the judge wrote it."""
-    aliases: tuple[str, ...]
-    """What outputs share memory with: `inputs`, `weights`, `earlier outputs`."""
-    changed_outputs: int | None
-    """The call, counted from the build, whose outputs are no longer what they were; `None` if none."""
-    operators: Mapping[str, int] = field(default_factory=dict)
-    launches: Mapping[str, int] = field(default_factory=dict)
-    torn: int = 0
-    unknown_memory: Mapping[str, int] = field(default_factory=dict)
-    """Kernels, operators or `the output` that were given memory which no operator that was seen had made."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    call: int
-    layouts: list[Layout]
-    copies: list[Any]
 
 
 @contextmanager
@@ -96,15 +55,16 @@ class Session:
         self._zygote, self._child, self._freezes = zygote, child, freeze
         self._frozen = False
         self._closed = False
-        self._answered_ns = 0
         self._compile_mode: str | None = None
         self._arenas: list[Arena] = []
         self._addresses: dict[int, int] = {}
         self._weights: list[tuple[str, int, int]] = []
-        self._kept: list[_Kept] = []
-        self._calls = 0
+        self._returned = Returned(child.pid, zygote.device)
         self._described: list[Any] = []
         self._sinks: list[list[Any]] = []
+        self._placements: list[Placement] = []
+        self._asked_ns = self._answered_ns = 0
+        self.revealed_ns = 0
         self.facts: Facts = dict(child.facts)
 
     @property
@@ -137,7 +97,7 @@ class Session:
         message: dict[str, Any] = {"do": "build", "init": described, "compile_mode": self._compile_mode}
         message |= {"precision": PINNED, "dtype": str(torch_dtype(dtype)).removeprefix("torch.")}
         said = self._ask(message, self.limits.build_timeout_s, "constructor")
-        self._kept, self._calls = [], 0
+        self._returned.forget()
         self._note_weights(said["state"])
         return [(name, shape, kind) for name, shape, kind, _, _ in said["state"]]
 
@@ -158,15 +118,17 @@ class Session:
         sinks = list(like) if self.device == "cuda" else []
         arena = self._arena(1, sum(needed_bytes(one) for one in inputs) + len(inputs) * needed_bytes(sinks))
         arena.reset()
-        self._sinks, placements = [], []
+        self._sinks, self._placements = [], []
         for number, arguments in enumerate(inputs):
             placed = place(arena, arguments, f"inputs.{number}")
             outputs = [arena.reserve(f"{OUTPUTS}.{number}.{at}", tensor) for at, tensor in enumerate(sinks)]
             self._sinks.append([region.tensor for region, _ in outputs])
             message = {"do": "prepare", "inputs": placed.described, "first": number == 0}
             self._ask(message | {"sinks": [layout for _, layout in outputs]}, self.limits.build_timeout_s, "prepare")
-            placements.append(placed)
-        self._fill(placements)
+            self._placements.append(placed)
+        for placed in self._placements:
+            placed.fill()
+        self._synchronize()
 
     def call(self, inputs: Arguments, like: Sequence[Any], observe: Observe | None = None) -> Outcome:
         """Call the module once on inputs that it has not seen; `like` are tensors as its outputs should be."""
@@ -184,31 +146,59 @@ class Session:
         elapsed_ns = self._answered_ns - started
         changed = tuple(path for path, digest in self._digests().items() if before[path] != digest)
         self._note_weights(said["state"])
-        layouts, outputs = self._read(said, like, number)
-        aliases = self._aliases(layouts)
-        late = self._rehashed()
-        self._keep(layouts, outputs)
+        layouts, outputs = self._returned.read(said, like, self._sinks[number])
+        aliases = self._returned.aliases(layouts, self._spans())
+        late = self._returned.rehashed()
+        self._returned.keep(layouts, outputs)
         return Outcome(
             outputs, said["structure"], elapsed_ns, changed, aliases, late,
-            _counts(said.get("operators")), _counts(said.get("launches")), int(said.get("torn") or 0),
-            _counts(said.get("unknown_memory")),
+            counts(said.get("operators")), counts(said.get("launches")), int(said.get("torn") or 0),
+            counts(said.get("unknown_memory")),
         )  # fmt: skip
 
-    def run_series(self, count: int) -> int:
+    def settle(self) -> None:
+        """Prepare the child for timed series: freed memory stays its own, and collections look at new objects alone."""
+        self._ask({"do": "settle"}, self.limits.build_timeout_s, "settle")
+
+    def refill(self, inputs: Sequence[Arguments]) -> None:
+        """Write other inputs into the first prepared places, shapes as before, once the last outputs are forgotten."""
+        self._ask({"do": "forget"}, self.limits.build_timeout_s, "series")
+        for placed, arguments in zip(self._placements, inputs, strict=False):
+            placed.refill(arguments)
+        self._synchronize()
+
+    def run_series(self, count: int, *, describe: bool = True) -> int:
         """Call the module on the first `count` prepared inputs in a row; return nanoseconds by the judge's clock.
 
         From the order to go until the child says `done`; then its whole tree stands still and `outputs` can be read.
+        Without `describe` the child tells addresses alone, which costs a call hardly anything, and outputs are taken to
+        lie as those of the last described series did; on a GPU they are copied after `done`, in `revealed_ns`.
         """
-        started = time.perf_counter_ns()
-        said = self._ask({"do": "series", "count": count}, self.limits.call_timeout_s * count, "series")
-        elapsed_ns = self._answered_ns - started
-        self._described = said["calls"]
+        self._returned.forget()
+        message = {"do": "series", "count": count, "describe": describe}
+        said = self._ask(message, self.limits.call_timeout_s * count, "series")
+        elapsed_ns = self._answered_ns - self._asked_ns
+        self._described = said["calls"] if describe else self._relocated(said.get("addresses"))
+        if self.device == "cuda" and not describe:
+            self._ask({"do": "reveal"}, self.limits.call_timeout_s, "series")
+            self.revealed_ns = self._answered_ns - self._asked_ns
         return elapsed_ns
+
+    def _relocated(self, addresses: Any) -> list[Any]:
+        """Outputs of a series whose addresses alone are known: the rest is as in the last described call."""
+        like = self._described[0] if self._described else {"structure": None, "outputs": []}
+        try:
+            return [
+                {**like, "outputs": [{**one, "address": at} for one, at in zip(like["outputs"], call, strict=True)]}
+                for call in addresses
+            ]
+        except (TypeError, ValueError, KeyError) as error:
+            raise faults.garbled("series", f"outputs that cannot be: {error}") from None
 
     def outputs(self, number: int, like: Sequence[Any]) -> tuple[Any, list[Any]]:
         """Return structure and outputs of one call of the last series, as they lie in memory now."""
         said = self._described[number]
-        return said["structure"], self._read(said, like, number)[1]
+        return said["structure"], self._returned.read(said, like, self._sinks[number])[1]
 
     def freeze(self) -> None:
         """Stop the child's whole tree; `CandidateFault` where something does not stand still."""
@@ -238,6 +228,7 @@ class Session:
         channel = self._child.channel
         self.thaw()
         try:
+            self._asked_ns = time.perf_counter_ns()
             if message is not None:
                 protocol.send(channel, message, descriptors)
             self._wait(channel, time.monotonic() + patience_s)
@@ -293,9 +284,7 @@ class Session:
         descriptors = [] if arena.handle is not None else [arena.descriptor]
         self._addresses[number] = self._ask(message, self.limits.build_timeout_s, "arena", descriptors)["address"]
 
-    def _fill(self, placements: Sequence[Placement]) -> None:
-        for placed in placements:
-            placed.fill()
+    def _synchronize(self) -> None:
         if self.device == "cuda":
             from joulegrid.kernels.device import synchronize
 
@@ -307,81 +296,14 @@ class Session:
             found |= arena.digests()
         return found
 
-    def _read(self, said: Mapping[str, Any], like: Sequence[Any], number: int) -> tuple[list[Layout], list[Any]]:
-        """The outputs' layouts, and what lies there; another shape or dtype than expected is not read."""
-        import torch
-
-        try:
-            layouts = [Layout.read(one) for one in said["outputs"]]
-            outputs = []
-            for at, layout in enumerate(layouts):
-                if at >= len(like) or not _fits(layout, like[at], self.device):
-                    outputs.append(torch.empty(layout.shape, dtype=getattr(torch, layout.dtype), device="meta"))
-                elif self.device == "cuda":
-                    outputs.append(self._sinks[number][at].clone())
-                else:
-                    outputs.append(read_tensor(self.pid, layout))
-        except Unreadable as error:
-            raise faults.unreadable(str(error)) from None
-        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise faults.garbled("forward", f"outputs that cannot be: {error}") from None
-        return layouts, outputs
+    def _spans(self) -> dict[str, list[tuple[int, int]]]:
+        """Memory in the child that outputs may not share, as far as it says where that lies."""
+        arenas = [(self._addresses[arena.name], arena.size) for arena in self._arenas]
+        return {"inputs": arenas, "weights": [(address, size) for _, address, size in self._weights]}
 
     def _note_weights(self, state: Any) -> None:
         with suppress(TypeError, ValueError):
             self._weights = [(str(name), int(address), int(size)) for name, _, _, address, size in state]
-
-    def _aliases(self, layouts: Sequence[Layout]) -> tuple[str, ...]:
-        arenas = [(self._addresses[arena.name], arena.size) for arena in self._arenas]
-        known = {"inputs": arenas, "weights": [(address, size) for _, address, size in self._weights]}
-        known["earlier outputs"] = [_extent(layout) for kept in self._kept for layout in kept.layouts]
-        spans = [_extent(layout) for layout in layouts]
-        return tuple(name for name, others in known.items() if any(_overlap(a, b) for a in spans for b in others))
-
-    def _rehashed(self) -> int | None:
-        """Look again at the outputs of a call some calls ago; return its number where they have changed."""
-        if self.device == "cuda" or len(self._kept) < REHASH_DISTANCE:
-            return None
-        kept = self._kept[0]
-        with suppress(Unreadable):
-            again = [read_tensor(self.pid, layout) for layout in kept.layouts]
-            if all(_same_bits(old, new) for old, new in zip(kept.copies, again, strict=True)):
-                return None
-        return kept.call
-
-    def _keep(self, layouts: list[Layout], outputs: list[Any]) -> None:
-        self._calls += 1
-        if any(output.device.type == "meta" for output in outputs):
-            return
-        self._kept = [*self._kept, _Kept(self._calls, layouts, outputs)][-REHASH_DISTANCE:]
-
-
-def _fits(layout: Layout, like: Any, device: str) -> bool:
-    wanted = str(like.dtype).removeprefix("torch.")
-    return layout.shape == tuple(like.shape) and layout.dtype == wanted and layout.device == device
-
-
-def _extent(layout: Layout) -> tuple[int, int]:
-    import torch
-
-    return layout.address, layout.span * int(getattr(torch, layout.dtype).itemsize)
-
-
-def _overlap(left: tuple[int, int], right: tuple[int, int]) -> bool:
-    return left[0] < right[0] + right[1] and right[0] < left[0] + left[1] and min(left[1], right[1]) > 0
-
-
-def _same_bits(left: Any, right: Any) -> bool:
-    import torch
-
-    return bool(torch.equal(left.reshape(-1).view(torch.uint8), right.reshape(-1).view(torch.uint8)))
-
-
-def _counts(said: Any) -> dict[str, int]:
-    """What a child said it counted, as far as it is a table of numbers."""
-    if not isinstance(said, dict):
-        return {}
-    return {str(name)[:200]: int(count) for name, count in said.items() if isinstance(count, int)}
 
 
 def _plain(node: Any) -> dict[str, Any]:

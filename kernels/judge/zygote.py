@@ -162,8 +162,8 @@ class Zygote:
     def _orders(self, limits: Limits, scratch: Path) -> Orders:
         return Orders(
             scratch=str(scratch),
-            libraries=_libraries(),
-            secrets=_secrets(),
+            libraries=libraries(),
+            secrets=secrets(),
             memory_bytes=limits.memory_bytes,
             scratch_bytes=limits.scratch_bytes,
             processes=limits.processes,
@@ -171,6 +171,7 @@ class Zygote:
             cpu_seconds=limits.cpu_seconds,
             device=self.device,
             interpret=self.interpret,
+            cache=limits.cache,
         )
 
 
@@ -181,14 +182,14 @@ def _import_paths() -> list[str]:
     return list(dict.fromkeys(one for one in (*installed, *named) if Path(one).is_dir()))
 
 
-def _libraries() -> list[str]:
+def libraries() -> list[str]:
     """What Python itself reads: interpreter, standard library, installed packages."""
     base = Path(os.path.realpath(sys.executable)).parent.parent
     interpreter = [base / "lib", base / "bin", *(Path(sys.prefix) / name for name in ("lib", "bin", "pyvenv.cfg"))]
     return list(dict.fromkeys([sysconfig.get_path("stdlib"), *_import_paths(), *map(str, interpreter)]))
 
 
-def _secrets() -> list[str]:
+def secrets() -> list[str]:
     """Folders with Joulegrid's code, cases included, however it is installed."""
     found = []
     for place in joulegrid.__path__:

@@ -1,0 +1,183 @@
+"""One dtype of a verification, in one child: every draw, repeats, and a call without kernels."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from joulegrid.kernels.criterion import Expectation
+from joulegrid.kernels.double import oracle_module, oracle_outputs
+from joulegrid.kernels.judge import findings
+from joulegrid.kernels.judge.candidate import Candidate
+from joulegrid.kernels.judge.draw_plan import PlannedDraw, planned_draws
+from joulegrid.kernels.judge.outcome import Observe, Outcome
+from joulegrid.kernels.judge.session import Session, open_session
+from joulegrid.kernels.judge.settings import Settings, mode_of, proxy_of
+from joulegrid.kernels.judge.verdict import CandidateFault, DrawRecord, Evidence, Verdict
+from joulegrid.kernels.judge.zygote import Zygote
+from joulegrid.kernels.module import call, flat_tensors, map_tensors
+from joulegrid.kernels.problem import Problem
+from joulegrid.kernels.trial import Trial, make_trial
+
+REPEATS = {"cpu": 2, "interpreter": 1, "cuda": 19}
+"""How often the first draw on each shape is repeated, apart from its first call."""
+
+
+@dataclass(slots=True)
+class Course:
+    """What has been seen so far."""
+
+    draws: list[DrawRecord] = field(default_factory=list)
+    launches: dict[str, int] = field(default_factory=dict)
+    operators: dict[str, int] = field(default_factory=dict)
+    isolation: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """One draw that was called: what is expected is worth keeping, since the null ensemble takes a while."""
+
+    planned: PlannedDraw
+    trial: Trial
+    expected: list[Expectation]
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class Judgement:
+    """One dtype of one verification, in one child."""
+
+    problem: Problem
+    candidate: Candidate
+    settings: Settings
+    course: Course
+    calls: int = 0
+
+    def judge(self, zygote: Zygote, dtype: str, seed: int) -> None:
+        """Try all draws of a dtype; `CandidateFault` at the first that fails."""
+        settings = self.settings
+        judged = proxy_of(self.candidate, settings, dtype)
+        plan = planned_draws(self.problem, judged, seed, settings.draws, settings.checks)
+        limits = settings.limits.on(settings.device)
+        with open_session(zygote, self.candidate, limits, freeze=settings.checks.freeze) as session:
+            self.course.isolation = dict(session.facts)
+            for _, group in itertools.groupby(plan, lambda planned: planned.group):
+                self._judge_shape(session, list(group))
+
+    def _judge_shape(self, session: Session, plan: list[PlannedDraw]) -> None:
+        checks = self.settings.checks
+        first: _Tried | None = None
+        for place, planned in enumerate(plan):
+            trial = self._trial(planned, None if first is None or checks.fresh_weights else first.trial.state)
+            if place == 0:
+                self._build(session, trial)
+            if place == 0 or checks.fresh_weights:
+                session.load(trial.state, mutate=place > 0)
+            tried = self._try(session, planned, trial)
+            first = first or tried
+        assert first is not None
+        self._repeat(session, first)
+        if self.candidate.language == "triton" and checks.decoy:
+            self._try_without_kernels(session, first)
+
+    def _trial(self, planned: PlannedDraw, state: Any) -> Trial:
+        draw = replace(planned.draw, device=self.settings.device)
+        trial = make_trial(self.problem, draw)
+        if state is None:
+            return trial
+        eager = call(trial.module(state), map_tensors(trial.inputs, lambda tensor: tensor.clone()))
+        oracle = oracle_outputs(oracle_module(self.problem, trial.init, state), trial.inputs)
+        return replace(trial, state=state, eager=eager, oracle=oracle)
+
+    def _build(self, session: Session, trial: Trial) -> None:
+        """Construct the module; its state must have the reference's names and shapes."""
+        found = {name: tuple(shape) for name, shape, _ in session.build(trial.init, trial.draw.dtype)}
+        wanted = {name: tuple(value.shape) for name, value in trial.initial_state.items()}
+        if found != wanted:
+            raise CandidateFault(
+                Verdict.RUNTIME_ERROR,
+                Evidence(
+                    check="protocol", where="in the constructor", expected=f"a state_dict of {_shapes(wanted)}",
+                    found=_shapes(found), advice="name parameters and buffers as the reference does",
+                ),
+            )  # fmt: skip
+
+    def _try(self, session: Session, planned: PlannedDraw, trial: Trial) -> _Tried:
+        """One draw: call, look at memory, language and values."""
+        checks, where = self.settings.checks, _where(planned)
+        watched = checks.dispatch_log or checks.provenance or checks.poison or checks.guards
+        observe = Observe(operators=watched, poison=checks.poison, guards=checks.guards)
+        outcome = session.call(trial.inputs, flat_tensors(trial.eager), observe)
+        self._record(planned, outcome)
+        findings.require_untouched(outcome, checks, where, _aliases_of_reference(trial) if outcome.aliases else ())
+        if self.candidate.language == "triton":
+            findings.require_language(outcome, self.candidate.passthrough, checks, where)
+        expected = trial.expectations()
+        findings.require_values(outcome, findings.structure_of(trial.eager), expected, where)
+        return _Tried(planned, trial, expected, outcome)
+
+    def _repeat(self, session: Session, first: _Tried) -> None:
+        """Come back to the first draw on this shape, with its weights and nobody looking: the same bits are due."""
+        checks, trial = self.settings.checks, first.trial
+        if not checks.determinism:
+            return
+        if checks.fresh_weights:
+            session.load(trial.state, mutate=True)
+        for _ in range(REPEATS[mode_of(self.candidate, self.settings)]):
+            outcome = session.call(trial.inputs, flat_tensors(trial.eager))
+            where = f"{_where(first.planned)}, repeated"
+            aliases = _aliases_of_reference(trial) if outcome.aliases else ()
+            findings.require_untouched(outcome, checks, where, aliases)
+            findings.require_values(outcome, findings.structure_of(trial.eager), first.expected, where)
+            if not self.problem.atomics:
+                findings.require_same(outcome, first.outcome, where)
+
+    def _try_without_kernels(self, session: Session, first: _Tried) -> None:
+        trial = first.trial
+        if not any(tensor.numel() for tensor in flat_tensors(trial.eager)):
+            return
+        observe = Observe(operators=True, poison=True, suppress_launches=True)
+        try:
+            outcome = session.call(trial.inputs, flat_tensors(trial.eager), observe)
+        except CandidateFault:
+            return  # a candidate that fails without its kernels needs them
+        findings.require_needed_kernels(outcome, first.expected, _where(first.planned))
+
+    def _record(self, planned: PlannedDraw, outcome: Outcome) -> None:
+        draw = planned.draw
+        self.course.launches = dict(outcome.launches)
+        self.course.operators = dict(outcome.operators)
+        record = DrawRecord(
+            shape=planned.shape.name, dims=dict(draw.dims), dtype=draw.dtype, distribution=draw.distribution,
+            layout=draw.layout, seed=draw.seed, seconds=outcome.elapsed_ns / 1e9,
+        )  # fmt: skip
+        self.course.draws.append(record)
+
+
+def _aliases_of_reference(trial: Trial) -> tuple[str, ...]:
+    """What the reference's own outputs share memory with: a candidate may do the same."""
+    module = trial.module()
+    outputs = flat_tensors(call(module, trial.inputs))
+    known = {
+        "inputs": flat_tensors([list(trial.inputs.args), dict(trial.inputs.kwargs)]),
+        "weights": list(module.state_dict().values()),
+    }
+    storages = {_storage(tensor) for tensor in outputs}
+    return tuple(name for name, others in known.items() if storages & {_storage(tensor) for tensor in others})
+
+
+def _storage(tensor: Any) -> int:
+    return int(tensor.untyped_storage().data_ptr())
+
+
+def _where(planned: PlannedDraw) -> str:
+    """The draw in words that tell an author the class of inputs, not the inputs."""
+    draw = planned.draw
+    shape = "the tiny shape" if planned.group == 0 else f"a hidden shape of {planned.shape.name!r}"
+    return f"{shape}, {draw.dtype}, {draw.distribution} inputs, {draw.layout}"
+
+
+def _shapes(state: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in state.items())[:500] or "nothing"

@@ -1,0 +1,46 @@
+"""What a call is looked at for, and what the judge saw of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """What is looked at inside the child during a call."""
+
+    operators: bool = False
+    poison: bool = False
+    guards: bool = False
+    suppress_launches: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One call, as the judge saw it; `operators`, `launches`, `torn` and `unknown_memory` are what the child said."""
+
+    outputs: list[Any]
+    """Copies that the judge made; of another shape or dtype than expected: without content (device `meta`)."""
+    structure: Any
+    """Nested lists and dicts with `*` for each tensor; anything else is the name of a type."""
+    elapsed_ns: int
+    changed_inputs: tuple[str, ...]
+    """Inputs and weights of the arena whose memory, bands included, is no longer as the judge wrote it."""
+    aliases: tuple[str, ...]
+    """What outputs share memory with: `inputs`, `weights`, `earlier outputs`."""
+    changed_outputs: int | None
+    """The call, counted from the build, whose outputs are no longer what they were; `None` if none."""
+    operators: Mapping[str, int] = field(default_factory=dict)
+    launches: Mapping[str, int] = field(default_factory=dict)
+    torn: int = 0
+    unknown_memory: Mapping[str, int] = field(default_factory=dict)
+    """Kernels, operators or `the output` that were given memory which no operator that was seen had made."""
+
+
+def counts(said: Any) -> dict[str, int]:
+    """What a child said it counted, as far as it is a table of numbers."""
+    if not isinstance(said, dict):
+        return {}
+    return {str(name)[:200]: int(count) for name, count in said.items() if isinstance(count, int)}
