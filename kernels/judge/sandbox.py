@@ -77,19 +77,18 @@ def detach(orders: Orders) -> Facts:
     shared = orders.device == "cuda"  # its memory handles are known within one process namespace alone
     kinds = _NEWNET | _NEWNS | (0 if shared else _NEWPID | _NEWIPC)
     uid, gid = os.getuid(), os.getgid()
-    if not _try(facts, "namespaces", lambda: _libc("unshare", kinds)) and _try(
-        facts, "user_namespace", lambda: _libc("unshare", kinds | _NEWUSER)
-    ):
-        _try(facts, "user_map", lambda: _map_user(uid, gid))
-        facts["namespaces"] = True
-    had = bool(facts.get("namespaces"))
+    known = had = _try(facts, "namespaces", lambda: _libc("unshare", kinds))
+    if not had:
+        had = _try(facts, "user_namespace", lambda: _libc("unshare", kinds | _NEWUSER))
+        known = had and _try(facts, "user_map", lambda: _map_user(uid, gid))
     facts |= {"pid_namespace": had and not shared, "network_namespace": had}
     if shared:
         facts["pid_namespace_reason"] = "CUDA's memory handles are known within one process namespace alone"
-    if had:
+    if known:
+        _try(facts, "secrets_hidden", lambda: _hide(orders))
         _try(facts, "scratch_limited", lambda: _mount_scratch(orders))
-    else:
-        facts["scratch_limited"] = False
+    else:  # a file system of its own, or a user whom none of its files could belong to
+        facts |= {"scratch_limited": False, "scratch_limited_reason": "the judge looks at its size now and then"}
     return facts
 
 
@@ -100,7 +99,8 @@ def confine(orders: Orders, channel: int) -> Facts:
     _try(facts, "limits", lambda: _limit(orders))
     _try(facts, "capabilities_dropped", _drop_capabilities)
     _try(facts, "no_new_privileges", lambda: _libc("prctl", 38, 1, 0, 0, 0))
-    _libc("prctl", 1, signal.SIGKILL, 0, 0, 0)  # after the credentials, whose change would undo it
+    # After the credentials, whose change would undo it.
+    _try(facts, "dies_with_zygote", lambda: _libc("prctl", 1, signal.SIGKILL, 0, 0, 0))
     _try(facts, "landlock_abi", lambda: _lock_files(orders))
     _try(facts, "seccomp", lambda: seccomp.refuse_calls(processes=orders.processes > 0))
     return facts
@@ -195,8 +195,16 @@ def _map_user(uid: int, gid: int) -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
 
 
-def _mount_scratch(orders: Orders) -> None:
+def _hide(orders: Orders) -> None:
+    """Cover Joulegrid's folders with empty ones, for a kernel without Landlock."""
     _libc("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
+    libraries = [Path(one) for one in orders.libraries]
+    for secret in map(Path, orders.secrets):
+        if secret.is_dir() and not any(secret in (library, *library.parents) for library in libraries):
+            _libc("mount", b"hidden", str(secret).encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, b"size=4k,mode=0500")
+
+
+def _mount_scratch(orders: Orders) -> None:
     options = f"size={orders.scratch_bytes},nr_inodes=4096,mode=0700".encode()
     _libc("mount", b"scratch", orders.scratch.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, options)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from joulegrid.errors import PreFlightError
 from joulegrid.kernels.judge import faults, process_tree, protocol
 from joulegrid.kernels.judge.candidate import Code
 from joulegrid.kernels.judge.limits import Limits
@@ -21,6 +22,7 @@ from joulegrid.kernels.judge.memory import OUTPUTS, Arena, Placement, needed_byt
 from joulegrid.kernels.judge.outcome import Observe, Outcome, counts
 from joulegrid.kernels.judge.returned import Returned
 from joulegrid.kernels.judge.sandbox import Facts
+from joulegrid.kernels.judge.verdict import CandidateFault
 from joulegrid.kernels.judge.zygote import Child, Zygote
 from joulegrid.kernels.problem import Arguments
 
@@ -43,6 +45,9 @@ def open_session(zygote: Zygote, code: Code, limits: Limits | None = None, *, fr
         session.begin()
         session.run_code(code)
         yield session
+    except CandidateFault as fault:
+        fault.isolation = dict(session.facts)
+        raise
     finally:
         session.close()
 
@@ -73,8 +78,11 @@ class Session:
         return self._child.pid
 
     def begin(self) -> None:
-        """Wait until the child has confined itself, and note how."""
-        self.facts |= self._ask(None, self.limits.build_timeout_s, "start")["facts"]
+        """Wait until the child has confined itself, and note how; `PreFlightError` where it could not."""
+        try:
+            self.facts |= self._ask(None, self.limits.build_timeout_s, "start")["facts"]
+        except CandidateFault as fault:  # no candidate was there yet
+            raise PreFlightError(f"the judge's child could not be confined: {fault.evidence.found}") from fault
 
     def run_code(self, code: Code) -> None:
         """Run the file of a candidate or a reference; `CandidateFault` where it fails or lacks its class."""

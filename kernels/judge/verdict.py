@@ -131,3 +131,5 @@ class CandidateFault(Exception):  # noqa: N818 - a result, not an error of ours
     def __init__(self, verdict: Verdict, evidence: Evidence) -> None:
         super().__init__(f"{verdict}: {evidence.check} at {evidence.where}: {evidence.found}")
         self.verdict, self.evidence = verdict, evidence
+        self.isolation: dict[str, bool | int | str | None] = {}
+        """How the child was confined in which it happened, as far as there was one."""

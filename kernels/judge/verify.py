@@ -54,6 +54,7 @@ def verify(
         verdict, evidence = Verdict.PASSED, None
     except CandidateFault as fault:
         verdict, evidence = fault.verdict, fault.evidence
+        course.isolation = fault.isolation
     judged = {dtype: proxy_of(candidate, settings, dtype) for dtype in dtypes}
     return Verification(
         case=problem.name,
