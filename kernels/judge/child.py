@@ -41,11 +41,12 @@ def serve(channel: socket.socket, facts: dict[str, Any], orders: Any) -> None:
             message, descriptors = protocol.receive(channel)
         except protocol.Gone:
             return
+        ticket = message.pop("ticket", None)
         try:
             answer = {"done": getattr(worker, "do_" + message.pop("do"))(*descriptors, **message)}
         except BaseException as error:  # noqa: BLE001 - whatever a candidate raises, SystemExit included, is its result
             answer = {"failed": _described(error, worker.module_name)}
-        protocol.send(channel, answer)
+        protocol.send(channel, answer | {"ticket": ticket})
 
 
 def _described(error: BaseException, module_name: str) -> dict[str, Any]:
@@ -300,6 +301,7 @@ def _compiled(module: Any, mode: str) -> Any:
     import torch._inductor.config
 
     torch._inductor.config.compile_threads = 1
+    torch._inductor.config.cpp_cache_precompile_headers = False  # kept beside the scratch folder, gone with it
     if mode == CUDA_GRAPH:
         return torch.compile(module, backend="cudagraphs", dynamic=False)
     return torch.compile(module, mode=mode, dynamic=False)

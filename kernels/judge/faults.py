@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from joulegrid.kernels.judge.outcome import plain_text
 from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Verdict
 
 _COMPILERS_ERRORS = {"CompilationError", "CompileTimeAssertionFailure", "UnsupportedLanguageConstruct", "PTXASError"}
@@ -17,10 +18,11 @@ _PHASES = {"import": "while the file was run", "constructor": "in the constructo
 def raised(failed: Any, phase: str) -> CandidateFault:
     """An exception in the child, with the candidate's line that it came from."""
     failed = failed if isinstance(failed, Mapping) else {}
-    kinds = {str(kind) for kind in failed.get("kinds", ())}
+    said = failed.get("kinds")
+    kinds = set(map(str, said)) if isinstance(said, list) else set()
     line = failed.get("line")
     where = _PHASES.get(phase, f"in {phase}") + (f", line {line}" if isinstance(line, int) else "")
-    found = f"{failed.get('error', 'an error')}: {failed.get('message', '')}"[:2000]
+    found = plain_text(f"{failed.get('error', 'an error')}: {failed.get('message', '')}")[:2000]
     if "PermissionError" in kinds:
         advice = "a candidate computes on its arguments alone: no files, processes or sockets"
         return _fault(Verdict.FORBIDDEN, "sandbox", where, "nothing outside the module", found, advice)

@@ -8,7 +8,7 @@ from typing import Any
 from joulegrid.kernels.criterion import Exceeded, Expectation, compare
 from joulegrid.kernels.judge.limits import Checks
 from joulegrid.kernels.judge.operators import allowed_for_triton
-from joulegrid.kernels.judge.outcome import Outcome
+from joulegrid.kernels.judge.outcome import Outcome, plain_text
 from joulegrid.kernels.judge.returned import same_bits
 from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Verdict
 
@@ -123,7 +123,7 @@ def structure_of(result: Any) -> Any:
 
 
 def _shown(structure: Any) -> str:
-    return str(structure).replace("'", "")[:200]
+    return plain_text(structure).replace("'", "")[:200]
 
 
 def _number(value: float | str) -> str:

@@ -33,10 +33,14 @@ class Layout:
     @classmethod
     def read(cls, said: Any) -> Layout:
         """Check what a process says of a tensor; `Unreadable` for what no tensor can be."""
+        import torch
+
         try:
             layout = cls(said["address"], tuple(said["shape"]), tuple(said["strides"]), said["dtype"], said["device"])
         except (KeyError, TypeError) as error:
             raise Unreadable(f"a tensor described without {error}") from error
+        if not isinstance(layout.dtype, str) or not isinstance(getattr(torch, layout.dtype, None), torch.dtype):
+            raise Unreadable(f"a tensor of the dtype {layout.dtype!r:.80}")
         numbers = (layout.address, *layout.shape, *layout.strides)
         sane = all(type(number) is int and 0 <= number < 1 << 62 for number in numbers)
         if not sane or len(layout.shape) != len(layout.strides) or len(layout.shape) > 32:

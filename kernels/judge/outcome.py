@@ -43,4 +43,9 @@ def counts(said: Any) -> dict[str, int]:
     """What a child said it counted, as far as it is a table of numbers."""
     if not isinstance(said, dict):
         return {}
-    return {str(name)[:200]: int(count) for name, count in said.items() if isinstance(count, int)}
+    return {plain_text(name)[:200]: int(count) for name, count in said.items() if isinstance(count, int)}
+
+
+def plain_text(said: Any) -> str:
+    """What a child said, as text that any file can hold."""
+    return str(said).encode("utf-8", "replace").decode()

@@ -64,6 +64,13 @@ def receive(channel: socket.socket, deadline: float | None = None) -> tuple[dict
     return message, list(descriptors)
 
 
+def has_more(channel: socket.socket) -> bool:
+    """Tell whether something was sent that nobody asked for."""
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    return any(event & select.POLLIN and not event & select.POLLHUP for _, event in poll.poll(0))
+
+
 def _read(channel: socket.socket, count: int, deadline: float | None) -> bytes:
     parts = []
     while count:

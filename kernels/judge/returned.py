@@ -9,6 +9,7 @@ from typing import Any
 
 from joulegrid.kernels.judge import faults
 from joulegrid.kernels.judge.foreign_memory import Layout, Unreadable, read_tensor
+from joulegrid.kernels.judge.outcome import plain_text
 
 REHASH_DISTANCE = 5
 """Outputs of a call are looked at again so many calls later."""
@@ -21,6 +22,21 @@ class _Kept:
     call: int
     layouts: list[Layout]
     copies: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the module's state, as the child says it is."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    extent: tuple[int, int]
+
+    @classmethod
+    def read(cls, name: Any, shape: Any, dtype: Any, address: Any, size: Any) -> Entry:
+        """Check what was said; `TypeError` or `ValueError` for what no entry can be."""
+        return cls(plain_text(name), tuple(map(int, shape)), plain_text(dtype), (int(address), int(size)))
 
 
 class Returned:

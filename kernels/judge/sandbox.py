@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import struct
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,7 @@ def _empty_environment(orders: Orders) -> bool:
     os.environ.clear()
     os.environ.update(HOME=orders.scratch, TMPDIR=orders.scratch, PATH="/usr/local/bin:/usr/bin:/bin", LANG="C.UTF-8")
     os.environ["TRITON_CACHE_DIR"] = os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{orders.scratch}/cache"
+    tempfile.tempdir = orders.scratch  # the zygote's libraries have asked already, with another answer
     if orders.cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = orders.cache
     os.environ["OMP_NUM_THREADS"] = str(orders.threads)

@@ -11,7 +11,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from joulegrid.errors import PreFlightError
@@ -20,7 +20,7 @@ from joulegrid.kernels.judge.candidate import Code
 from joulegrid.kernels.judge.limits import Limits
 from joulegrid.kernels.judge.memory import OUTPUTS, Arena, Placement, needed_bytes, place
 from joulegrid.kernels.judge.outcome import Observe, Outcome, counts
-from joulegrid.kernels.judge.returned import Returned
+from joulegrid.kernels.judge.returned import Entry, Returned
 from joulegrid.kernels.judge.sandbox import Facts
 from joulegrid.kernels.judge.verdict import CandidateFault
 from joulegrid.kernels.judge.zygote import Child, Zygote
@@ -63,7 +63,7 @@ class Session:
         self._compile_mode: str | None = None
         self._arenas: list[Arena] = []
         self._addresses: dict[int, int] = {}
-        self._weights: list[tuple[str, int, int]] = []
+        self._weights: list[Entry] = []
         self._returned = Returned(child.pid, zygote.device)
         self._described: list[Any] = []
         self._sinks: list[list[Any]] = []
@@ -106,8 +106,8 @@ class Session:
         message |= {"precision": PINNED, "dtype": str(torch_dtype(dtype)).removeprefix("torch.")}
         said = self._ask(message, self.limits.build_timeout_s, "constructor")
         self._returned.forget()
-        self._note_weights(said["state"])
-        return [(name, shape, kind) for name, shape, kind, _, _ in said["state"]]
+        self._note_weights(said.get("state"))
+        return [(entry.name, list(entry.shape), entry.dtype) for entry in self._weights]
 
     def load(self, state: Mapping[str, Any], *, mutate: bool = False) -> None:
         """Load weights by `load_state_dict(strict=True)`, or `mutate` the module's tensors in place."""
@@ -116,7 +116,7 @@ class Session:
         placed = place(arena, Arguments(kwargs=dict(state)), "weights")
         placed.fill()
         message = {"do": "load", "state": placed.described["kwargs"]["dict"], "mutate": mutate}
-        self._note_weights(self._ask(message, self.limits.build_timeout_s, "load_state_dict")["state"])
+        self._note_weights(self._ask(message, self.limits.build_timeout_s, "load_state_dict").get("state"))
 
     def prepare(self, inputs: Sequence[Arguments], like: Sequence[Any] = ()) -> None:
         """Give the child views of memory for all these inputs, and write their content once it stands still.
@@ -153,14 +153,14 @@ class Session:
         said = self._ask(message, self.limits.call_timeout_s, "forward")
         elapsed_ns = self._answered_ns - started
         changed = tuple(path for path, digest in self._digests().items() if before[path] != digest)
-        self._note_weights(said["state"])
+        self._note_weights(said.get("state"))
         layouts, outputs = self._returned.read(said, like, self._sinks[number])
         aliases = self._returned.aliases(layouts, self._spans())
         late = self._returned.rehashed()
         self._returned.keep(layouts, outputs)
         return Outcome(
-            outputs, said["structure"], elapsed_ns, changed, aliases, late,
-            counts(said.get("operators")), counts(said.get("launches")), int(said.get("torn") or 0),
+            outputs, said.get("structure"), elapsed_ns, changed, aliases, late,
+            counts(said.get("operators")), counts(said.get("launches")), counts(said).get("torn", 0),
             counts(said.get("unknown_memory")),
         )  # fmt: skip
 
@@ -186,11 +186,17 @@ class Session:
         message = {"do": "series", "count": count, "describe": describe}
         said = self._ask(message, self.limits.call_timeout_s * count, "series")
         elapsed_ns = self._answered_ns - self._asked_ns
-        self._described = said["calls"] if describe else self._relocated(said.get("addresses"))
+        self._described = self._described_calls(said, count) if describe else self._relocated(said.get("addresses"))
         if self.device == "cuda" and not describe:
             self._ask({"do": "reveal"}, self.limits.call_timeout_s, "series")
             self.revealed_ns = self._answered_ns - self._asked_ns
         return elapsed_ns
+
+    def _described_calls(self, said: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+        calls = said.get("calls")
+        if not isinstance(calls, list) or len(calls) != count or not all(isinstance(one, dict) for one in calls):
+            raise faults.garbled("series", f"no description of {count} calls")
+        return calls
 
     def _relocated(self, addresses: Any) -> list[Any]:
         """Outputs of a series whose addresses alone are known: the rest is as in the last described call."""
@@ -206,7 +212,7 @@ class Session:
     def outputs(self, number: int, like: Sequence[Any]) -> tuple[Any, list[Any]]:
         """Return structure and outputs of one call of the last series, as they lie in memory now."""
         said = self._described[number]
-        return said["structure"], self._returned.read(said, like, self._sinks[number])[1]
+        return said.get("structure"), self._returned.read(said, like, self._sinks[number])[1]
 
     def freeze(self) -> None:
         """Stop the child's whole tree; `CandidateFault` where something does not stand still."""
@@ -236,9 +242,10 @@ class Session:
         channel = self._child.channel
         self.thaw()
         try:
+            ticket = os.urandom(8).hex() if message is not None else None
             self._asked_ns = time.perf_counter_ns()
             if message is not None:
-                protocol.send(channel, message, descriptors)
+                protocol.send(channel, message | {"ticket": ticket}, descriptors)
             self._wait(channel, time.monotonic() + patience_s)
             answer, _ = protocol.receive(channel, time.monotonic() + patience_s)
         except protocol.Gone:
@@ -249,6 +256,8 @@ class Session:
             raise faults.garbled(phase, str(error)) from None
         self._answered_ns = time.perf_counter_ns()
         self.freeze()
+        if answer.get("ticket") != ticket or protocol.has_more(channel):
+            raise faults.garbled(phase, "an answer to an order that was not given")
         if "failed" in answer:
             raise faults.raised(answer["failed"], phase)
         if not isinstance(answer.get("done"), dict):
@@ -290,7 +299,9 @@ class Session:
         if arena.handle is not None:
             message |= {"do": "cuda_arena", "handle": arena.handle}
         descriptors = [] if arena.handle is not None else [arena.descriptor]
-        self._addresses[number] = self._ask(message, self.limits.build_timeout_s, "arena", descriptors)["address"]
+        self._addresses[number] = self._ask(message, self.limits.build_timeout_s, "arena", descriptors).get(
+            "address", 0
+        )
 
     def _synchronize(self) -> None:
         if self.device == "cuda":
@@ -307,11 +318,13 @@ class Session:
     def _spans(self) -> dict[str, list[tuple[int, int]]]:
         """Memory in the child that outputs may not share, as far as it says where that lies."""
         arenas = [(self._addresses[arena.name], arena.size) for arena in self._arenas]
-        return {"inputs": arenas, "weights": [(address, size) for _, address, size in self._weights]}
+        return {"inputs": arenas, "weights": [entry.extent for entry in self._weights]}
 
     def _note_weights(self, state: Any) -> None:
-        with suppress(TypeError, ValueError):
-            self._weights = [(str(name), int(address), int(size)) for name, _, _, address, size in state]
+        try:
+            self._weights = [Entry.read(*one) for one in state]
+        except (TypeError, ValueError) as error:
+            raise faults.garbled("state_dict", f"a state that cannot be: {error}") from None
 
 
 def _plain(node: Any) -> dict[str, Any]:

@@ -186,7 +186,11 @@ def libraries() -> list[str]:
     """What Python itself reads: interpreter, standard library, installed packages."""
     base = Path(os.path.realpath(sys.executable)).parent.parent
     interpreter = [base / "lib", base / "bin", *(Path(sys.prefix) / name for name in ("lib", "bin", "pyvenv.cfg"))]
-    return list(dict.fromkeys([sysconfig.get_path("stdlib"), *_import_paths(), *map(str, interpreter)]))
+    return list(
+        dict.fromkeys(
+            [sysconfig.get_path("stdlib"), *_import_paths(), sysconfig.get_path("include"), *map(str, interpreter)]
+        )
+    )
 
 
 def secrets() -> list[str]:

@@ -24,6 +24,10 @@ OPEN = replace(QUICK, checks=Checks(static_gate=False))
 
 
 BUFFER = "if self.b is None or self.b.shape != y.shape: self.b = y\ny = self.b.copy_(y)"
+FORGED = """import gc, json, socket, struct
+channel = next(one for one in gc.get_objects() if isinstance(one, socket.socket))
+for said in ({"done": {"state": 3}}, {"done": {"outputs": [{"dtype": "load"}]}}):
+    channel.sendall(struct.pack("<I", len(json.dumps(said))) + json.dumps(said).encode())"""
 LATE = """import threading, time
 def late(y=y, z=y.clone()): time.sleep(0.02); y.copy_(z)
 threading.Thread(target=late).start()
@@ -93,6 +97,7 @@ def test_wrong_kernels_get_their_verdict(
         (BUFFER, "self.b = None", "tampering: alias"),
         ("y = y + torch.rand(()) * 1e-9", "", "nondeterministic: determinism"),
         (LATE, "", "wrong_values: values"),
+        (FORGED, "", "tampering: protocol"),
         ("while True: pass", "", "timeout: limits"),
         ("raise ValueError('no')", "", "runtime_error: protocol at in forward, line"),
         ("import os; os._exit(0)", "", "tampering: protocol"),

@@ -1,0 +1,113 @@
+"""Slopes and intervals, by simulation: what they cover, what they call a change, and what a candidate cannot gain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from joulegrid.kernels.timing.bootstrap import (
+    Bounds,
+    Resampling,
+    call_bounds,
+    change,
+    ratio_bounds,
+    spread,
+    widened_tail,
+)
+from joulegrid.kernels.timing.pairs import Sample, durations, orders
+from joulegrid.kernels.timing.slope import call_ns, channel_ns, slope_ns
+from tests.kernels.timing.simulated import Machine, samples
+
+QUICK = Resampling(resamples=2_000)
+
+
+def bounds(machine: Machine, truth: float, how: Resampling = QUICK) -> tuple[Bounds, Bounds]:
+    """The ratio of a baseline to a candidate, and of the baseline to itself."""
+    found = samples(machine, {"candidate": 100_000 / truth, "eager": 100_000, "same": 100_000})
+    candidate, eager, same = (durations(found, member) for member in ("candidate", "eager", "same"))
+    return ratio_bounds(eager, candidate, (eager, same), how), ratio_bounds(eager, same, (eager, same), how)
+
+
+def test_the_channel_costs_nothing_per_call() -> None:
+    quiet = Machine(1, channel_ns=5e6, process_noise=0, series_noise=0)
+    found = samples(quiet, {"eager": 100_000}, calls=10)
+    own = durations([replace(one, elapsed_ns=5_000_000 + one.calls * 100_000) for one in found], "eager")
+    assert float(channel_ns([own])) == 5e6
+    assert call_ns(own, channel_ns([own])).tolist() == [100_000] * 5 == slope_ns(own).tolist()
+
+
+def test_time_wasted_in_short_series_lowers_the_slope_and_not_the_claim() -> None:
+    found = samples(Machine(2), {"candidate": 100_000, "eager": 100_000, "same": 100_000})
+    wasting = [
+        replace(one, elapsed_ns=one.elapsed_ns + 4_000_000) if (one.member, one.calls) == ("candidate", 50) else one
+        for one in found
+    ]
+    candidate, eager, same = (durations(wasting, member) for member in ("candidate", "eager", "same"))
+    assert slope_ns(candidate).mean() < 0.3 * slope_ns(eager).mean()
+    assert ratio_bounds(eager, candidate, (eager, same), QUICK).low < 1.01
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    covered = 0
+    for seed in range(200):
+        ratio, _ = bounds(Machine(seed), 1.3)
+        covered += ratio.low <= 1.3 <= ratio.high
+    assert covered >= 172  # 92 % of 600 simulations were covered: five processes are few
+
+
+def test_the_lower_bound_promises_too_much_in_few_of_a_hundred() -> None:
+    assert sum(bounds(Machine(seed), 1.1)[0].low > 1.1 for seed in range(100)) <= 8  # 3.2 % of 600
+
+
+def test_a_candidate_like_its_baseline_is_no_change_and_a_clearly_faster_one_is() -> None:
+    verdicts = [change(*bounds(Machine(seed), 1.0)) for seed in range(60)]
+    assert verdicts.count("no change") >= 57
+    assert all(change(*bounds(Machine(seed), 1.2)) == "faster" for seed in range(20))
+    assert all(change(*bounds(Machine(seed), 0.8)) == "slower" for seed in range(20))
+
+
+def test_a_machine_that_slows_down_steadily_favours_nobody() -> None:
+    ratio, same = bounds(Machine(3, drift=0.0005), 1.0)
+    assert ratio.estimate == pytest.approx(1, abs=0.01)
+    assert spread(same) < 0.03
+
+
+def test_the_same_samples_give_the_same_interval() -> None:
+    assert bounds(Machine(4), 1.1) == bounds(Machine(4), 1.1)
+
+
+def test_a_time_per_call_has_an_interval_too() -> None:
+    own = durations(samples(Machine(5), {"eager": 100_000}), "eager")
+    found = call_bounds(own, (own,), QUICK)
+    assert found.low < found.estimate < found.high
+    assert found.estimate == pytest.approx(100_000, rel=0.03)
+
+
+def test_fewer_than_five_processes_give_no_interval() -> None:
+    own = durations(samples(Machine(6), {"eager": 1_000}, processes=4), "eager")
+    with pytest.raises(ValueError, match="4 processes were timed"):
+        ratio_bounds(own, own, (own,), QUICK)
+
+
+def test_tails_are_widened_for_few_processes_and_hardly_for_many() -> None:
+    assert widened_tail(5) == pytest.approx(0.00095, rel=0.05)
+    assert widened_tail(500) == pytest.approx(0.025, rel=0.05)
+
+
+def test_every_member_is_as_often_early_as_late() -> None:
+    places: dict[str, list[int]] = {"A": [], "B": [], "C": []}
+    for order in orders(["A", "B", "C"], 12):
+        for place, member in enumerate(order):
+            places[member].append(place)
+    assert {member: np.mean(found) for member, found in places.items()} == {"A": 1, "B": 1, "C": 1}
+    assert list(orders(["A", "B"], 2)) == [("A", "B"), ("B", "A")]
+
+
+def test_a_missing_series_is_an_error_and_never_a_gap() -> None:
+    found = samples(Machine(7), {"eager": 1_000})
+    with pytest.raises(ValueError, match="1 of its series"):
+        durations(found[1:], "eager")
+    with pytest.raises(ValueError, match="a slope needs N and 2N"):
+        durations([Sample(0, 0, "eager", 0, 3, 1)], "eager")

@@ -1,0 +1,137 @@
+"""Courses of series: fresh inputs for every call, the order of members, N, and what is verified afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from joulegrid.cases.catalog import case_folder  # noqa: E402
+from joulegrid.cases.manifest import read_problem  # noqa: E402
+from joulegrid.kernels.draw import Draw, agent_provide_weights  # noqa: E402
+from joulegrid.kernels.module import construct, load_class, load_state  # noqa: E402
+from joulegrid.kernels.problem import Problem  # noqa: E402
+from joulegrid.kernels.timing.afterwards import Afterwards, WrongAfterTiming  # noqa: E402
+from joulegrid.kernels.timing.eager_model import EagerModel, eager_model  # noqa: E402
+from joulegrid.kernels.timing.inputs import fresh_inputs, input_bytes  # noqa: E402
+from joulegrid.kernels.timing.pairs import Sample  # noqa: E402
+from joulegrid.kernels.timing.roofs import Roofs  # noqa: E402
+from joulegrid.kernels.timing.series import Course, chosen_calls, rough_call_ns, run_course, warm_up  # noqa: E402
+from joulegrid.kernels.trial import constructor_arguments  # noqa: E402
+from tests.kernels.timing.simulated import Machine, SimulatedSession  # noqa: E402
+
+DIMS = {"rows": 6, "width": 64}
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    return read_problem(case_folder("rmsnorm"))
+
+
+@pytest.fixture(scope="module")
+def module(problem: Problem) -> Any:
+    built = construct(load_class(problem), constructor_arguments(problem, DIMS))
+    return load_state(built, agent_provide_weights(problem, Draw(DIMS), built.state_dict()))
+
+
+def course(problem: Problem, module: Any, candidate: Callable[[Any], Any]) -> tuple[list[Sample], Any, Afterwards]:
+    sessions = {
+        "candidate": SimulatedSession(Machine(1), 1e5, candidate),
+        "eager": SimulatedSession(Machine(2), 1e5, module),
+    }
+    draw = Draw(DIMS)
+    afterwards = Afterwards(problem, draw, module.state_dict())
+    samples: list[Sample] = []
+    plan = Course(
+        0, 3, 2, lambda count: fresh_inputs(problem, draw, count), sessions, lambda visits: afterwards.verify(visits, 1)
+    )
+    run_course(sessions, plan, samples)
+    return samples, sessions, afterwards
+
+
+def test_no_call_of_a_course_sees_inputs_that_were_there_before(problem: Problem, module: Any) -> None:
+    samples, sessions, afterwards = course(problem, module, module)
+    assert [sample.member for sample in samples] == ["candidate", "eager"] * 2 + ["eager", "candidate"] * 2
+    assert sorted(sample.calls for sample in samples) == [3] * 4 + [6] * 4
+    seen = [one.args[0] for one in sessions["candidate"].seen]
+    assert len(seen) == 18 == afterwards.compared
+    assert not any(torch.equal(left, right) for place, left in enumerate(seen) for right in seen[:place])
+    assert all(torch.equal(one.args[0], other) for one, other in zip(sessions["eager"].seen, seen, strict=True))
+
+
+def test_a_candidate_that_shows_an_earlier_output_again_is_found_in_its_series(problem: Problem, module: Any) -> None:
+    first: list[Any] = []
+
+    def replaying(x: Any) -> Any:
+        first.append(module(x)) if not first else None
+        return first[0]
+
+    with pytest.raises(WrongAfterTiming) as found:
+        course(problem, module, replaying)
+    assert "timed outputs against" in found.value.evidence.check
+
+
+def test_one_call_of_a_series_that_did_no_work_is_found(problem: Problem, module: Any) -> None:
+    calls = 0
+
+    def lazy(x: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return torch.zeros_like(x) if calls == 16 else module(x)
+
+    with pytest.raises(WrongAfterTiming):
+        course(problem, module, lazy)
+
+
+def test_another_dtype_or_shape_is_found(problem: Problem, module: Any) -> None:
+    with pytest.raises(WrongAfterTiming):
+        course(problem, module, lambda x: module(x).double())
+    with pytest.raises(WrongAfterTiming):
+        course(problem, module, lambda x: module(x)[:1])
+
+
+def test_derived_inputs_keep_their_values_and_no_row_its_place(problem: Problem) -> None:
+    sets = fresh_inputs(problem, Draw({"rows": 1, "width": 64}), 5, numbers=128)
+    assert [one.turn is None for one in sets] == [True, True, False, False, False]
+    drawn, derived = sets[0].arguments.args[0], sets[2].arguments.args[0]
+    assert not torch.equal(drawn, derived)
+    assert torch.equal(drawn.sort().values, derived.sort().values)
+    assert input_bytes(sets[0].arguments) == 256
+
+
+def test_labels_and_rows_that_sum_to_one_stay_so() -> None:
+    made = read_problem(case_folder("kl_divergence"))
+    sets = fresh_inputs(made, Draw(made.tiny.dims), 3, numbers=1)
+    for one in sets:
+        tensors = [tensor for tensor in one.arguments.args if tensor.dim()]
+        assert all(tensor.isfinite().all() for tensor in tensors)
+
+
+def test_n_is_chosen_by_time_within_memory() -> None:
+    assert chosen_calls(1e6, 0.02, 1_000, 1 << 20, 2048) == 20
+    assert chosen_calls(1e3, 0.02, 1 << 20, 64 << 20, 2048) == 32
+    assert chosen_calls(1.0, 1.0, 1, 1 << 40, 2048) == 2048
+    assert chosen_calls(1e12, 0.02, 1 << 30, 1 << 20, 2048) == 1
+
+
+def test_warm_up_is_by_time(problem: Problem, module: Any) -> None:
+    session = SimulatedSession(Machine(3), 1e6, module)
+    sets = fresh_inputs(problem, Draw(DIMS), 4)
+    warm_up(session, sets, 0.1)
+    assert 15 <= len(session.seen) / 4 <= 26
+    assert rough_call_ns(session, sets) == pytest.approx(1e6, rel=0.5)
+
+
+def test_the_byte_model_counts_what_operators_touch_and_views_not(problem: Problem, module: Any) -> None:
+    def shifted(x: Any) -> Any:
+        return x.view(-1) + 1
+
+    sets = fresh_inputs(problem, Draw(DIMS), 1)
+    found = eager_model(shifted, sets[0].arguments, flops=384)
+    assert found == EagerModel(bytes_touched=2 * 6 * 64 * 4, operators=1, flops=384)
+    roofs = Roofs(device="made", threads=1, bytes_per_s=1e9, flops_per_s={"fp32": 1e9}, cache_bytes=None)
+    assert not found.pathological(found.seconds(roofs, "fp32"), roofs, "fp32")
+    assert found.pathological(6 * found.seconds(roofs, "fp32"), roofs, "fp32")
