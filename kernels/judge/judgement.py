@@ -112,13 +112,14 @@ class Judgement:
                 ),
             )  # fmt: skip
 
-    def _try(self, session: Session, planned: PlannedDraw, trial: Trial) -> _Tried:
+    def _try(self, session: Session, planned: PlannedDraw, trial: Trial, *, near: bool = False) -> _Tried:
         """One draw: call, look at memory, language and values."""
         checks, where = self.settings.checks, _where(planned)
         watched = checks.dispatch_log or checks.provenance or checks.poison or checks.guards
         observe = Observe(operators=watched, poison=checks.poison, guards=checks.guards)
         outcome = session.call(trial.inputs, flat_tensors(trial.eager), observe)
-        self._record(planned, outcome)
+        if not near:
+            self._record(planned, outcome)
         findings.require_untouched(outcome, checks, where, _aliases_of_reference(trial) if outcome.aliases else ())
         if self.candidate.language == "triton":
             findings.require_language(outcome, self.candidate.passthrough, checks, where)
@@ -151,10 +152,10 @@ class Judgement:
         near = replace(trial, inputs=map_tensors(trial.inputs, swapped))
         state = {name: swapped(tensor) for name, tensor in trial.state.items()}
         self._load(session, trial.state)
-        self._try(session, planned, self._with_state(near, trial.state))
+        self._try(session, planned, self._with_state(near, trial.state), near=True)
         if any(not state[name].equal(trial.state[name]) for name in state):
             self._load(session, state)
-            self._try(session, planned, self._with_state(near, state))
+            self._try(session, planned, self._with_state(near, state), near=True)
 
     def _load(self, session: Session, state: Mapping[str, Any]) -> None:
         if self.settings.checks.fresh_weights:
