@@ -60,8 +60,10 @@ $(STAMP): pyproject.toml constraints.txt
 	    rm -rf .venv; exit 1; }; \
 	  : > .venv/begun; \
 	fi
-	@echo "Installing into .venv: one to two minutes, 2.1 GB with a CPU build of torch" >&2
+	@echo "Installing into .venv: two to three minutes, 3.2 GB with a CPU build of torch" >&2
 	@$(PIP) pip setuptools
-	@$(PIP) --no-build-isolation -e '.[pytorch,figures,search,dev]'
+	@$(PIP) --no-build-isolation -e '.[pytorch,figures,search,kernels,codecarbon,zeus,dev]'
+	@# Zeus alone: of what it names, amdsmi stops Ray on every machine without AMD's library.
+	@$(PIP) --no-deps zeus
 	@rm -f .venv/begun
 	@pwd -P > $(STAMP)

@@ -98,12 +98,36 @@ def _faults_of(problem: Problem, draw: Any) -> list[str]:
         faults.append(f"outputs: {len(problem.outputs)} declared, forward returns {len(outputs)} tensors")
     if not all(bool(tensor.isfinite().all()) for tensor in oracle if tensor.is_floating_point()):
         faults.append("inputs: standard normal numbers give infinities or NaN in float64; declare a domain")
+    faults += _faults_of_class(trial)
     inputs = agent_provide_inputs(problem, draw)
     call(trial.module(), inputs)
     before = flat_tensors([trial.inputs.args, trial.inputs.kwargs])
     if not all(map(_same, before, flat_tensors([inputs.args, inputs.kwargs]))):
         faults.append("inputs: forward changes them in place; a reference must not")
     return faults
+
+
+def _faults_of_class(trial: Any) -> list[str]:
+    """What speaks against the declared tolerance class: sums that it denies, or roundings where it allows none."""
+    from joulegrid.kernels.module import map_tensors
+    from joulegrid.kernels.tolerance import ORDER, least_class
+
+    declared = trial.problem.tolerance
+    least, operator = least_class(trial.module(), map_tensors(trial.inputs, lambda tensor: tensor.clone()))
+    if ORDER.index(declared) < ORDER.index(least):
+        return [f"tolerance: {declared} was declared, but forward calls {operator}: it is at least {least}"]
+    return (
+        []
+        if declared != "exact" or _rounds_nothing(trial)
+        else ["tolerance: exact was declared, but eager differs from the oracle: it is at least pointwise"]
+    )
+
+
+def _rounds_nothing(trial: Any) -> bool:
+    from joulegrid.kernels.criterion import compare
+    from joulegrid.kernels.ensemble import Settings, expectations, null_ensemble
+
+    return not compare(trial.eager, expectations(trial, null_ensemble(trial, Settings(drawn=2, layouts=False))))
 
 
 def _same(left: Any, right: Any) -> bool:

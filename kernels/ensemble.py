@@ -22,7 +22,7 @@ from joulegrid.kernels.problem import Arguments
 from joulegrid.kernels.reordering import reordered
 from joulegrid.kernels.trial import Trial
 
-DRAWN = 12
+DRAWN = 16
 """Fewer make limits wider, never more false rejections: the quantile is of Student's t with one degree less."""
 
 
@@ -65,6 +65,11 @@ def null_ensemble(trial: Trial, settings: Settings | None = None) -> Ensemble:
 def drawn_member(trial: Trial, seed: int) -> Member:
     """Return one evaluation with its sums in an order of its own and its roundings at random."""
     return _member(f"reordered {seed}", trial, trial.module(), context=reordered(seed, trial.draw.device))
+
+
+def evaluated(trial: Trial, context: AbstractContextManager[Any]) -> list[Any]:
+    """Return the outputs of a trial's module inside a context."""
+    return _member("evaluated", trial, trial.module(), context=context).outputs
 
 
 def fixed_members(trial: Trial, settings: Settings) -> Iterator[Member]:

@@ -15,7 +15,9 @@ class Orders:
     """A source of random orders. Sums are made in the dtype that is handed over: widen 16 bits before."""
 
     generator: Any
-    """On the CPU."""
+    """On the CPU; `None` sums strictly in turn."""
+    accumulator: Any = None
+    """Dtype that partial sums are rounded to after each addition; by default they stay as they are."""
 
     def total(self, x: Any, dims: Sequence[int], keepdim: bool) -> Any:
         """Return the sum over some dimensions."""
@@ -24,7 +26,7 @@ class Orders:
             return x.clone()
         kept = [dim for dim in range(x.dim()) if dim not in dims]
         flat = x.permute(*kept, *dims).reshape(*(x.shape[dim] for dim in kept), -1)
-        result = _added([flat[..., piece].sum(-1) for piece in self._pieces(flat.shape[-1], x.device)])
+        result = self._added([flat[..., piece].sum(-1) for piece in self._pieces(flat.shape[-1], x.device)])
         for dim in dims if keepdim else []:
             result = result.unsqueeze(dim)
         return result
@@ -32,7 +34,7 @@ class Orders:
     def product(self, left: Any, right: Any) -> Any:
         """Return the matrix product of […, m, k] and […, k, n]."""
         pieces = self._pieces(left.shape[-1], left.device)
-        return _added([left[..., piece] @ right[..., piece, :] for piece in pieces])
+        return self._added([left[..., piece] @ right[..., piece, :] for piece in pieces])
 
     def running(self, x: Any, dim: int) -> Any:
         """Return the sums of all terms up to each, made block by block."""
@@ -43,12 +45,14 @@ class Orders:
         done: list[Any] = []
         for block in x.tensor_split(self._count(x.shape[dim]), dim):
             sums = block.cumsum(dim)
-            done.append(sums + done[-1].narrow(dim, done[-1].shape[dim] - 1, 1) if done else sums)
+            done.append(self._added([done[-1].narrow(dim, done[-1].shape[dim] - 1, 1), sums]) if done else sums)
         return torch.cat(done, dim)
 
     def _pieces(self, terms: int, device: Any) -> Sequence[Any]:
         import torch
 
+        if self.generator is None:
+            return torch.arange(terms, device=device).tensor_split(max(terms, 1))
         order = torch.randperm(terms, generator=self.generator)
         return order.to(device).tensor_split(self._count(terms))
 
@@ -56,12 +60,15 @@ class Orders:
         """A power of two, each as likely: from one piece to single terms or `MOST_CHUNKS`."""
         import torch
 
+        if self.generator is None:
+            return terms
         powers = min(max(terms, 1), MOST_CHUNKS).bit_length()
         return 1 << int(torch.randint(powers, (), generator=self.generator))
 
-
-def _added(parts: list[Any]) -> Any:
-    result = parts[0]
-    for part in parts[1:]:
-        result = result + part
-    return result
+    def _added(self, parts: list[Any]) -> Any:
+        result = parts[0]
+        for part in parts[1:]:
+            result = result + part
+            if self.accumulator is not None:
+                result = result.to(self.accumulator).to(part.dtype)
+        return result

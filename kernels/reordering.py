@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from joulegrid.kernels.module import flat_tensors, map_tensors
@@ -36,10 +37,22 @@ AVERAGED = ("avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d")
 def reordered(seed: int, device: str = "cpu") -> AbstractContextManager[Any]:
     """Return a context in which modules are evaluated otherwise, the same way each time for the same seed."""
     import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
 
     noise = torch.Generator(device=device).manual_seed(seed)
-    evaluation = _Evaluation(Orders(torch.Generator().manual_seed(seed)), noise)
+    return _evaluated(_Evaluation(Orders(torch.Generator().manual_seed(seed)), noise))
+
+
+def summed_in_turn(accumulator: Any = None) -> AbstractContextManager[Any]:
+    """Return a context in which all sums are made one term after the other, and nothing is random.
+
+    With an accumulator of 16 bits this is what no ensemble has: partial sums that are rounded each time.
+    """
+    return _evaluated(_Evaluation(Orders(None, accumulator), None))
+
+
+def _evaluated(evaluation: _Evaluation) -> AbstractContextManager[Any]:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
     stack = ExitStack()
     stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # attention as products and a softmax, which are reordered
     stack.enter_context(_mode(evaluation))
@@ -68,6 +81,7 @@ def _mode(evaluation: _Evaluation) -> AbstractContextManager[Any]:
     return Reordering()  # type: ignore[no-untyped-call]
 
 
+@lru_cache(maxsize=1)
 def _decompositions() -> dict[Any, Callable[..., Any]]:
     import torch
     from torch._decomp import get_decompositions
@@ -88,6 +102,7 @@ class _Evaluation:
 
     orders: Orders
     noise: Any
+    """Source of random roundings; `None` rounds to nearest, as eager does."""
 
     def rules(self) -> dict[Any, Callable[..., Any]]:
         import torch
@@ -120,7 +135,9 @@ class _Evaluation:
         import torch
 
         result = func(*args, **kwargs)
-        if not isinstance(result, torch.Tensor) or not result.is_floating_point() or result.element_size() > 4:
+        if self.noise is None or not isinstance(result, torch.Tensor):
+            return result
+        if not result.is_floating_point() or result.element_size() > 4:
             return result
         wider = torch.float64 if result.dtype == torch.float32 else torch.float32
         wide = func(*map_tensors(list(args), lambda x: x.to(wider) if x.is_floating_point() else x), **kwargs)
@@ -132,7 +149,7 @@ class _Evaluation:
         return self.rounded(wide, result.dtype)
 
     def rounded(self, wide: Any, dtype: Any) -> Any:
-        return wide if wide.dtype == dtype else randomly_rounded(wide, dtype, self.noise)
+        return wide.to(dtype) if self.noise is None else randomly_rounded(wide, dtype, self.noise)
 
     def mm(self, left: Any, right: Any) -> Any:
         return self.rounded(self.orders.product(left.float(), right.float()), left.dtype)

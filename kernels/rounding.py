@@ -10,9 +10,11 @@ from typing import Any
 
 
 def randomly_rounded(wide: Any, dtype: Any, generator: Any) -> Any:
-    """Round float64 or float32 numbers to a narrower dtype, up or down with odds by distance; unbiased."""
+    """Round float64 or float32 numbers to a narrower dtype, up or down with odds by distance; without bias."""
     import torch
 
+    if wide.dtype == dtype:
+        return wide
     nearest = wide.to(dtype)
     moved = wide + uniform(wide, generator) / 2 * ulp(wide, dtype)
     held = (nearest == wide) | ~wide.isfinite()

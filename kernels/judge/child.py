@@ -13,7 +13,6 @@ import mmap
 import os
 import socket
 import sys
-import traceback
 import types
 from collections import deque
 from functools import reduce
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from joulegrid.kernels.judge import cuda_memory, protocol
+from joulegrid.kernels.judge.descriptions import FILE, addresses, described_error, described_tensor, structure
 from joulegrid.kernels.judge.observers import Launches, Observation
 
 CUDA_GRAPH = "cuda-graph"
@@ -28,8 +28,6 @@ CUDA_GRAPH = "cuda-graph"
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # mallopt(3)
 KEPT_OUTPUTS = 6
 """Outputs are held that long, so that the judge can look at those of call i after call i + 5."""
-MESSAGE_LIMIT = 4000
-_FILE = "candidate.py"
 
 
 def serve(channel: socket.socket, facts: dict[str, Any], orders: Any) -> None:
@@ -45,20 +43,8 @@ def serve(channel: socket.socket, facts: dict[str, Any], orders: Any) -> None:
         try:
             answer = {"done": getattr(worker, "do_" + message.pop("do"))(*descriptors, **message)}
         except BaseException as error:  # noqa: BLE001 - whatever a candidate raises, SystemExit included, is its result
-            answer = {"failed": _described(error, worker.module_name)}
+            answer = {"failed": described_error(error, worker.module_name)}
         protocol.send(channel, answer | {"ticket": ticket})
-
-
-def _described(error: BaseException, module_name: str) -> dict[str, Any]:
-    """The error with its message and the deepest line of the candidate that raised it."""
-    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(_FILE)]
-    line = lines[-1].lineno if lines else getattr(error, "lineno", None)
-    try:
-        message = str(error)
-    except BaseException as second:  # noqa: BLE001 - the candidate's own __str__
-        message = f"a message that raised {type(second).__name__}"
-    kinds = [kind.__name__ for kind in type(error).__mro__[:6]]
-    return {"error": kinds[0], "kinds": kinds, "message": message[:MESSAGE_LIMIT], "line": line, "module": module_name}
 
 
 class _Worker:
@@ -85,7 +71,7 @@ class _Worker:
         """Run the candidate's file, as a module without a place in `sys.path`."""
         with os.fdopen(descriptor, "rb") as stream:
             source = stream.read().decode()
-        path = Path(self.orders.scratch) / _FILE
+        path = Path(self.orders.scratch) / FILE
         path.write_text(source, encoding="utf-8")  # Triton reads its kernels' source from a file
         module = types.ModuleType(self.module_name)
         module.__file__ = str(path)
@@ -232,7 +218,7 @@ class _Worker:
         if describe:
             self.do_reveal()
             return {"calls": [self._described_outputs(result, []) for result in results]}
-        return {"addresses": [_addresses(result) for result in results]}
+        return {"addresses": [addresses(result) for result in results]}
 
     def do_reveal(self) -> dict[str, Any]:
         """On a GPU, copy the last outputs to where the judge wants them; elsewhere they are read as they lie."""
@@ -247,7 +233,7 @@ class _Worker:
         import torch
 
         tensors: list[Any] = []
-        _structure(result, tensors)
+        structure(result, tensors)
         for tensor, sink in zip(tensors, sinks, strict=False):
             if tensor.shape == sink.shape and tensor.dtype == sink.dtype:
                 sink.copy_(tensor)
@@ -256,15 +242,15 @@ class _Worker:
     def _described_outputs(self, result: Any, keep: Any) -> dict[str, Any]:
         """Say where the outputs lie, and keep them there."""
         tensors: list[Any] = []
-        structure = _structure(result, tensors)
+        nested = structure(result, tensors)
         keep.append(tensors)
-        return {"structure": structure, "outputs": [_described_tensor(tensor) for tensor in tensors]}
+        return {"structure": nested, "outputs": [described_tensor(tensor) for tensor in tensors]}
 
     def _state(self) -> list[list[Any]]:
         """Name, shape, dtype, address and bytes of each entry of the state."""
         entries = []
         for name, tensor in self.plain.state_dict().items():
-            described = _described_tensor(tensor)
+            described = described_tensor(tensor)
             entries.append([name, described["shape"], described["dtype"], described["address"], tensor.nbytes])
         return entries
 
@@ -305,41 +291,3 @@ def _compiled(module: Any, mode: str) -> Any:
     if mode == CUDA_GRAPH:
         return torch.compile(module, backend="cudagraphs", dynamic=False)
     return torch.compile(module, mode=mode, dynamic=False)
-
-
-def _addresses(result: Any) -> list[int]:
-    """Where the tensors of a result lie, in the order of a walk."""
-    import torch
-
-    if type(result) is torch.Tensor:
-        return [result.data_ptr()]
-    tensors: list[Any] = []
-    _structure(result, tensors)
-    return [tensor.data_ptr() for tensor in tensors]
-
-
-def _structure(result: Any, tensors: list[Any]) -> Any:
-    """Collect tensors in the order of a walk; `*` stands for a tensor, other things are named by their type."""
-    import torch
-
-    if type(result) in (torch.Tensor, torch.nn.Parameter):
-        resolved = result.detach().resolve_conj().resolve_neg()
-        tensors.append(resolved)
-        return "*" if resolved.layout == torch.strided else f"Tensor of layout {resolved.layout}"
-    if type(result) in (tuple, list):
-        return [_structure(item, tensors) for item in result]
-    if type(result) is dict:
-        return {str(name): _structure(item, tensors) for name, item in result.items()}
-    if isinstance(result, tuple) and hasattr(result, "_fields"):
-        return [_structure(item, tensors) for item in result]
-    return f"{type(result).__module__}.{type(result).__qualname__}"
-
-
-def _described_tensor(tensor: Any) -> dict[str, Any]:
-    return {
-        "address": tensor.data_ptr(),
-        "shape": list(tensor.shape),
-        "strides": list(tensor.stride()),
-        "dtype": str(tensor.dtype).removeprefix("torch."),
-        "device": tensor.device.type,
-    }

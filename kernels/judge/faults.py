@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from joulegrid.kernels.interpret import advice_for
 from joulegrid.kernels.judge.outcome import plain_text
 from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Verdict
 
@@ -26,9 +27,11 @@ def raised(failed: Any, phase: str) -> CandidateFault:
     if "PermissionError" in kinds:
         advice = "a candidate computes on its arguments alone: no files, processes or sockets"
         return _fault(Verdict.FORBIDDEN, "sandbox", where, "nothing outside the module", found, advice)
+    advice = advice_for(found)
     if phase == "import" or kinds & _COMPILERS_ERRORS:
-        return _fault(Verdict.COMPILE_ERROR, "protocol", where, "code that loads and compiles", found)
-    advice = "the weights have the names and shapes of the reference's state_dict" if phase == "load_state_dict" else ""
+        return _fault(Verdict.COMPILE_ERROR, "protocol", where, "code that loads and compiles", found, advice)
+    if phase == "load_state_dict":
+        advice = "the weights have the names and shapes of the reference's state_dict"
     return _fault(Verdict.RUNTIME_ERROR, "protocol", where, "no exception", found, advice)
 
 

@@ -161,6 +161,15 @@ def place(arena: Arena, arguments: Arguments, prefix: str = "inputs") -> Placeme
     return Placement(both, pending)
 
 
+def plain_tree(node: Any) -> dict[str, Any]:
+    """Describe a tree of plain values as the child reads it."""
+    if isinstance(node, list):
+        return {"list": [plain_tree(item) for item in node]}
+    if isinstance(node, dict):
+        return {"dict": {name: plain_tree(item) for name, item in node.items()}}
+    return {"value": node}
+
+
 def needed_bytes(tree: Any) -> int:
     """Return how much of an arena the tensors of a tree take at most."""
     from joulegrid.kernels.module import flat_tensors

@@ -101,6 +101,26 @@ class Returned:
             self._kept = [*self._kept, _Kept(self._calls, layouts, outputs)][-REHASH_DISTANCE:]
 
 
+def described_calls(said: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """Return what a child said of each call of a series; the tampering it is where it did not."""
+    calls = said.get("calls")
+    if not isinstance(calls, list) or len(calls) != count or not all(isinstance(one, dict) for one in calls):
+        raise faults.garbled("series", f"no description of {count} calls")
+    return calls
+
+
+def relocated(said: Mapping[str, Any], described: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the same of a series of which addresses alone were said: the rest is as in the last described call."""
+    like = described[0] if described else {"structure": None, "outputs": []}
+    try:
+        return [
+            {**like, "outputs": [{**one, "address": at} for one, at in zip(like["outputs"], call, strict=True)]}
+            for call in said["addresses"]
+        ]
+    except (TypeError, ValueError, KeyError) as error:
+        raise faults.garbled("series", f"outputs that cannot be: {error}") from None
+
+
 def same_bits(left: Any, right: Any) -> bool:
     """Tell whether two tensors hold the same bits, NaN included."""
     import torch

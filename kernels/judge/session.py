@@ -18,9 +18,9 @@ from joulegrid.errors import PreFlightError
 from joulegrid.kernels.judge import faults, process_tree, protocol
 from joulegrid.kernels.judge.candidate import Code
 from joulegrid.kernels.judge.limits import Limits
-from joulegrid.kernels.judge.memory import OUTPUTS, Arena, Placement, needed_bytes, place
+from joulegrid.kernels.judge.memory import OUTPUTS, Arena, Placement, needed_bytes, place, plain_tree
 from joulegrid.kernels.judge.outcome import Observe, Outcome, counts
-from joulegrid.kernels.judge.returned import Entry, Returned
+from joulegrid.kernels.judge.returned import Entry, Returned, described_calls, relocated
 from joulegrid.kernels.judge.sandbox import Facts
 from joulegrid.kernels.judge.verdict import CandidateFault
 from joulegrid.kernels.judge.zygote import Child, Zygote
@@ -101,7 +101,7 @@ class Session:
         """Construct the module in `fp32`, `fp16` or `bf16`; return name, shape and dtype of its state's entries."""
         from joulegrid.kernels.device import PINNED, torch_dtype
 
-        described = {"args": _plain(list(init.args)), "kwargs": _plain(dict(init.kwargs))}
+        described = {"args": plain_tree(list(init.args)), "kwargs": plain_tree(dict(init.kwargs))}
         message: dict[str, Any] = {"do": "build", "init": described, "compile_mode": self._compile_mode}
         message |= {"precision": PINNED, "dtype": str(torch_dtype(dtype)).removeprefix("torch.")}
         said = self._ask(message, self.limits.build_timeout_s, "constructor")
@@ -186,28 +186,11 @@ class Session:
         message = {"do": "series", "count": count, "describe": describe}
         said = self._ask(message, self.limits.call_timeout_s * count, "series")
         elapsed_ns = self._answered_ns - self._asked_ns
-        self._described = self._described_calls(said, count) if describe else self._relocated(said.get("addresses"))
+        self._described = described_calls(said, count) if describe else relocated(said, self._described)
         if self.device == "cuda" and not describe:
             self._ask({"do": "reveal"}, self.limits.call_timeout_s, "series")
             self.revealed_ns = self._answered_ns - self._asked_ns
         return elapsed_ns
-
-    def _described_calls(self, said: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-        calls = said.get("calls")
-        if not isinstance(calls, list) or len(calls) != count or not all(isinstance(one, dict) for one in calls):
-            raise faults.garbled("series", f"no description of {count} calls")
-        return calls
-
-    def _relocated(self, addresses: Any) -> list[Any]:
-        """Outputs of a series whose addresses alone are known: the rest is as in the last described call."""
-        like = self._described[0] if self._described else {"structure": None, "outputs": []}
-        try:
-            return [
-                {**like, "outputs": [{**one, "address": at} for one, at in zip(like["outputs"], call, strict=True)]}
-                for call in addresses
-            ]
-        except (TypeError, ValueError, KeyError) as error:
-            raise faults.garbled("series", f"outputs that cannot be: {error}") from None
 
     def outputs(self, number: int, like: Sequence[Any]) -> tuple[Any, list[Any]]:
         """Return structure and outputs of one call of the last series, as they lie in memory now."""
@@ -299,9 +282,8 @@ class Session:
         if arena.handle is not None:
             message |= {"do": "cuda_arena", "handle": arena.handle}
         descriptors = [] if arena.handle is not None else [arena.descriptor]
-        self._addresses[number] = self._ask(message, self.limits.build_timeout_s, "arena", descriptors).get(
-            "address", 0
-        )
+        said = self._ask(message, self.limits.build_timeout_s, "arena", descriptors)
+        self._addresses[number] = counts(said).get("address", 0)
 
     def _synchronize(self) -> None:
         if self.device == "cuda":
@@ -325,12 +307,3 @@ class Session:
             self._weights = [Entry.read(*one) for one in state]
         except (TypeError, ValueError) as error:
             raise faults.garbled("state_dict", f"a state that cannot be: {error}") from None
-
-
-def _plain(node: Any) -> dict[str, Any]:
-    """Describe a tree of plain values as `child` reads it."""
-    if isinstance(node, list):
-        return {"list": [_plain(item) for item in node]}
-    if isinstance(node, dict):
-        return {"dict": {name: _plain(item) for name, item in node.items()}}
-    return {"value": node}

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from joulegrid.errors import UsageError
+from joulegrid.errors import PreFlightError, UsageError
+from joulegrid.kernels.interpret import PROXY_DTYPES, refusal
 from joulegrid.kernels.judge.candidate import Candidate
 from joulegrid.kernels.judge.draw_plan import LEAST_DRAWS
 from joulegrid.kernels.judge.limits import Checks, Limits
@@ -28,7 +29,7 @@ class Settings:
     """For each dtype."""
     checks: Checks = Checks()
     limits: Limits = Limits()
-    proxy_dtypes: Mapping[str, str] = field(default_factory=lambda: {"bf16": "fp16"})
+    proxy_dtypes: Mapping[str, str] = field(default_factory=lambda: PROXY_DTYPES)
     """What Triton's interpreter judges in the place of a dtype whose arithmetic it gets wrong."""
 
 
@@ -51,6 +52,12 @@ def seeds_of(problem: Problem, settings: Settings, seeds: Sequence[int] | None) 
             f"seeds: {len(seeds)} were given for {len(dtypes)} dtypes ({', '.join(dtypes)}); give one each"
         )
     return list(seeds)
+
+
+def require_interpreter(candidate: Candidate, settings: Settings) -> None:
+    """Raise `PreFlightError` where a candidate in triton would have to be interpreted and cannot be."""
+    if mode_of(candidate, settings) == "interpreter" and (reason := refusal()) is not None:
+        raise PreFlightError(f"a candidate in triton cannot be verified here: {reason}")
 
 
 def mode_of(candidate: Candidate, settings: Settings) -> Mode:

@@ -17,7 +17,7 @@ from joulegrid.kernels.judge.candidate import Candidate
 from joulegrid.kernels.judge.judgement import Course, Judgement
 from joulegrid.kernels.judge.limits import Checks
 from joulegrid.kernels.judge.settings import Settings as Settings
-from joulegrid.kernels.judge.settings import dtypes_of, mode_of, proxy_of, seeds_of
+from joulegrid.kernels.judge.settings import dtypes_of, mode_of, proxy_of, require_interpreter, seeds_of
 from joulegrid.kernels.judge.static_gate import refusals
 from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Refusal, Verdict, Verification
 from joulegrid.kernels.judge.zygote import Zygote
@@ -38,11 +38,12 @@ def verify(
 
     Raises:
         UsageError: dtypes, seeds or the case itself are wrong.
-        PreFlightError: no child can be had here.
+        PreFlightError: no child can be had here, or no interpreter for a candidate in triton.
     """
     settings = settings or Settings()
     started = time.monotonic()
     dtypes, used = dtypes_of(problem, settings), seeds_of(problem, settings, seeds)
+    require_interpreter(candidate, settings)
     course = Course()
     evidence: Evidence | None
     gate = tuple(refusals(candidate)) if settings.checks.static_gate and candidate.syntax_error is None else ()

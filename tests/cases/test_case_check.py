@@ -60,6 +60,10 @@ def test_an_unknown_mutant_is_named(tmp_path: Path) -> None:
         ("return x.mul_(2)", "inputs: forward changes them in place"),
         ("return x.log()", "declare a domain"),
         ("return x * 2, x * 3", "outputs: 1 declared, forward returns 2 tensors"),
+        (
+            "return x.softmax(-1)",
+            "pointwise was declared, but forward calls _softmax: it is at least reduction",
+        ),
     ],
 )
 def test_a_reference_that_misbehaves_is_refused(body: str, said: str, tmp_path: Path) -> None:
@@ -88,3 +92,8 @@ def test_a_module_that_cannot_be_used_is_an_error(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         check_case(make_case(tmp_path, source, **{**FP32, **fields}))
+
+
+def test_a_case_that_rounds_may_not_be_declared_exact(tmp_path: Path) -> None:
+    checked = check_case(make_case(tmp_path, module_source("return x.exp()"), tolerance="exact", **FP32))
+    assert any("tolerance: exact was declared, but eager differs" in problem for problem in checked.problems)

@@ -53,18 +53,28 @@ def test_one_wrong_element_of_many_is_found(oracle: Any) -> None:
 
 def test_a_bias_that_hides_below_the_roundings_is_found(oracle: Any) -> None:
     biased = oracle + torch.finfo(BF16).eps / 4
-    assert measures(biased.to(BF16), held(oracle, BF16)) == {"bias"}
+    assert measures(biased.to(BF16), held(oracle, BF16)) >= {"bias"}
 
 
 def test_cutting_off_the_bits_in_place_of_rounding_is_found(oracle: Any) -> None:
     kept = torch.tensor(-65536, dtype=torch.int32)
     cut = (oracle.float().view(torch.int32) & kept).view(torch.float32).to(BF16)
-    assert measures(cut, held(oracle, BF16)) == {"shrinkage"}
+    assert measures(cut, held(oracle, BF16)) >= {"shrinkage"}
 
 
 def test_zeros_fail_however_small_the_output_is(oracle: Any) -> None:
     small = oracle * 1e-20
     assert "row_l2" in measures(torch.zeros_like(small, dtype=torch.float32), held(small))
+
+
+def test_where_the_truth_is_zero_everywhere_members_errors_alone_count(oracle: Any) -> None:
+    zero = oracle * 0
+    members = [1e-7 * torch.randn(40, 300, generator=torch.Generator().manual_seed(seed)) for seed in range(8)]
+    expected = expectation(Reference(zero, zero.float()), [zero.float()], members[:-1])
+    assert measures(zero.float(), expected) == set()
+    assert measures(members[-1], expected) == set()
+    assert "l2" in measures(members[-1] * 10, expected)
+    assert "l2" in measures(members[-1], held(zero))
 
 
 def test_a_longer_sum_may_round_more_but_not_in_sixteen_bits(oracle: Any) -> None:

@@ -108,7 +108,7 @@ def test_wrong_kernels_get_their_verdict(
         ("torch.ones(1 << 29)", "", "runtime_error: protocol"),
         ("for i in range(999): open(f'f{i}', 'wb').write(bytes(1 << 20))", "", "runtime_error: protocol"),
         ("import joulegrid.kernels.draw", "", "runtime_error: protocol"),
-        ("for _ in range(30): print('x' * 10000000)", "", "passed"),
+        ("for _ in range(4): print('x' * 10000000)", "", "passed"),
     ],
 )  # fmt: skip
 def test_without_the_gate_each_offence_still_gets_its_verdict(
