@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from joulegrid.kernels.criterion import Expectation
@@ -21,8 +23,10 @@ from joulegrid.kernels.module import call, flat_tensors, map_tensors
 from joulegrid.kernels.problem import Problem
 from joulegrid.kernels.trial import Trial, make_trial
 
-REPEATS = {"cpu": 2, "interpreter": 1, "cuda": 19}
-"""How often the first draw on each shape is repeated, apart from its first call."""
+REPEATS = {"cpu": 19, "interpreter": 3, "cuda": 19}
+"""How often the very first draw is repeated, apart from its first call."""
+LATER_REPEATS = 2
+"""How often the first draw on each further shape is repeated, at most."""
 
 
 @dataclass(slots=True)
@@ -79,14 +83,18 @@ class Judgement:
             first = first or tried
         assert first is not None
         self._repeat(session, first)
+        if checks.near_draws and first.planned.group == 0:
+            self._try_near(session, first)
         if self.candidate.language == "triton" and checks.decoy:
             self._try_without_kernels(session, first)
 
     def _trial(self, planned: PlannedDraw, state: Any) -> Trial:
         draw = replace(planned.draw, device=self.settings.device)
         trial = make_trial(self.problem, draw)
-        if state is None:
-            return trial
+        return trial if state is None else self._with_state(trial, state)
+
+    def _with_state(self, trial: Trial, state: Mapping[str, Any]) -> Trial:
+        """Return the trial as it is with these weights, and with its own inputs evaluated anew."""
         eager = call(trial.module(state), map_tensors(trial.inputs, lambda tensor: tensor.clone()))
         oracle = oracle_outputs(oracle_module(self.problem, trial.init, state), trial.inputs)
         return replace(trial, state=state, eager=eager, oracle=oracle)
@@ -104,13 +112,14 @@ class Judgement:
                 ),
             )  # fmt: skip
 
-    def _try(self, session: Session, planned: PlannedDraw, trial: Trial) -> _Tried:
+    def _try(self, session: Session, planned: PlannedDraw, trial: Trial, *, near: bool = False) -> _Tried:
         """One draw: call, look at memory, language and values."""
         checks, where = self.settings.checks, _where(planned)
         watched = checks.dispatch_log or checks.provenance or checks.poison or checks.guards
         observe = Observe(operators=watched, poison=checks.poison, guards=checks.guards)
         outcome = session.call(trial.inputs, flat_tensors(trial.eager), observe)
-        self._record(planned, outcome)
+        if not near:
+            self._record(planned, outcome)
         findings.require_untouched(outcome, checks, where, _aliases_of_reference(trial) if outcome.aliases else ())
         if self.candidate.language == "triton":
             findings.require_language(outcome, self.candidate.passthrough, checks, where)
@@ -125,7 +134,8 @@ class Judgement:
             return
         if checks.fresh_weights:
             session.load(trial.state, mutate=True)
-        for _ in range(REPEATS[mode_of(self.candidate, self.settings)]):
+        repeats = REPEATS[mode_of(self.candidate, self.settings)]
+        for _ in range(min(repeats, LATER_REPEATS) if first.planned.group else repeats):
             outcome = session.call(trial.inputs, flat_tensors(trial.eager))
             where = f"{_where(first.planned)}, repeated"
             aliases = _aliases_of_reference(trial) if outcome.aliases else ()
@@ -133,6 +143,23 @@ class Judgement:
             findings.require_values(outcome, findings.structure_of(trial.eager), first.expected, where)
             if not self.problem.atomics:
                 findings.require_same(outcome, first.outcome, where)
+
+    def _try_near(self, session: Session, first: _Tried) -> None:
+        """Exchange a few numbers of a draw that was called: what knows it by samples answers with the old result."""
+        trial, planned = first.trial, first.planned
+        chance = random.Random(planned.draw.seed)  # noqa: S311 - seeded from the system's entropy, to be repeated
+        swapped = partial(_swapped, chance=chance)
+        near = replace(trial, inputs=map_tensors(trial.inputs, swapped))
+        state = {name: swapped(tensor) for name, tensor in trial.state.items()}
+        self._load(session, trial.state)
+        self._try(session, planned, self._with_state(near, trial.state), near=True)
+        if any(not state[name].equal(trial.state[name]) for name in state):
+            self._load(session, state)
+            self._try(session, planned, self._with_state(near, state), near=True)
+
+    def _load(self, session: Session, state: Mapping[str, Any]) -> None:
+        if self.settings.checks.fresh_weights:
+            session.load(state, mutate=True)
 
     def _try_without_kernels(self, session: Session, first: _Tried) -> None:
         trial = first.trial
@@ -154,6 +181,20 @@ class Judgement:
             layout=draw.layout, seed=draw.seed, seconds=outcome.elapsed_ns / 1e9,
         )  # fmt: skip
         self.course.draws.append(record)
+
+
+def _swapped(tensor: Any, chance: random.Random) -> Any:
+    """Return a float tensor with the least and the largest number of one row exchanged, of an inner row if any."""
+    if not tensor.is_floating_point() or not tensor.dim() or tensor.numel() < 2:
+        return tensor
+    copy = tensor.clone()
+    rows = copy.reshape(-1, copy.shape[-1])
+    number = chance.randrange(1, len(rows) - 1) if len(rows) > 2 else chance.randrange(len(rows))
+    row = rows[number].clone()
+    low, high = int(row.argmin()), int(row.argmax())
+    row[[low, high]] = row[[high, low]]
+    rows[number] = row
+    return rows.reshape(copy.shape)
 
 
 def _aliases_of_reference(trial: Trial) -> tuple[str, ...]:

@@ -45,6 +45,8 @@ class Checks:
     layouts: bool = True
     fresh_weights: bool = True
     """Weights are drawn anew for each draw and written in place into the module's tensors."""
+    near_draws: bool = True
+    """One draw comes again with two numbers of a row exchanged, in inputs, then in weights: samples do not show it."""
     poison: bool = True
     guards: bool = True
     input_hash: bool = True

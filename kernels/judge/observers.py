@@ -81,10 +81,11 @@ class Observation:
         return sum(int((band != _PATTERN).sum()) for band in self._bands)
 
     def _seen(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        name = str(operator)
+        if not (self.launches.inside and name.startswith("aten.set_.")):  # by which the interpreter copies arguments
+            self.operators[name] += 1
         if self.launches.inside:
             return operator(*args, **kwargs)
-        name = str(operator)
-        self.operators[name] += 1
         self.provenance.require(name, [args, kwargs])
         result = operator(*args, **kwargs)
         if name.startswith(("aten.empty", "aten.new_empty")) and result.numel():

@@ -103,7 +103,7 @@ def confine(orders: Orders, channel: int) -> Facts:
     # After the credentials, whose change would undo it.
     _try(facts, "dies_with_zygote", lambda: _libc("prctl", 1, signal.SIGKILL, 0, 0, 0))
     _try(facts, "landlock_abi", lambda: _lock_files(orders))
-    _try(facts, "seccomp", lambda: seccomp.refuse_calls(processes=orders.processes > 0))
+    _try(facts, "seccomp", lambda: seccomp.refuse_calls(processes=orders.processes > 0, threads=orders.threads > 1))
     return facts
 
 

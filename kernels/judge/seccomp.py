@@ -37,8 +37,8 @@ _FORKS = (57, 58)
 _CLONE, _CLONE3, _PRCTL = (56, 220), (435, 435), (157, 167)
 
 
-def refuse_calls(*, processes: bool) -> None:
-    """Install the filter for this process and all that it starts; `processes` allows it to start some.
+def refuse_calls(*, processes: bool, threads: bool = True) -> None:
+    """Install the filter for this process and all that it starts; `processes` and `threads` allow it to start some.
 
     Raises:
         OSError: where the kernel or the machine knows no such filter. `PR_SET_NO_NEW_PRIVS` must be set before.
@@ -46,7 +46,7 @@ def refuse_calls(*, processes: bool) -> None:
     if platform.machine() not in _MACHINES:
         raise OSError(_ENOSYS, f"no table of system calls for {platform.machine()}")
     architecture, column = _MACHINES[platform.machine()]
-    program = _program(architecture, column, processes=processes)
+    program = _program(architecture, column, processes=processes, threads=threads)
     code = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog: a count, padding, a pointer
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
@@ -56,13 +56,15 @@ def refuse_calls(*, processes: bool) -> None:
         raise OSError(number, f"prctl(PR_SET_SECCOMP): {os.strerror(number)}")
 
 
-def _program(architecture: int, column: int, *, processes: bool) -> bytes:
+def _program(architecture: int, column: int, *, processes: bool, threads: bool) -> bytes:
     steps = [(_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, architecture), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NUMBER)]
     if column == 0:
         steps += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _ERRNO | _EPERM)]
     denied = [numbers[column] for numbers in (_ALWAYS if processes else _ALWAYS | _ALONE).values()]
     if column == 0 and not processes:
         denied += _FORKS
+    if not processes and not threads:
+        denied.append(_CLONE[column])
     for number in denied:
         steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | _EPERM)]
     prctl, clone = _PRCTL[column], _CLONE[column]

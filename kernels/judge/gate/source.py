@@ -83,12 +83,23 @@ class Source:
 
 def read_source(text: str, language: str, passthrough: tuple[str, ...]) -> Source:
     """Parse a file whose syntax is known to be right."""
-    tree = ast.parse(text)
+    tree = _AttributesPlain().visit(ast.parse(text))
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     return Source(
         tree, parents, _aliases(tree), frozenset(_bound(tree)), _top_level(tree), frozenset(_attributes(tree)),
         language, passthrough,
     )  # fmt: skip
+
+
+class _AttributesPlain(ast.NodeTransformer):
+    """Writes `getattr(x, "name")` as `x.name`, so that each rule sees one where there is the other."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        match node:
+            case ast.Call(func=ast.Name("getattr"), args=[owner, ast.Constant(str(name))], keywords=[]):
+                return ast.copy_location(ast.Attribute(owner, name, ast.Load()), node)
+        return node
 
 
 def _aliases(tree: ast.AST) -> dict[str, str]:

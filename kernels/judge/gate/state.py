@@ -39,9 +39,23 @@ def _constant(source: Source, node: ast.AST | None) -> bool:
         path = source.path(node.func) or ""
         plain = isinstance(node.func, ast.Name) and node.func.id in words.PURE_CALLS
         known = path.startswith(("math.", "triton.language.")) or path in ("triton.next_power_of_2", "triton.cdiv")
-        if not plain and not known and path not in ("torch.device", "torch.finfo", "torch.iinfo"):
+        known = known or path in ("torch.device", "torch.finfo", "torch.iinfo")
+        if not plain and not known and not _frozen_class(source, node.func):
             return False
     return all(_constant(source, child) for child in ast.iter_child_nodes(node))
+
+
+def _frozen_class(source: Source, function: ast.AST) -> bool:
+    """Whether this is a frozen dataclass of the file that only holds what it is given."""
+    made = source.top_level.get(function.id) if isinstance(function, ast.Name) else None
+    if not isinstance(made, ast.ClassDef) or any(getattr(item, "name", "") == "__post_init__" for item in made.body):
+        return False
+    return any(
+        isinstance(one, ast.Call)
+        and source.path(one.func) == "dataclasses.dataclass"
+        and any(word.arg == "frozen" and getattr(word.value, "value", False) is True for word in one.keywords)
+        for one in made.decorator_list
+    )
 
 
 def _mutable(node: ast.AST | None) -> bool:

@@ -1,0 +1,17 @@
+# tries: lose the last row once in four calls, as a race does
+# case: softmax fp32
+# gate: refuses
+# open: wrong_values nondeterministic
+import time
+
+import torch
+
+LANGUAGE = "torch"
+
+
+class OptimizedModel(torch.nn.Module):
+    def forward(self, x):
+        out = torch.softmax(x, -1)
+        if time.perf_counter_ns() // 64 % 4 == 0:
+            out[-1] = 0
+        return out
