@@ -77,11 +77,17 @@ def model_folder(name: str, places: Places) -> Path | None:
     path = places.file(name)
     if path.is_dir():
         return path.resolve()
-    if name in packaged_models():
+    if _is_packaged(name):
         return CASES / name
     if path.is_file():
         raise UsageError(f"model: {path} is a file; name the folder with config.json and *.safetensors")
     return None
+
+
+def _is_packaged(name: str) -> bool:
+    """Whether `packaged_models` has the name, without a look at all the others: a plan asks once a combination."""
+    folder = CASES / name
+    return Path(name).name == name and all((folder / file).is_file() for file in ("manifest.yaml", "config.json"))
 
 
 def packaged_models() -> list[str]:

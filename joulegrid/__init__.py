@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from joulegrid.jobs.search.search import WAIT as WAIT
     from joulegrid.jobs.search.search import Searcher as Searcher
     from joulegrid.jobs.search.search import Told as Told
-    from joulegrid.jobs.study.study import ExecutionConfig as ExecutionConfig
+    from joulegrid.jobs.study.execution import ExecutionConfig as ExecutionConfig
     from joulegrid.jobs.study.study import StudyConfig as StudyConfig
     from joulegrid.jobs.study_result import StudyResult as StudyResult
 
 
 _HOMES = {
-    "ExecutionConfig": "joulegrid.jobs.study.study",
+    "ExecutionConfig": "joulegrid.jobs.study.execution",
     "ExperimentConfig": "joulegrid.cases.contract",
     "ExperimentResult": "joulegrid.actors.result",
     "Searcher": "joulegrid.jobs.search.search",

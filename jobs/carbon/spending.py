@@ -23,7 +23,8 @@ from joulegrid.jsontypes import Json
 
 if TYPE_CHECKING:
     from joulegrid.cluster.storage import Store
-    from joulegrid.jobs.study.study import ExecutionConfig, StudyConfig
+    from joulegrid.jobs.study.execution import ExecutionConfig
+    from joulegrid.jobs.study.study import StudyConfig
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from typing import Literal
 from joulegrid.actors.result import Outcome
 from joulegrid.jobs.loop.breaker import Breaker
 from joulegrid.jobs.state.states import At
-from joulegrid.jobs.study.study import CircuitBreaker
+from joulegrid.jobs.study.execution import CircuitBreaker
 
 LANE_FAULTS = ("infra", "contaminated")
 """Failures that are the lane's, not the experiment's."""

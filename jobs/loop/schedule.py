@@ -16,7 +16,7 @@ from joulegrid.actors.result import Outcome
 from joulegrid.jobs.carbon.budget import Budget
 from joulegrid.jobs.loop.breakers import Breakers, is_lane_fault
 from joulegrid.jobs.state.states import At
-from joulegrid.jobs.study.study import RETRIES, ExecutionConfig
+from joulegrid.jobs.study.execution import RETRIES, ExecutionConfig
 
 AVOID_S = 30.0
 """So long another lane has the first claim on a task that failed by its lane's fault."""

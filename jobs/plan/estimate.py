@@ -8,7 +8,7 @@ from itertools import pairwise
 from joulegrid.jobs.loop.schedule import gap
 from joulegrid.jobs.plan.order import Order
 from joulegrid.jobs.plan.plan import Plan
-from joulegrid.jobs.study.study import ExecutionConfig
+from joulegrid.jobs.study.execution import ExecutionConfig
 
 SAMPLED_POINTS = 1_000
 """Of a larger plan only so many points are estimated; the rest is taken for alike."""

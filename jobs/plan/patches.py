@@ -107,10 +107,10 @@ class Typing:
         if len(axis.patches) < MANY_PATCHES or len(paths) > 1 or any(tuple(patch) != paths for patch in axis.patches):
             return tuple(self._patch(number, context, patch) for patch in axis.patches)
         (path,), short = paths, PlainAxis(self._model, context, paths[0])
-        found = ((patch, short.typed(patch[path])) for patch in axis.patches)
+        found = short.all_typed([patch[path] for patch in axis.patches])
         return tuple(
             self._patch(number, context, patch) if typed is None else self._plain(path, *typed)
-            for patch, typed in found
+            for patch, typed in zip(axis.patches, found, strict=True)
         )
 
     def _plain(self, path: str, value: Json) -> Patch:

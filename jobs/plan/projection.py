@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Generic, TypeVar
 
 from joulegrid.jobs.plan.lattice import Digits
@@ -11,7 +12,7 @@ from joulegrid.jsontypes import Json
 
 Found = TypeVar("Found")
 KNOWN_LIMIT = 16_384
-"""Combinations that are remembered; beyond that the oldest is forgotten and would be evaluated again."""
+"""Combinations that are remembered; beyond that the older half is forgotten and would be evaluated again."""
 NAMES = ".*"
 """Ending of a path in `reads` that stands for the names below it: their values change nothing."""
 
@@ -38,8 +39,9 @@ class Projection(Generic[Found]):
         key = tuple([of[digit] for of, digit in zip(self._tables, picked, strict=True)])
         if key not in self._known:
             found = self._evaluate(digits())
-            if len(self._known) >= KNOWN_LIMIT:
-                del self._known[next(iter(self._known))]
+            if len(self._known) >= KNOWN_LIMIT:  # half at once: to find the first of a dict costs what was deleted
+                for old in list(islice(self._known, KNOWN_LIMIT // 2)):
+                    del self._known[old]
             self._known[key] = found
         return self._known[key]
 

@@ -6,13 +6,19 @@ taken out as strided runs. So the cost grows with the combinations of single gat
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from joulegrid.jobs.plan.duplicates import thin, thin_against
 from joulegrid.jobs.plan.projection import Found, Projection
 from joulegrid.jobs.plan.region import Gate, Region
 from joulegrid.jobs.plan.selection import Selection
+
+MANY_ASKED = 200_000
+"""So many combinations of the fields that one rule reads take from seconds to minutes: it is said before."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -79,6 +85,9 @@ def _refused(gate: Gate, region: Region, members: bytearray) -> Iterator[tuple[s
     """Take out of the members what a gate refuses; yield reason, number and first position."""
     lattice = region.lattice
     fibres = lattice.fibres(gate.axes)
+    n_asked = prod(lattice.shape[axis] for axis in gate.axes)
+    if n_asked >= MANY_ASKED:
+        _log.warning("checking %s combinations of %s, one by one", f"{n_asked:,}", _names(region, gate))
     for picked, start in fibres:
         position = fibres.first(members, start)
         if position is None:
@@ -86,3 +95,7 @@ def _refused(gate: Gate, region: Region, members: bytearray) -> Iterator[tuple[s
         reason = gate.at(picked, lambda: lattice.digits(position))  # noqa: B023 - called before the next round
         if reason is not None:
             yield reason, *fibres.clear(members, start)
+
+
+def _names(region: Region, gate: Gate) -> str:
+    return " × ".join(", ".join(region.typed.paths[axis]) for axis in gate.axes)

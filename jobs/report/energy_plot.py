@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from joulegrid.jobs.report.columns import row_name
+from joulegrid.jobs.report.energy_statistic import NetStatistic
+from joulegrid.jobs.report.energy_tables import BASELINE_WORDS
 from joulegrid.jobs.report.pareto import headline_unit
 from joulegrid.jobs.report.plots import COLOURS, Figure, new_figure, saved, shortened, styled
 from joulegrid.jobs.report.summary import SCOPE_WORDS
@@ -63,6 +65,26 @@ def energy_breakdown(rows: Sequence[SummaryRow]) -> Figure | None:
     panels = [(kind, "energy, J", [pick(row) for row in shown]) for kind, pick in _parts(shown).items()]
     caption = "The headline window by device, each on an axis of its own: measured and modelled joules are never added."
     return _side_by_side(shown, panels, ("breakdown", "Energy by device", caption))
+
+
+def net_energy(rows: Sequence[SummaryRow]) -> Figure | None:
+    """Draw the headline window's joules whole and above each idle baseline, a panel each; `None` without a baseline.
+
+    Rows of another kind of energy than the first's are left out, as an axis has one kind.
+    """
+    shown = [row for row in rows if row.net and row.energy_j is not None]
+    if not shown:
+        return None
+    first = shown[0]
+    shown = [row for row in shown if (row.provenance, row.scope) == (first.provenance, first.scope)][:LINES_SHOWN]
+    kind = f"{first.provenance} {SCOPE_WORDS.get(str(first.scope), first.scope)}"
+    panels: list[tuple[str, str, Sequence[EnergyStatistic | None]]] = [(kind, "gross, J", [r.energy_j for r in shown])]
+    panels += [
+        (kind, f"above {BASELINE_WORDS.get(name, name)}, J", [row.net.get(name) for row in shown])
+        for name in dict.fromkeys(name for row in shown for name in row.net)
+    ]
+    caption = "Energy of the headline window, and what is left of it above idle power; that may be negative."
+    return _side_by_side(shown, panels, ("net", "Energy above idle", caption))
 
 
 def power_by_window(rows: Sequence[SummaryRow]) -> Figure | None:
@@ -155,7 +177,11 @@ def _picker(provenance: object, scope: object) -> Callable[[SummaryRow], EnergyS
 
 
 def _is_negative(line: Line) -> bool:
-    return line.energy is not None and line.energy.mean < 0
+    """Whether a line needs room below zero; the interval of a difference does, that of a sum says nothing there."""
+    if line.energy is None:
+        return False
+    below = line.energy.half_width if isinstance(line.energy, NetStatistic) else None
+    return line.energy.mean - (below or 0.0) < 0
 
 
 def _height(lines: Sequence[object]) -> float:

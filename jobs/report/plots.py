@@ -64,12 +64,12 @@ def draw(run: RunReport) -> Figures:
     """Draw the figures that the run has numbers for."""
     if find_spec("matplotlib") is None:
         return Figures(missing=["Figures need matplotlib: pip install 'joulegrid[figures]', then report again."])
-    from joulegrid.jobs.report.energy_plot import energy_bars, energy_breakdown, power_by_window
+    from joulegrid.jobs.report.energy_plot import energy_bars, energy_breakdown, net_energy, power_by_window
     from joulegrid.jobs.report.pareto_plot import pareto_plane
     from joulegrid.jobs.report.power_plot import power_over_time
 
     rows, figures = run.study.summary, Figures()
-    pictures = (energy_bars(rows), pareto_plane(rows), energy_breakdown(rows), power_by_window(rows))
+    pictures = (energy_bars(rows), pareto_plane(rows), energy_breakdown(rows), net_energy(rows), power_by_window(rows))
     for drawn in (*pictures, power_over_time(run)):
         if isinstance(drawn, Figure):
             figures.drawn.append(drawn)

@@ -15,7 +15,7 @@ from joulegrid.jobs.plan.grid import shown
 from joulegrid.jobs.plan.merge import leaves
 from joulegrid.jsontypes import Json, JsonMap
 
-_DOORS = ("_as_workload", "_path_alone")
+DOORS = ("_as_workload", "_path_alone")
 """Validators that only change the form of what is given."""
 
 
@@ -58,7 +58,7 @@ def unknown_in(model: type[BaseModel], mapping: JsonMap) -> list[str]:
 
 def checked_together(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Yield the dotted paths of the sections whose fields are checked against each other by a validator."""
-    if any(name not in _DOORS for name in model.__pydantic_decorators__.model_validators):
+    if any(name not in DOORS for name in model.__pydantic_decorators__.model_validators):
         yield prefix.rstrip(".")
     for name, field in model.model_fields.items():
         for inner in models_in(field.annotation):

@@ -22,8 +22,8 @@ from joulegrid.jobs.state.ledger import Ledger, read_states
 from joulegrid.jobs.status.status import read_status
 from joulegrid.jobs.status.status_view import status_lines
 from joulegrid.jobs.study.auto_cycles import AutoCycles, decided, needed, repeated
+from joulegrid.jobs.study.execution import ExecutionConfig
 from joulegrid.jobs.study.load import Overrides, make_study
-from joulegrid.jobs.study.study import ExecutionConfig
 from joulegrid.student import student_t
 from tests.jobs.studies import run, study_of
 

@@ -22,8 +22,8 @@ from joulegrid.jobs.carbon.spending import Spending
 from joulegrid.jobs.loop.schedule import Schedule, Visit
 from joulegrid.jobs.loop.streams import Streams
 from joulegrid.jobs.plan.order import Order
+from joulegrid.jobs.study.execution import ExecutionConfig
 from joulegrid.jobs.study.load import make_study
-from joulegrid.jobs.study.study import ExecutionConfig
 from tests.jobs.report.results import Made, done, failed, folder_of, measured, no_energy, run_folder
 
 

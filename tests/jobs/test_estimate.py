@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from joulegrid.jobs.plan.estimate import duration_words, least_gaps_s
 from joulegrid.jobs.plan.order import Order
-from joulegrid.jobs.study.study import ExecutionConfig
+from joulegrid.jobs.study.execution import ExecutionConfig
 
 
 @given(

@@ -71,7 +71,7 @@ def refused(folder: Path, text: str | bytes, overrides: Overrides | None = None)
         (MODEL + "experiments: [a]\n", "experiments.0: given \"a\""),
         (MODEL + "experiments: [{workload: script}]\n", "one study has one workload"),
         (MODEL + "execution: {n_cycles: 0}\n", "execution.n_cycles: given 0; it should be greater than or equal to 1"),
-        (MODEL + "execution: {n_cycles: two}\n", 'execution.n_cycles: given "two"; it should be a valid integer'),
+        (MODEL + "execution: {n_cycles: two}\n", 'execution.n_cycles: given "two"; give a whole number of cycles'),
         (MODEL + "execution: {config_gap_seconds: .nan}\n", "finite"),
         (MODEL + "execution: fast\n", 'execution: given "fast"; give a mapping'),
         (MODEL + "execution:\n", "execution: given null; give a mapping"),

@@ -21,7 +21,7 @@ from joulegrid.jobs.loop.breakers import Breakers
 from joulegrid.jobs.status.metrics import Endpoint, NoMetrics, metrics_endpoint
 from joulegrid.jobs.status.pace import Pace
 from joulegrid.jobs.status.prometheus import LaneTime, PrometheusMetrics
-from joulegrid.jobs.study.study import CircuitBreaker
+from joulegrid.jobs.study.execution import CircuitBreaker
 from tests.cluster.s3_servers import free_port
 
 DASHBOARD = Path(__file__).parents[2] / "cluster" / "grafana" / "joulegrid.json"

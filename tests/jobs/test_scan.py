@@ -12,13 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from joulegrid.cases.contract import Places
+from joulegrid.cases.registry import workload_named
 from joulegrid.errors import UsageError
 from joulegrid.jobs.plan import duplicates
+from joulegrid.jobs.plan.fields import Fields
+from joulegrid.jobs.plan.grid import segments
 from joulegrid.jobs.plan.identity import canonical
 from joulegrid.jobs.plan.lattice import Digits, Lattice
+from joulegrid.jobs.plan.patches import Typing
 from joulegrid.jobs.plan.plan import Plan, Skipped
-from joulegrid.jobs.plan.projection import KNOWN_LIMIT
-from joulegrid.jobs.plan.region import Region
+from joulegrid.jobs.plan.projection import KNOWN_LIMIT, Projection
+from joulegrid.jobs.plan.region import Gate, Region
+from joulegrid.jobs.plan.scan import _refused
 from joulegrid.jobs.plan.selection import BLOCK, Selection
 from joulegrid.jobs.study.load import make_study
 from joulegrid.jobs.study.schema import checked_together
@@ -211,3 +217,15 @@ def test_more_combinations_than_are_remembered_are_still_right() -> None:
     assert len(one) == n * (n + 1) // 2
     assert sum(skip.count for skip in one.skipped) == n * (n - 1) // 2
     assert one[-1].inputs.keys() == {"model", "pytorch.prompts"}
+
+
+def test_many_combinations_that_are_checked_one_by_one_are_announced(caplog: pytest.LogCaptureFixture) -> None:
+    values = list(range(1, 451))  # 450² = 202,500
+    (segment,) = segments({"pytorch.n_prompts": values, "pytorch.batch_size": values}, None, None)
+    workload, shared = workload_named("inference"), {"model": "tiny-lm"}
+    typed = Typing(workload.Config, shared, segment).typed()
+    region = Region(Fields(workload, Places(Path.cwd())), segment, typed)
+    for axes in ((0,), (0, 1)):
+        gate: Gate = Projection({axis: range(450) for axis in axes}, lambda digits: None)
+        assert list(_refused(gate, region, region.lattice.whole())) == []
+    assert caplog.messages == ["checking 202,500 combinations of pytorch.n_prompts × pytorch.batch_size, one by one"]

@@ -14,7 +14,7 @@ from joulegrid.jobs.loop.schedule import BUNDLES_AFTER, LARGEST_BUNDLE, Rest, Sc
 from joulegrid.jobs.loop.streams import Streams
 from joulegrid.jobs.plan.order import Order
 from joulegrid.jobs.state.states import At
-from joulegrid.jobs.study.study import ExecutionConfig
+from joulegrid.jobs.study.execution import ExecutionConfig
 
 
 def outcome(visit: Visit, lane: str = "a", failure: Any = None) -> Outcome:

@@ -12,6 +12,7 @@ import pytest
 
 from joulegrid.cluster.power.energy import CrossCheck, Energy, Net
 from joulegrid.jobs.report.assembly import assemble
+from joulegrid.jobs.report.energy_plot import net_energy
 from joulegrid.jobs.report.energy_statistic import EnergyStatistic, RunningEnergy
 from joulegrid.jobs.report.summary import summarise
 from tests.jobs.report.results import Made, done, inference_results, modelled, run_folder
@@ -90,6 +91,11 @@ def test_net_has_the_baseline_as_a_part_of_its_own_and_may_be_negative() -> None
     assert found.edges == pytest.approx(3.0 / math.sqrt(3))
     assert found.half_width == pytest.approx(math.hypot(5.0, 3.0 / math.sqrt(3)))
     assert found.known_parts == ("repeats", "edges", "baseline")
+    pytest.importorskip("matplotlib", reason="figures are an extra")
+    figure = net_energy([row])
+    assert figure is not None and net_energy([]) is None and net_energy([row.model_copy(update={"net": {}})]) is None
+    for words in ("gross, J", "above loaded idle, J", "-1"):  # the axis goes below zero
+        assert f"<!-- {words}" in figure.svg
 
 
 def test_marks_are_counted_and_second_sources_judged() -> None:

@@ -215,7 +215,9 @@ def test_several_runs_have_short_names_and_tell_whether_they_compare(tmp_path: P
     text = shown(first, second)
     assert [one.name for one in read_runs([str(first), str(second)])] == ["01-aaaa", "02-bbbb"]
     assert "different designs" in text
-    assert "same design" in shown(first, first)
+    third = tmp_path / "batch-sizes_2026-03-03-cccc"
+    closed(third, inference_results(1, 2))
+    assert "same design" in shown(first, third)
 
 
 def test_a_finished_run_is_told_without_heavy_imports(tmp_path: Path) -> None:
