@@ -19,8 +19,8 @@ from joulegrid.cluster.power.attribution.shares import Idle, Measured, RequestSh
 from joulegrid.cluster.power.attribution.steps import Part, Step, intervals, trace
 from joulegrid.cluster.power.baseline import Baseline, baselines_of, with_net
 from joulegrid.cluster.power.energy import Energy
-from joulegrid.cluster.power.mig import estimated_share
-from joulegrid.cluster.power.series import Sample
+from joulegrid.cluster.power.sensors.mig import estimated_share
+from joulegrid.cluster.power.sensors.series import Sample
 from joulegrid.cluster.power.steady import Point, Steady, steadiness
 
 STEP_LOG = "artifacts/steps.json.gz"

@@ -11,7 +11,7 @@ from pathlib import Path
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
 from joulegrid.actors.spent import spent_in
 from joulegrid.cluster.environment import Environment
-from joulegrid.cluster.power.series import Sample
+from joulegrid.cluster.power.sensors.series import Sample
 from joulegrid.cluster.secrets import mask
 
 CONTAMINATED = "contaminated.json"

@@ -23,7 +23,7 @@ from joulegrid.actors.probe import Account, TaskProbe, datagrams, family_seconds
 from joulegrid.actors.raised import describe
 from joulegrid.cases.contract import LaneCannotError, LaneView, Measurement
 from joulegrid.cases.models import fingerprint as model_fingerprint
-from joulegrid.cluster.power.marks import mark_sender
+from joulegrid.cluster.power.sampler.marks import mark_sender
 from joulegrid.jsontypes import Json
 
 

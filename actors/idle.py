@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from joulegrid.cluster.gpu_use import look, memory_bytes
 from joulegrid.cluster.power.baseline import Baseline, baselines_of, still_valid
 from joulegrid.cluster.power.energy import Energy
-from joulegrid.cluster.power.recorder import Target
-from joulegrid.cluster.power.series import Sample
+from joulegrid.cluster.power.sampler.recorder import Target
+from joulegrid.cluster.power.sensors.series import Sample
 
 SPOT_S = 2.0
 """How long a baseline of an earlier run is looked at again: 20 updates of a usual sensor."""

@@ -32,7 +32,7 @@ from joulegrid.actors.ending import Ending, clean, not_started
 from joulegrid.actors.logs import Tail
 from joulegrid.actors.probe import Account, TaskProbe, thread_family_seconds
 from joulegrid.actors.zygote import kill_descendants
-from joulegrid.cluster.power.marks import mark_sender
+from joulegrid.cluster.power.sampler.marks import mark_sender
 from joulegrid.jsontypes import Json
 
 if TYPE_CHECKING:

@@ -37,11 +37,11 @@ from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.gpu_lock import lock_gpus
 from joulegrid.cluster.gpu_use import parents, slices_of
 from joulegrid.cluster.power.baseline import Baseline
-from joulegrid.cluster.power.conditions import Conditions
 from joulegrid.cluster.power.energy import Energy
-from joulegrid.cluster.power.model import model_energy
-from joulegrid.cluster.power.recorder import Target
-from joulegrid.cluster.power.series import Sample
+from joulegrid.cluster.power.sampler.recorder import Target
+from joulegrid.cluster.power.sensors.conditions import Conditions
+from joulegrid.cluster.power.sensors.model import model_energy
+from joulegrid.cluster.power.sensors.series import Sample
 from joulegrid.cluster.storage import Store
 from joulegrid.errors import PreFlightError
 from joulegrid.jsontypes import Json

@@ -21,7 +21,7 @@ from joulegrid.actors.placement import Place
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.actors.roster import Roster, Terms, as_ours, first_line
 from joulegrid.actors.worker import Setup
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 
 __all__ = ["Agenda", "Pool", "Terms", "cluster_nodes"]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from joulegrid.actors.costs import EnergyDifference, EnergyPer
 from joulegrid.actors.result import WindowResult
 from joulegrid.cases.contract import SHORT_S
-from joulegrid.cluster.power.conditions import Conditions
 from joulegrid.cluster.power.energy import Energy
+from joulegrid.cluster.power.sensors.conditions import Conditions
 from joulegrid.jsontypes import Json
 
 Cost = tuple[Energy, list[Energy], list[Conditions]]

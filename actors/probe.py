@@ -16,7 +16,7 @@ from pathlib import Path
 
 from joulegrid.actors.zygote import descendants
 from joulegrid.cases.contract import IDLE_WINDOW, LaneView, Mark
-from joulegrid.cluster.power.marks import MarkEdge, unmarked
+from joulegrid.cluster.power.sampler.marks import MarkEdge, unmarked
 from joulegrid.jsontypes import Json
 
 Tell = Callable[[dict[str, Json]], object]

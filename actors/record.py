@@ -25,7 +25,7 @@ from joulegrid.actors.result import (
 from joulegrid.cases.contract import LaneView
 from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.gpu_use import parents
-from joulegrid.cluster.power.model import CoreWatts
+from joulegrid.cluster.power.sensors.model import CoreWatts
 from joulegrid.cluster.secrets import mask
 from joulegrid.jsontypes import Json
 

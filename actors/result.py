@@ -11,9 +11,9 @@ from joulegrid.actors.costs import EnergyDifference, EnergyPer
 from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.power.attribution.shares import RequestShares
 from joulegrid.cluster.power.baseline import Baseline
-from joulegrid.cluster.power.conditions import Conditions
 from joulegrid.cluster.power.energy import Energy
-from joulegrid.cluster.power.mig import EstimatedShare
+from joulegrid.cluster.power.sensors.conditions import Conditions
+from joulegrid.cluster.power.sensors.mig import EstimatedShare
 from joulegrid.cluster.power.steady import Steady
 from joulegrid.jsontypes import Json
 

@@ -20,7 +20,7 @@ from joulegrid.actors.placement import Node, Place
 from joulegrid.actors.result import Outcome
 from joulegrid.actors.sampler import sampler_on
 from joulegrid.actors.worker import Setup, start_worker
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 from joulegrid.cluster.storage import StoreError
 from joulegrid.errors import JoulegridError, PreFlightError
 

@@ -11,15 +11,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from joulegrid.cluster.power.recorder import Recorder, Target
-from joulegrid.cluster.power.series import MARGIN_NS
+from joulegrid.cluster.power.sampler.recorder import Recorder, Target
+from joulegrid.cluster.power.sensors.series import MARGIN_NS
 from joulegrid.errors import PreFlightError
 
 if TYPE_CHECKING:
-    from joulegrid.cluster.power.conditions import Conditions
     from joulegrid.cluster.power.energy import Energy
-    from joulegrid.cluster.power.series import Sample
-    from joulegrid.cluster.power.sources import PowerConfig
+    from joulegrid.cluster.power.sensors.conditions import Conditions
+    from joulegrid.cluster.power.sensors.series import Sample
+    from joulegrid.cluster.power.sensors.sources import PowerConfig
     from joulegrid.jsontypes import Json
 
 THREADS = 16
@@ -27,7 +27,7 @@ THREADS = 16
 
 
 class Sampler:
-    """What the actor offers; every method is the recorder's own (`joulegrid.cluster.power.recorder`)."""
+    """What the actor offers; every method is the recorder's own (`joulegrid.cluster.power.sampler.recorder`)."""
 
     def __init__(self, config: PowerConfig) -> None:
         self._config = config

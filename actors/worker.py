@@ -23,10 +23,10 @@ from joulegrid.actors.result import UNKEPT, Outcome, Task
 from joulegrid.actors.zygote import adopt_orphans, kill_descendants
 from joulegrid.cluster.drift import fingerprint
 from joulegrid.cluster.environment import capture
-from joulegrid.cluster.power.conditions import Conditions
 from joulegrid.cluster.power.energy import Energy
-from joulegrid.cluster.power.recorder import Target
-from joulegrid.cluster.power.series import Sample
+from joulegrid.cluster.power.sampler.recorder import Target
+from joulegrid.cluster.power.sensors.conditions import Conditions
+from joulegrid.cluster.power.sensors.series import Sample
 from joulegrid.cluster.storage import Store, StoreError
 from joulegrid.cluster.visible import visible_uuids
 from joulegrid.errors import PreFlightError

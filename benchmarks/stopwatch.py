@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from joulegrid.actors.result import Outcome
-from joulegrid.jobs.progress import Quiet
-from joulegrid.jobs.run import Run
+from joulegrid.jobs.loop.run import Run
+from joulegrid.jobs.status.progress import Quiet
 
 
 class Stopwatch(Quiet):

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from benchmarks.measurement import Series, print_table, write
 from joulegrid.cluster.storage import Store, open_store
-from joulegrid.jobs.identity import digest
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.plan.identity import digest
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.study.load import make_study
 
 WRITES = 200
 MARKERS = 10_000

@@ -31,10 +31,10 @@ import ray
 from benchmarks.measurement import Series, print_table, ratios, write
 from benchmarks.stopwatch import Stopwatch
 from joulegrid.cluster.session import ray_session
-from joulegrid.jobs.continuing import Choice
-from joulegrid.jobs.driver import Options, drive
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.loop.continuing import Choice
+from joulegrid.jobs.loop.driver import Options, drive
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.study.load import make_study
 
 LANES = 2
 NO_OP = "import torch\nx = 0\ndef main():\n    return {'x': x}\n"

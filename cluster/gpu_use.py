@@ -1,6 +1,7 @@
 """What a GPU is doing this moment, by NVML: its memory, processes, utilisation and temperature. No power.
 
-`joulegrid.cluster.node` describes what does not change; `joulegrid.cluster.power.nvml` reads power all the time.
+`joulegrid.cluster.node` describes what does not change; `joulegrid.cluster.power.sensors.nvml` reads power all the
+time.
 """
 
 from __future__ import annotations

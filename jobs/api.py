@@ -12,15 +12,15 @@ from typing import Any
 from joulegrid.actors.result import ExperimentResult
 from joulegrid.cases.contract import ExperimentConfig
 from joulegrid.errors import UsageError
-from joulegrid.jobs.continuing import Choice
-from joulegrid.jobs.driver import Options, check_plan, drive
-from joulegrid.jobs.load import load_study, make_study
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.planning import plan_of
-from joulegrid.jobs.search import Searcher, SearcherSource
-from joulegrid.jobs.study import StudyConfig
+from joulegrid.jobs.loop.continuing import Choice
+from joulegrid.jobs.loop.driver import Options, check_plan, drive
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.plan.planning import plan_of
+from joulegrid.jobs.search.search import Searcher, SearcherSource
+from joulegrid.jobs.study.load import load_study, make_study
+from joulegrid.jobs.study.study import StudyConfig
+from joulegrid.jobs.study.text import refuse_unwritable
 from joulegrid.jobs.study_result import StudyResult
-from joulegrid.jobs.text import refuse_unwritable
 
 StudyLike = str | Path | StudyConfig | Mapping[str, Any]
 

@@ -14,7 +14,7 @@ import typer
 
 from joulegrid.errors import JoulegridError, StudyInterrupted, UsageError
 from joulegrid.jobs import case_command
-from joulegrid.jobs.carbon_cli import carbon
+from joulegrid.jobs.carbon.carbon_cli import carbon
 from joulegrid.jobs.meter.verbs import meter_app, power_app
 from joulegrid.version import __version__
 
@@ -114,8 +114,8 @@ def run(
     75: drained, the next start goes on.
     """
     from joulegrid.jobs.commands import RunFlags, StudyFlags, run_command, show_start
-    from joulegrid.jobs.continuing import Choice
-    from joulegrid.jobs.metrics import Endpoint
+    from joulegrid.jobs.loop.continuing import Choice
+    from joulegrid.jobs.status.metrics import Endpoint
 
     flags = StudyFlags(tuple(sets), tuple(sweeps), cycles, order, no_gaps, output, power)
     choice = Choice(fresh, retry_failed, extend, allow_env_drift)
@@ -137,7 +137,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Say how runs stand, from their store alone: counts, failures, time left, joules. Exit code 1: damage found."""
-    from joulegrid.jobs.status_view import status_command
+    from joulegrid.jobs.status.status_view import status_command
 
     raise typer.Exit(status_command(runs, follow=follow, verify=verify, as_json=as_json))
 
@@ -183,7 +183,7 @@ def submit(
     """
     from joulegrid.cluster.slurm import Allocation
     from joulegrid.jobs.commands import RunFlags, StudyFlags
-    from joulegrid.jobs.continuing import Choice
+    from joulegrid.jobs.loop.continuing import Choice
     from joulegrid.jobs.submit.batch_job import SlurmTarget
     from joulegrid.jobs.submit.ray_job import RayTarget
     from joulegrid.jobs.submit.submit import Targets, submit_command

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulegrid.errors import UsageError
-from joulegrid.jobs.asked import AskedPlan
-from joulegrid.jobs.asked_view import asked_json, asked_text
-from joulegrid.jobs.continuing import Choice
-from joulegrid.jobs.load import Overrides, load_study
-from joulegrid.jobs.metrics import Endpoint
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.plan_view import plan_json, plan_text
-from joulegrid.jobs.planning import plan_of
-from joulegrid.jobs.study import StudyConfig
+from joulegrid.jobs.loop.continuing import Choice
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.plan.plan_view import plan_json, plan_text
+from joulegrid.jobs.plan.planning import plan_of
+from joulegrid.jobs.search.asked import AskedPlan
+from joulegrid.jobs.search.asked_view import asked_json, asked_text
+from joulegrid.jobs.status.metrics import Endpoint
+from joulegrid.jobs.study.load import Overrides, load_study
+from joulegrid.jobs.study.study import StudyConfig
 
 if TYPE_CHECKING:
-    from joulegrid.jobs.progress import Display
+    from joulegrid.jobs.status.progress import Display
     from joulegrid.jobs.study_result import StudyResult
 
 
@@ -80,9 +80,9 @@ def _print_plan(plan: Plan | AskedPlan, *, points: bool, as_json: bool, start: s
 
 def show_start(path: Path, flags: StudyFlags, choice: Choice, *, as_json: bool) -> None:
     """Print a study's plan and which run a start would go on with; nothing is started and nothing written."""
-    from joulegrid.jobs.driver import check_plan
-    from joulegrid.jobs.spending import Spending
-    from joulegrid.jobs.upcoming import upcoming
+    from joulegrid.jobs.carbon.spending import Spending
+    from joulegrid.jobs.loop.driver import check_plan
+    from joulegrid.jobs.plan.upcoming import upcoming
 
     study = load_study(path, flags.overrides())
     plan = plan_of(study)
@@ -94,7 +94,7 @@ def show_start(path: Path, flags: StudyFlags, choice: Choice, *, as_json: bool) 
 
 def run_command(path: Path, flags: StudyFlags, run_flags: RunFlags) -> int:
     """Run a study and print its table (or its JSON); return the exit code."""
-    from joulegrid.jobs.driver import Options, check_plan, drive
+    from joulegrid.jobs.loop.driver import Options, check_plan, drive
 
     study = load_study(path, flags.overrides())
     plan = plan_of(study)
@@ -144,7 +144,7 @@ def confirm(study: StudyConfig, plan: Plan | AskedPlan) -> None:
 
 
 def _display(flags: RunFlags) -> Display:
-    from joulegrid.jobs.progress import Plain, Quiet, Terminal
+    from joulegrid.jobs.status.progress import Plain, Quiet, Terminal
 
     if flags.quiet:
         return Quiet()

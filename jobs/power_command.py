@@ -21,7 +21,7 @@ def calibrate(
 ) -> None:
     """Calibrate every GPU's sensor: about 2 s each, and 40 s more where torch can load it. Keeps what was found."""
     from joulegrid.cluster.power.calibrating import calibrate as calibrated
-    from joulegrid.cluster.power.nvml import close_sensors, open_sensors
+    from joulegrid.cluster.power.sensors.nvml import close_sensors, open_sensors
     from joulegrid.kernels.bursts import burst_loads
 
     sensors = open_sensors()

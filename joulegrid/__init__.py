@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from joulegrid.jobs.api import run_experiment as run_experiment
     from joulegrid.jobs.api import run_study as run_study
     from joulegrid.jobs.meter.block import meter as meter
-    from joulegrid.jobs.search import WAIT as WAIT
-    from joulegrid.jobs.search import Searcher as Searcher
-    from joulegrid.jobs.search import Told as Told
-    from joulegrid.jobs.study import ExecutionConfig as ExecutionConfig
-    from joulegrid.jobs.study import StudyConfig as StudyConfig
+    from joulegrid.jobs.search.search import WAIT as WAIT
+    from joulegrid.jobs.search.search import Searcher as Searcher
+    from joulegrid.jobs.search.search import Told as Told
+    from joulegrid.jobs.study.study import ExecutionConfig as ExecutionConfig
+    from joulegrid.jobs.study.study import StudyConfig as StudyConfig
     from joulegrid.jobs.study_result import StudyResult as StudyResult
 
 
 _HOMES = {
-    "ExecutionConfig": "joulegrid.jobs.study",
+    "ExecutionConfig": "joulegrid.jobs.study.study",
     "ExperimentConfig": "joulegrid.cases.contract",
     "ExperimentResult": "joulegrid.actors.result",
-    "Searcher": "joulegrid.jobs.search",
-    "StudyConfig": "joulegrid.jobs.study",
+    "Searcher": "joulegrid.jobs.search.search",
+    "StudyConfig": "joulegrid.jobs.study.study",
     "StudyResult": "joulegrid.jobs.study_result",
-    "Told": "joulegrid.jobs.search",
-    "WAIT": "joulegrid.jobs.search",
+    "Told": "joulegrid.jobs.search.search",
+    "WAIT": "joulegrid.jobs.search.search",
     "expand_grid": "joulegrid.jobs.api",
     "run_experiment": "joulegrid.jobs.api",
     "run_study": "joulegrid.jobs.api",

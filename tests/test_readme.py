@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from joulegrid.jobs.load import load_study, make_study
-from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.study.load import load_study, make_study
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from benchmarks.energy.boards import SENSED, draw
 from benchmarks.energy.plan import Window, plan
 from benchmarks.energy.readers import Reader, trapezoid
 from benchmarks.energy.score import HEAD, Answer, line, quantile, table
-from joulegrid.cluster.power.marks import mark_sender
+from joulegrid.cluster.power.sampler.marks import mark_sender
 from tests.cluster.nvml_simulated.build import Control, simulated_nvml, uuid_of
 from tests.cluster.nvml_simulated.record import Recording
 

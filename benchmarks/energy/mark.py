@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.energy.score import quantile
 from joulegrid.actors.probe import Account, TaskWindow, family_seconds
-from joulegrid.cluster.power.marks import mark_receiver, mark_sender, marks_arrived
+from joulegrid.cluster.power.sampler.marks import mark_receiver, mark_sender, marks_arrived
 
 N = 2000
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmarks.measurement import Series, ratios
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.cluster.folder import FolderStore
-from joulegrid.jobs.ledger import Ledger
-from joulegrid.jobs.states import TaskState
+from joulegrid.jobs.state.ledger import Ledger
+from joulegrid.jobs.state.states import TaskState
 
 SMALL, LARGE = 1_000, 1_000_000
 TIMED = 5_000

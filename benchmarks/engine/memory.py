@@ -16,9 +16,9 @@ import json, resource, sys
 from benchmarks.engine.child import run_child
 from benchmarks.stopwatch import Stopwatch
 from joulegrid.errors import StudyInterrupted
-from joulegrid.jobs.driver import Options, drive
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.loop.driver import Options, drive
+from joulegrid.jobs.study.load import make_study
+from joulegrid.jobs.plan.plan import Plan
 
 class Until(Stopwatch):
     def tick(self, lanes):

@@ -10,9 +10,9 @@ from benchmarks.measurement import Series
 POINTS = 1_000_000
 CHILD = """
 import json, resource, sys, time
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.streams import Streams
+from joulegrid.jobs.study.load import make_study
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.loop.streams import Streams
 side = 100
 study = make_study({
     "study_name": "million", "model": "tiny-lm",

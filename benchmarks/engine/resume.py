@@ -14,17 +14,17 @@ from benchmarks.engine.studies import study_of
 from benchmarks.measurement import Series
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.cluster.storage import open_store
-from joulegrid.jobs.design import design_of, write_design
-from joulegrid.jobs.ledger import Ledger
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.state.ledger import Ledger
+from joulegrid.jobs.study.design import design_of, write_design
+from joulegrid.jobs.study.load import make_study
 
 CHILD = """
 import json, sys, time
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.continuing import Choice
-from joulegrid.jobs.opening import open_output, open_run
-from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.study.load import make_study
+from joulegrid.jobs.loop.continuing import Choice
+from joulegrid.jobs.loop.opening import open_output, open_run
+from joulegrid.jobs.plan.plan import Plan
 study = make_study(json.load(open(sys.argv[1])))
 plan = Plan(study)
 root = open_output(study)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.stopwatch import Stopwatch
-from joulegrid.jobs.continuing import Choice
-from joulegrid.jobs.driver import Options, drive
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.loop.continuing import Choice
+from joulegrid.jobs.loop.driver import Options, drive
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.study.load import make_study
 
 NO_OP = "x = 0\ndef main():\n    return {'x': x}\n"
 PRINTING = "x = 0\nprint(sum(range(1000)) + x)\n"

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from joulegrid.cluster.power.energy import Energy, Net, Part, Provenance, Scope, net_sums
-from joulegrid.cluster.power.series import Sample
+from joulegrid.cluster.power.sensors.series import Sample
 from joulegrid.student import student_t
 
 Kind = Literal["bare_idle", "loaded_idle"]

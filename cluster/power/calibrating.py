@@ -16,12 +16,12 @@ from joulegrid.cluster.power.calibration import Burst, Calibration, counter_rati
 from joulegrid.cluster.power.estimate.counted import counted
 from joulegrid.cluster.power.estimate.integral import integrated, powers_of
 from joulegrid.cluster.power.estimate.looks import brackets_of
-from joulegrid.cluster.power.series import UnreadError
+from joulegrid.cluster.power.sensors.series import UnreadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from joulegrid.cluster.power.readings import Reading, Sensor
+    from joulegrid.cluster.power.sensors.readings import Reading, Sensor
 
 BUSY_S = 2.0
 FAST_S = 0.002

@@ -27,7 +27,7 @@ from joulegrid.cluster.power.estimate.ticks import period_of, ticks_near
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from joulegrid.cluster.power.readings import Reading
+    from joulegrid.cluster.power.sensors.readings import Reading
 
 FORMAT = 1
 LEAST_STEP = 0.1

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from joulegrid import version as release
 from joulegrid.cluster import node
-from joulegrid.cluster.power.board import sources_of
-from joulegrid.cluster.power.nvml import close_sensors, open_sensors
-from joulegrid.cluster.power.rapl import POWERCAP, open_domains
+from joulegrid.cluster.power.sensors.board import sources_of
+from joulegrid.cluster.power.sensors.nvml import close_sensors, open_sensors
+from joulegrid.cluster.power.sensors.rapl import POWERCAP, open_domains
 from joulegrid.errors import PreFlightError
 from joulegrid.jobs.doctor.finding import Finding, error, missing, ok, warn
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from joulegrid.cluster.power.rapl import POWERCAP
-from joulegrid.cluster.power.recorder import Recorder
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.sampler.recorder import Recorder
+from joulegrid.cluster.power.sensors.rapl import POWERCAP
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 from joulegrid.jobs.doctor.finding import Finding, ok, warn
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from joulegrid.actors.probe import family_seconds, synchronize
-from joulegrid.cluster.power.marks import mark_sender
-from joulegrid.cluster.power.model import process_cpu_s
-from joulegrid.cluster.power.recorder import Recorder, Target
+from joulegrid.cluster.power.sampler.marks import mark_sender
+from joulegrid.cluster.power.sampler.recorder import Recorder, Target
+from joulegrid.cluster.power.sensors.model import process_cpu_s
 from joulegrid.errors import UsageError
 from joulegrid.jobs.meter.devices import chosen_gpus, power_config
 from joulegrid.jobs.meter.figure import Edges, uncertainty_j
@@ -20,8 +20,8 @@ from joulegrid.jobs.meter.figure import Edges, uncertainty_j
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from joulegrid.cluster.power.conditions import Conditions
     from joulegrid.cluster.power.energy import Energy, Provenance, Source
+    from joulegrid.cluster.power.sensors.conditions import Conditions
 
 _recorders: dict[tuple[int, str, str | None], Recorder] = {}
 _opening = threading.Lock()

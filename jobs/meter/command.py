@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from joulegrid.actors.probe import family_s
 from joulegrid.actors.zygote import adopt_orphans, descendants
-from joulegrid.cluster.power.marks import mark_sender
-from joulegrid.cluster.power.recorder import Recorder, Target
+from joulegrid.cluster.power.sampler.marks import mark_sender
+from joulegrid.cluster.power.sampler.recorder import Recorder, Target
 from joulegrid.errors import UsageError
 from joulegrid.jobs.meter.devices import chosen_gpus, power_config
 from joulegrid.jobs.meter.figure import Metered, shown

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 from joulegrid.cluster.visible import visible_uuids
 from joulegrid.errors import PreFlightError, UsageError
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from joulegrid.cluster.power.conditions import Conditions
 from joulegrid.cluster.power.energy import Energy, Part
+from joulegrid.cluster.power.sensors.conditions import Conditions
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from joulegrid.cluster.environment import capture
-from joulegrid.cluster.power.readings import KEPT_S
-from joulegrid.cluster.power.recorder import Recorder
-from joulegrid.cluster.power.trace import SUFFIXES
+from joulegrid.cluster.power.sampler.recorder import Recorder
+from joulegrid.cluster.power.sampler.trace import SUFFIXES
+from joulegrid.cluster.power.sensors.readings import KEPT_S
 from joulegrid.cluster.secrets import mask
 from joulegrid.errors import PreFlightError, StudyInterrupted, UsageError
 from joulegrid.jobs.meter.command import not_started, refuse_output, run

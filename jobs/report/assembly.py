@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from joulegrid.errors import UsageError
-from joulegrid.jobs.carbon_account import budget_told
-from joulegrid.jobs.pricing import accounting_of
+from joulegrid.jobs.carbon.carbon_account import budget_told
+from joulegrid.jobs.carbon.pricing import accounting_of
 from joulegrid.jobs.report.comparison import Comparisons
 from joulegrid.jobs.report.failed_tasks import FailedTasks
 from joulegrid.jobs.report.footprint import Footprints
@@ -25,7 +25,7 @@ from joulegrid.jobs.report.quantity import counted
 from joulegrid.jobs.report.rows import SummaryRows
 from joulegrid.jobs.report.run_results import RunResults, read_json
 from joulegrid.jobs.report.summary_file import SummaryFile
-from joulegrid.jobs.search_result import search_notes, search_result
+from joulegrid.jobs.search.search_result import search_notes, search_result
 from joulegrid.jobs.study_result import SUMMARY_ROWS, Counts, SkippedPoints, State, StudyResult
 
 if TYPE_CHECKING:

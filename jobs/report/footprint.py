@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from joulegrid.cluster.carbon.footprint import Accounting, Footprint, Once
 from joulegrid.cluster.carbon.intensity import Intensity, Signal, now_text
-from joulegrid.jobs.carbon_account import CarbonAccount, CarbonTotal, IntensityUsed
+from joulegrid.jobs.carbon.carbon_account import CarbonAccount, CarbonTotal, IntensityUsed
 from joulegrid.jobs.report.quantity import counted
 from joulegrid.jobs.report.summary import EnergyKind, energy_kind, headline_window
 from joulegrid.jobs.report.window_hours import window_hours

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from joulegrid.jobs.carbon_account import CarbonAccount, CarbonTotal, IntensityUsed
+from joulegrid.jobs.carbon.carbon_account import CarbonAccount, CarbonTotal, IntensityUsed
 from joulegrid.jobs.report.quantity import counted, interval, number, plain
 from joulegrid.jobs.report.summary import SCOPE_WORDS
 

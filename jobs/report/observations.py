@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from joulegrid.errors import UsageError
-from joulegrid.jobs.baseline import nearest
 from joulegrid.jobs.report.columns import FIRST_TOKEN
 from joulegrid.jobs.report.comparison import DEVICES_TO_GENERALISE, Comparison, Comparisons, LogRatio, judged, log_ratio
 from joulegrid.jobs.report.energy_parts import device_of
@@ -17,6 +16,7 @@ from joulegrid.jobs.report.pareto import FIRST_UNITS, THROUGHPUT
 from joulegrid.jobs.report.quantity import plain
 from joulegrid.jobs.report.statistic import Running
 from joulegrid.jobs.report.summary import EnergyKind, energy_kind, flattened, headline_window
+from joulegrid.jobs.study.baseline import nearest
 
 if TYPE_CHECKING:
     from joulegrid.actors.result import ExperimentResult

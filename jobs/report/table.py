@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from joulegrid.jobs.carbon_account import budget_words
+from joulegrid.jobs.carbon.carbon_account import budget_words
 from joulegrid.jobs.report.columns import Cell, Column, ReportTable, headline_table
 from joulegrid.jobs.report.comparison_table import comparison_reason, comparison_table
 from joulegrid.jobs.report.footprint_view import account_lines

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import joulegrid
 from joulegrid.errors import UsageError
-from joulegrid.jobs.asked import AskedPlan
 from joulegrid.jobs.commands import RunFlags, StudyFlags, confirm
-from joulegrid.jobs.driver import check_plan
-from joulegrid.jobs.load import load_study, read_user_config
-from joulegrid.jobs.merge import leaves
-from joulegrid.jobs.opening import DEFAULT_OUTPUT
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.planning import plan_of
-from joulegrid.jobs.study import StudyConfig
+from joulegrid.jobs.loop.driver import check_plan
+from joulegrid.jobs.loop.opening import DEFAULT_OUTPUT
+from joulegrid.jobs.plan.merge import leaves
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.plan.planning import plan_of
+from joulegrid.jobs.search.asked import AskedPlan
+from joulegrid.jobs.study.load import load_study, read_user_config
+from joulegrid.jobs.study.study import StudyConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from joulegrid.cases import contract
 from joulegrid.cases.contract import Input
 from joulegrid.errors import PreFlightError, UsageError
-from joulegrid.jobs.asked import AskedPlan
-from joulegrid.jobs.merge import leaves, overlap
-from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.plan.merge import leaves, overlap
+from joulegrid.jobs.plan.plan import Plan
 from joulegrid.jobs.report.quantity import counted
+from joulegrid.jobs.search.asked import AskedPlan
 
 LIMIT_BYTES = 500 * 2**20
 """Ray keeps a working folder in the memory of the head and takes 512 MiB at most, its frame included."""

@@ -22,8 +22,8 @@ from joulegrid.actors.record import LaneFacts, RunFacts
 from joulegrid.actors.result import Outcome
 from joulegrid.cluster.environment import capture
 from joulegrid.cluster.folder import FolderStore
-from joulegrid.cluster.power.recorder import Recorder
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.sampler.recorder import Recorder
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 from joulegrid.cluster.visible import visible_uuids
 from tests.actors.lanes import script_task
 

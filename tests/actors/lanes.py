@@ -15,9 +15,9 @@ from joulegrid.actors.record import LaneFacts, RunFacts
 from joulegrid.actors.result import ExperimentResult, Outcome, Task
 from joulegrid.cluster.environment import capture
 from joulegrid.cluster.folder import FolderStore
-from joulegrid.cluster.power.model import CoreWatts
-from joulegrid.cluster.power.recorder import Recorder
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.sampler.recorder import Recorder
+from joulegrid.cluster.power.sensors.model import CoreWatts
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 
 
 @contextmanager

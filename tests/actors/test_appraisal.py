@@ -16,8 +16,8 @@ from joulegrid.actors.result import WindowResult
 from joulegrid.cases.workloads.step_log import Call, write_step_log
 from joulegrid.cluster.power.baseline import Baseline
 from joulegrid.cluster.power.energy import Energy, unknown
-from joulegrid.cluster.power.mig import estimated_share
-from joulegrid.cluster.power.series import Sample
+from joulegrid.cluster.power.sensors.mig import estimated_share
+from joulegrid.cluster.power.sensors.series import Sample
 from tests.cluster.test_attribution import IDLE_W, readings, step_joules
 from tests.jobs.report.results import Made, done
 

@@ -19,7 +19,7 @@ from joulegrid.actors.result import ExperimentResult, Outcome, Task
 from joulegrid.actors.roster import NO_LANE_S, Roster
 from joulegrid.actors.worker import Setup
 from joulegrid.cluster.folder import FolderStore
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 from joulegrid.cluster.session import ray_session
 from joulegrid.errors import PreFlightError
 from tests.actors.lanes import script_task

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from joulegrid.actors.sampler import start_sampler
-from joulegrid.cluster.power.recorder import Target
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.sampler.recorder import Target
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 from joulegrid.errors import PreFlightError
 from tests.cluster.nvml_simulated.build import Control, simulated_nvml, uuid_of
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulegrid.cluster.power.recorder import Recorder
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.sampler.recorder import Recorder
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

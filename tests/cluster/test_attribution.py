@@ -12,7 +12,7 @@ from joulegrid.cluster.power.attribution.least_squares import CollinearError, fi
 from joulegrid.cluster.power.attribution.shares import Idle, Measured, RequestShares, shares
 from joulegrid.cluster.power.attribution.steps import Part, Step, intervals, trace
 from joulegrid.cluster.power.energy import Energy, unknown
-from joulegrid.cluster.power.series import Sample
+from joulegrid.cluster.power.sensors.series import Sample
 
 JOULES = {"prefill_token": 0.08, "decode_token": 0.9, "kv_token": 0.0009}
 IDLE_W = 110.0

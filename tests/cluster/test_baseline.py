@@ -8,8 +8,8 @@ import pytest
 
 from joulegrid.cluster.power.baseline import Baseline, baselines_of, still_valid, with_net
 from joulegrid.cluster.power.energy import Energy, total, unknown
-from joulegrid.cluster.power.model import CoreWatts, model_energy
-from joulegrid.cluster.power.series import Sample
+from joulegrid.cluster.power.sensors.model import CoreWatts, model_energy
+from joulegrid.cluster.power.sensors.series import Sample
 from joulegrid.cluster.power.steady import rates, steadiness
 
 KIND = {"source": "counter", "provenance": "measured", "scope": "gpu_board"}

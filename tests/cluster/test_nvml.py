@@ -220,5 +220,7 @@ def test_nvml_without_its_library_is_refused_with_the_remedy(tmp_path: Path) -> 
 
 
 def test_importing_the_power_package_loads_no_gpu_library() -> None:
-    code = "import sys, joulegrid.cluster.power.recorder; assert not {'pynvml', 'torch', 'ray'} & set(sys.modules)"
+    code = (
+        "import sys, joulegrid.cluster.power.sampler.recorder; assert not {'pynvml', 'torch', 'ray'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

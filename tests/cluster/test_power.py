@@ -12,10 +12,10 @@ import pytest
 from pydantic import ValidationError
 
 from joulegrid.cluster.power.energy import total
-from joulegrid.cluster.power.model import CoreWatts, model_energy, process_cpu_s
-from joulegrid.cluster.power.readings import Reading, Ring
-from joulegrid.cluster.power.recorder import Recorder, Target
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.sampler.recorder import Recorder, Target
+from joulegrid.cluster.power.sensors.model import CoreWatts, model_energy, process_cpu_s
+from joulegrid.cluster.power.sensors.readings import Reading, Ring
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

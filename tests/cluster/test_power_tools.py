@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from joulegrid.cluster.power.codecarbon import open_codecarbon
-from joulegrid.cluster.power.edges import EdgeBoard, Tool
-from joulegrid.cluster.power.readings import Reading
-from joulegrid.cluster.power.zeus import open_zeus
+from joulegrid.cluster.power.sensors.codecarbon import open_codecarbon
+from joulegrid.cluster.power.sensors.edges import EdgeBoard, Tool
+from joulegrid.cluster.power.sensors.readings import Reading
+from joulegrid.cluster.power.sensors.zeus import open_zeus
 from joulegrid.errors import PreFlightError
 from tests.cluster.nvml_simulated.build import COUNTER_UNSUPPORTED, POWER_UNSUPPORTED, Control, simulated_nvml, uuid_of
 from tests.cluster.nvml_simulated.record import Recording

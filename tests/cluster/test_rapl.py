@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from joulegrid.cluster.power.frames import Order
-from joulegrid.cluster.power.rapl import open_domains
-from joulegrid.cluster.power.recorder import Recorder, Target
-from joulegrid.cluster.power.sampling import Opened
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.sampler.frames import Order
+from joulegrid.cluster.power.sampler.recorder import Recorder, Target
+from joulegrid.cluster.power.sampler.sampling import Opened
+from joulegrid.cluster.power.sensors.rapl import open_domains
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 from joulegrid.errors import PreFlightError
 
 if TYPE_CHECKING:

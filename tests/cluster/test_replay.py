@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from joulegrid.cluster.power.frames import Hello
-from joulegrid.cluster.power.nvml import BoardFacts, Condition
-from joulegrid.cluster.power.readings import Reading
-from joulegrid.cluster.power.recorder import Recorder, Target
-from joulegrid.cluster.power.sources import PowerConfig
-from joulegrid.cluster.power.trace import Trace, read_trace
+from joulegrid.cluster.power.sampler.frames import Hello
+from joulegrid.cluster.power.sampler.recorder import Recorder, Target
+from joulegrid.cluster.power.sampler.trace import Trace, read_trace
+from joulegrid.cluster.power.sensors.nvml import BoardFacts, Condition
+from joulegrid.cluster.power.sensors.readings import Reading
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 from joulegrid.errors import UsageError
-from joulegrid.jobs.load import make_study
+from joulegrid.jobs.study.load import make_study
 from tests.cluster.nvml_simulated.build import simulated_nvml, uuid_of
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from joulegrid.cluster.power.burst import BLIND_NS, LONGEST_NS, SAVED_NS, SHARE, Burst
-from joulegrid.cluster.power.feed import Continued, Feed, order_for
-from joulegrid.cluster.power.frames import Frame, frames_in, packed_json, packed_reading, packed_round
-from joulegrid.cluster.power.marks import mark_sender
-from joulegrid.cluster.power.readings import Reading
-from joulegrid.cluster.power.recorder import Recorder, Target
+from joulegrid.cluster.power.sampler.burst import BLIND_NS, LONGEST_NS, SAVED_NS, SHARE, Burst
+from joulegrid.cluster.power.sampler.feed import Continued, Feed, order_for
+from joulegrid.cluster.power.sampler.frames import Frame, frames_in, packed_json, packed_reading, packed_round
+from joulegrid.cluster.power.sampler.marks import mark_sender
+from joulegrid.cluster.power.sampler.recorder import Recorder, Target
+from joulegrid.cluster.power.sensors.readings import Reading
 from tests.cluster.nvml_simulated.build import Control, simulated_nvml, uuid_of
 from tests.cluster.power_reader import eventually, is_alive, recorder_over
 
 if TYPE_CHECKING:
-    from joulegrid.cluster.power.frames import Hello
-    from joulegrid.cluster.power.nvml import Condition
+    from joulegrid.cluster.power.sampler.frames import Hello
+    from joulegrid.cluster.power.sensors.nvml import Condition
 
 S = 1_000_000_000
 FIRST = Target(gpu_uuids=(uuid_of(0),))
@@ -133,8 +133,8 @@ def test_a_process_that_stays_silent_is_killed_and_replaced(env: dict[str, str])
 
 PARENT = """
 import sys, time
-from joulegrid.cluster.power.recorder import Recorder
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.sampler.recorder import Recorder
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 recorder = Recorder(PowerConfig(source="nvml"))
 print(recorder.sampling_pid, flush=True)
 time.sleep(60)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from joulegrid.cluster.storage import open_store
 from joulegrid.errors import JoulegridError
-from joulegrid.jobs.driver import Options, drive
-from joulegrid.jobs.load import load_study
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.progress import Plain
+from joulegrid.jobs.loop.driver import Options, drive
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.status.progress import Plain
+from joulegrid.jobs.study.load import load_study
 from tests.faults.faulty_store import Fault, FaultyStore
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from joulegrid.cluster.storage import Store
-from joulegrid.jobs.lease import read_lease
+from joulegrid.jobs.state.lease import read_lease
 from tests.faults.conftest import Trials
 from tests.faults.manifest_watch import ManifestWatch
 from tests.faults.processes import children, of_runs, wait_until

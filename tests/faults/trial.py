@@ -21,9 +21,9 @@ from typing import Any
 import yaml
 
 from joulegrid.cluster.storage import Store, open_store
-from joulegrid.jobs.ledger import read_states
 from joulegrid.jobs.report.run_results import RunResults, read_json
-from joulegrid.jobs.status import read_status
+from joulegrid.jobs.state.ledger import read_states
+from joulegrid.jobs.status.status import read_status
 from tests.checkout import ROOT
 from tests.faults.processes import wait_until, wait_until_gone
 from tests.jobs.ray_head import RayHead

@@ -6,10 +6,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from joulegrid.jobs.continuing import Choice
-from joulegrid.jobs.driver import Options, drive
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.loop.continuing import Choice
+from joulegrid.jobs.loop.driver import Options, drive
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.study.load import make_study
 from joulegrid.jobs.study_result import StudyResult
 
 ADD = "x = 0\ndef main():\n    return {'double': 2 * x}"

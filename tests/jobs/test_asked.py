@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegrid.errors import PreFlightError, UsageError
-from joulegrid.jobs.asked import AskedPlan
-from joulegrid.jobs.asking import PATIENCE, Asked, Ending, Search, ended_event, fill, is_over
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.merge import leaves, nested
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.planning import plan_of
-from joulegrid.jobs.search import WAIT, CycleResult, SearcherSource, Told, Wait
-from joulegrid.jobs.study import StudyConfig
+from joulegrid.jobs.plan.merge import leaves, nested
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.plan.planning import plan_of
+from joulegrid.jobs.search.asked import AskedPlan
+from joulegrid.jobs.search.asking import PATIENCE, Asked, Ending, Search, ended_event, fill, is_over
+from joulegrid.jobs.search.search import WAIT, CycleResult, SearcherSource, Told, Wait
+from joulegrid.jobs.study.load import make_study
+from joulegrid.jobs.study.study import StudyConfig
 from joulegrid.jsontypes import Json
 from tests.jobs.studies import write_script
 from tests.jobs.test_plan import AXES, BATCH, SWEEPS, maybe

@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegrid.errors import UsageError
-from joulegrid.jobs.auto_cycles import AutoCycles, decided, needed, repeated
-from joulegrid.jobs.ledger import Ledger, read_states
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.opening import open_output
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.plan_view import plan_json, plan_text
-from joulegrid.jobs.planning import plan_of
-from joulegrid.jobs.status import read_status
-from joulegrid.jobs.status_view import status_lines
-from joulegrid.jobs.study import ExecutionConfig
+from joulegrid.jobs.loop.opening import open_output
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.plan.plan_view import plan_json, plan_text
+from joulegrid.jobs.plan.planning import plan_of
+from joulegrid.jobs.state.ledger import Ledger, read_states
+from joulegrid.jobs.status.status import read_status
+from joulegrid.jobs.status.status_view import status_lines
+from joulegrid.jobs.study.auto_cycles import AutoCycles, decided, needed, repeated
+from joulegrid.jobs.study.load import make_study
+from joulegrid.jobs.study.study import ExecutionConfig
 from joulegrid.student import student_t
 from tests.jobs.studies import run, study_of
 

@@ -17,13 +17,13 @@ from joulegrid.cluster.carbon.config import CarbonConfig
 from joulegrid.cluster.carbon.footprint import Accounting
 from joulegrid.cluster.carbon.still import Given
 from joulegrid.errors import UsageError
-from joulegrid.jobs.budget import Budget
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.order import Order
-from joulegrid.jobs.schedule import Schedule, Visit
-from joulegrid.jobs.spending import Spending
-from joulegrid.jobs.streams import Streams
-from joulegrid.jobs.study import ExecutionConfig
+from joulegrid.jobs.carbon.budget import Budget
+from joulegrid.jobs.carbon.spending import Spending
+from joulegrid.jobs.loop.schedule import Schedule, Visit
+from joulegrid.jobs.loop.streams import Streams
+from joulegrid.jobs.plan.order import Order
+from joulegrid.jobs.study.load import make_study
+from joulegrid.jobs.study.study import ExecutionConfig
 from tests.jobs.report.results import Made, done, failed, folder_of, measured, no_energy, run_folder
 
 

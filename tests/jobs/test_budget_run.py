@@ -11,11 +11,11 @@ import yaml
 
 from joulegrid.cluster.storage import open_store
 from joulegrid.jobs.commands import RunFlags, StudyFlags, run_command
-from joulegrid.jobs.driver import Options, drive
-from joulegrid.jobs.load import load_study
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.status import read_status
-from joulegrid.jobs.status_view import status_lines
+from joulegrid.jobs.loop.driver import Options, drive
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.status.status import read_status
+from joulegrid.jobs.status.status_view import status_lines
+from joulegrid.jobs.study.load import load_study
 from joulegrid.jobs.study_result import StudyResult
 from tests.jobs.studies import study_of
 

@@ -18,7 +18,7 @@ from joulegrid.cluster.carbon.footprint import Accounting
 from joulegrid.cluster.power.energy import Energy
 from joulegrid.cluster.storage import Store
 from joulegrid.errors import UsageError
-from joulegrid.jobs.carbon_command import CarbonFlags, carbon_command
+from joulegrid.jobs.carbon.carbon_command import CarbonFlags, carbon_command
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.run_report import read_run, report
 from tests.cluster.carbon.grid_server import NOW, TOKEN, Grid, grid_server

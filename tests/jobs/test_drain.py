@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from joulegrid.errors import StudyDrained, UsageError
-from joulegrid.jobs.drain import FLUSH_S, Drain
+from joulegrid.jobs.loop.drain import FLUSH_S, Drain
 from tests.jobs.studies import run, study_of
 
 

@@ -13,12 +13,12 @@ import pytest
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.cluster.storage import open_store
 from joulegrid.errors import PreFlightError, RunHeldError, StudyDrained, UsageError
-from joulegrid.jobs.continuing import Choice
-from joulegrid.jobs.lease import Lease
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.loop.continuing import Choice
+from joulegrid.jobs.plan.plan import Plan
 from joulegrid.jobs.report.assembly import assemble
-from joulegrid.jobs.status import read_status
+from joulegrid.jobs.state.lease import Lease
+from joulegrid.jobs.status.status import read_status
+from joulegrid.jobs.study.load import make_study
 from joulegrid.jobs.study_result import StudyResult
 from tests.jobs.studies import run, study_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from joulegrid.errors import PreFlightError
-from joulegrid.jobs.continuing import Choice
+from joulegrid.jobs.loop.continuing import Choice
 from tests.jobs.studies import run, study_of
 
 pytestmark = pytest.mark.usefixtures("ray_here")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegrid.jobs.estimate import duration_words, least_gaps_s
-from joulegrid.jobs.order import Order
-from joulegrid.jobs.study import ExecutionConfig
+from joulegrid.jobs.plan.estimate import duration_words, least_gaps_s
+from joulegrid.jobs.plan.order import Order
+from joulegrid.jobs.study.study import ExecutionConfig
 
 
 @given(

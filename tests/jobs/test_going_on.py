@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from joulegrid.jobs.continuing import Choice
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.run import Run
-from joulegrid.jobs.upcoming import upcoming
+from joulegrid.jobs.loop.continuing import Choice
+from joulegrid.jobs.loop.run import Run
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.plan.upcoming import upcoming
+from joulegrid.jobs.study.load import make_study
 from tests.jobs.studies import run, study_of
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -43,11 +43,11 @@ def test_an_unfinished_run_behind_a_finished_one_is_gone_on_with(tmp_path: Path)
 
 def test_a_limit_below_what_was_asked_for_asks_for_nothing_more_and_counts_what_was(tmp_path: Path) -> None:
     from joulegrid.cluster.folder import FolderStore
-    from joulegrid.jobs.asking import Search
-    from joulegrid.jobs.lease import Lease
-    from joulegrid.jobs.ledger import Ledger
-    from joulegrid.jobs.load import load_study
-    from joulegrid.jobs.planning import plan_of
+    from joulegrid.jobs.plan.planning import plan_of
+    from joulegrid.jobs.search.asking import Search
+    from joulegrid.jobs.state.lease import Lease
+    from joulegrid.jobs.state.ledger import Ledger
+    from joulegrid.jobs.study.load import load_study
 
     text = "STUDY = {'model': 'tiny-lm', 'execution': {'max_experiments': 3, 'n_cycles': 2}}\n"
     text += "def config_gen():\n    for n in range(1, 9):\n        yield {'pytorch.batch_size': n}"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegrid.errors import UsageError
-from joulegrid.jobs.grid import Axis, GrammarError, Segment, segments
-from joulegrid.jobs.merge import deep_merge, leaves, lookup, nested, sections
+from joulegrid.jobs.plan.grid import Axis, GrammarError, Segment, segments
+from joulegrid.jobs.plan.merge import deep_merge, leaves, lookup, nested, sections
 
 SHAPES = st.lists(st.integers(1, 5), max_size=5)
 TREES = st.recursive(

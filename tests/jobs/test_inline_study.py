@@ -10,8 +10,8 @@ import pytest
 
 from joulegrid.cluster.storage import open_store
 from joulegrid.errors import StudyDrained
-from joulegrid.jobs.drain import FLUSH_S
-from joulegrid.jobs.ledger import read_states
+from joulegrid.jobs.loop.drain import FLUSH_S
+from joulegrid.jobs.state.ledger import read_states
 from tests.faults.processes import wait_until
 from tests.jobs.studies import run, study_of
 

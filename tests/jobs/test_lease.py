@@ -17,8 +17,8 @@ import pytest
 
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.errors import RunHeldError, UsageError
-from joulegrid.jobs.lease import Lease, process_table, read_lease, refuse_alive, renewed_every_s, stale_s
-from joulegrid.jobs.status import read_status
+from joulegrid.jobs.state.lease import Lease, process_table, read_lease, refuse_alive, renewed_every_s, stale_s
+from joulegrid.jobs.status.status import read_status
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_process_number_of_another_boot_or_another_container_is_not_asked_for_
 
 
 def test_a_real_container_has_another_process_table_under_the_same_host_name() -> None:
-    code = "from joulegrid.jobs.lease import process_table; print(*process_table())"
+    code = "from joulegrid.jobs.state.lease import process_table; print(*process_table())"
     inside = subprocess.run(
         ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code], capture_output=True, text=True
     )

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.errors import RunHeldError
-from joulegrid.jobs.ledger import Ledger, read_states
-from joulegrid.jobs.segments import replay
-from joulegrid.jobs.states import At, States, TaskState
+from joulegrid.jobs.state.ledger import Ledger, read_states
+from joulegrid.jobs.state.segments import replay
+from joulegrid.jobs.state.states import At, States, TaskState
 
 
 def store_in(folder: Path) -> FolderStore:

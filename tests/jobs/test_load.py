@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from joulegrid.errors import UsageError
-from joulegrid.jobs.load import Overrides, load_study, make_study
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.study import StudyConfig
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.study.load import Overrides, load_study, make_study
+from joulegrid.jobs.study.study import StudyConfig
 
 MODEL = "model: tiny-lm\n"
 LAUGHS = "a0: &a0 [0]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))

@@ -17,11 +17,11 @@ import pytest
 from joulegrid.actors.placement import Node, Place
 from joulegrid.actors.result import Outcome, Task
 from joulegrid.errors import PreFlightError
-from joulegrid.jobs.breakers import Breakers
-from joulegrid.jobs.metrics import Endpoint, NoMetrics, metrics_endpoint
-from joulegrid.jobs.pace import Pace
-from joulegrid.jobs.prometheus import LaneTime, PrometheusMetrics
-from joulegrid.jobs.study import CircuitBreaker
+from joulegrid.jobs.loop.breakers import Breakers
+from joulegrid.jobs.status.metrics import Endpoint, NoMetrics, metrics_endpoint
+from joulegrid.jobs.status.pace import Pace
+from joulegrid.jobs.status.prometheus import LaneTime, PrometheusMetrics
+from joulegrid.jobs.study.study import CircuitBreaker
 from tests.cluster.s3_servers import free_port
 
 DASHBOARD = Path(__file__).parents[2] / "cluster" / "grafana" / "joulegrid.json"

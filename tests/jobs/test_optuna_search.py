@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from joulegrid.errors import PreFlightError, UsageError
-from joulegrid.jobs.asked import AskedPlan
-from joulegrid.jobs.asking import Asked, Ending, Search, fill
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.optuna_search import OptunaSearcher
-from joulegrid.jobs.planning import plan_of
-from joulegrid.jobs.search import CycleResult, Told
-from joulegrid.jobs.search_config import SearchConfig
-from joulegrid.jobs.space import Space, ranges
+from joulegrid.jobs.plan.planning import plan_of
+from joulegrid.jobs.search.asked import AskedPlan
+from joulegrid.jobs.search.asking import Asked, Ending, Search, fill
+from joulegrid.jobs.search.optuna_search import OptunaSearcher
+from joulegrid.jobs.search.search import CycleResult, Told
+from joulegrid.jobs.search.space import Space, ranges
+from joulegrid.jobs.study.load import make_study
+from joulegrid.jobs.study.search_config import SearchConfig
 
 BATCH, LENGTH = "pytorch.batch_size", "pytorch.max_new_tokens"
 SWEEP: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegrid.jobs.order import LATIN_SQUARE_LIMIT, Order, williams_row, williams_rows
+from joulegrid.jobs.plan.order import LATIN_SQUARE_LIMIT, Order, williams_row, williams_rows
 
 KINDS = ("sequential", "interleaved", "shuffled", "reversed", "latin_square")
 

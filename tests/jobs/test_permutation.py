@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulegrid.jobs.order import SHUFFLED_LISTS, Order
-from joulegrid.jobs.permutation import Permutation
+from joulegrid.jobs.plan.order import SHUFFLED_LISTS, Order
+from joulegrid.jobs.plan.permutation import Permutation
 
 
 @settings(deadline=None)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from joulegrid.cases.workloads.inference_config import InferenceConfig
 from joulegrid.cases.workloads.script import ScriptConfig
-from joulegrid.jobs import patches
-from joulegrid.jobs.grid import segments
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.patches import MANY_PATCHES, Typing
-from joulegrid.jobs.plan import Plan
+from joulegrid.jobs.plan import patches
+from joulegrid.jobs.plan.grid import segments
+from joulegrid.jobs.plan.patches import MANY_PATCHES, Typing
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.study.load import make_study
 
 VALUES = st.one_of(
     st.integers(-3, 2**70),

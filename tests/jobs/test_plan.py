@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegrid.errors import UsageError
-from joulegrid.jobs.estimate import cost_of
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.plan_view import plan_json, plan_text
+from joulegrid.jobs.plan.estimate import cost_of
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.plan.plan_view import plan_json, plan_text
+from joulegrid.jobs.study.load import make_study
 
 BATCH = "pytorch.batch_size"
 WARM_MAX, WARM_MIN = "pytorch.warmup.max_batches", "pytorch.warmup.min_batches"

@@ -17,11 +17,11 @@ import pytest
 import yaml
 
 from joulegrid.actors.result import Outcome
-from joulegrid.jobs.driver import Options, drive
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.metrics import Endpoint
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.progress import Quiet
+from joulegrid.jobs.loop.driver import Options, drive
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.status.metrics import Endpoint
+from joulegrid.jobs.status.progress import Quiet
+from joulegrid.jobs.study.load import make_study
 from tests.cluster.prometheus_server import prometheus_server
 from tests.cluster.s3_servers import HOST, free_port
 from tests.jobs.studies import study_of

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from joulegrid.errors import UsageError
-from joulegrid.jobs.asked import AskedPlan
-from joulegrid.jobs.asked_view import asked_json, asked_text
-from joulegrid.jobs.asking import Asked, Ending, Search, fill
-from joulegrid.jobs.load import Overrides, load_study
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.planning import plan_of
-from joulegrid.jobs.search import WAIT, CycleResult
-from joulegrid.jobs.study import StudyConfig
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.plan.planning import plan_of
+from joulegrid.jobs.search.asked import AskedPlan
+from joulegrid.jobs.search.asked_view import asked_json, asked_text
+from joulegrid.jobs.search.asking import Asked, Ending, Search, fill
+from joulegrid.jobs.search.search import WAIT, CycleResult
+from joulegrid.jobs.study.load import Overrides, load_study
+from joulegrid.jobs.study.study import StudyConfig
 
 BATCH = "pytorch.batch_size"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from joulegrid.jobs.load import Overrides, load_study
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.resolved import resolved_yaml
-from joulegrid.jobs.yamlfile import LARGE, parse, written
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.plan.resolved import resolved_yaml
+from joulegrid.jobs.study.load import Overrides, load_study
+from joulegrid.jobs.study.yamlfile import LARGE, parse, written
 
 
 def test_a_resolved_study_plans_the_same_points_from_any_folder(tmp_path: Path) -> None:

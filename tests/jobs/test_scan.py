@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegrid.errors import UsageError
-from joulegrid.jobs import duplicates
-from joulegrid.jobs.identity import canonical
-from joulegrid.jobs.lattice import Digits, Lattice
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.plan import Plan, Skipped
-from joulegrid.jobs.projection import KNOWN_LIMIT
-from joulegrid.jobs.region import Region
-from joulegrid.jobs.schema import checked_together
-from joulegrid.jobs.selection import BLOCK, Selection
+from joulegrid.jobs.plan import duplicates
+from joulegrid.jobs.plan.identity import canonical
+from joulegrid.jobs.plan.lattice import Digits, Lattice
+from joulegrid.jobs.plan.plan import Plan, Skipped
+from joulegrid.jobs.plan.projection import KNOWN_LIMIT
+from joulegrid.jobs.plan.region import Region
+from joulegrid.jobs.plan.selection import BLOCK, Selection
+from joulegrid.jobs.study.load import make_study
+from joulegrid.jobs.study.schema import checked_together
 
 WARM_MAX, WARM_MIN = "pytorch.warmup.max_batches", "pytorch.warmup.min_batches"
 VALUES: dict[str, st.SearchStrategy[Any]] = {

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegrid.actors.result import Outcome
-from joulegrid.jobs.order import Order
-from joulegrid.jobs.schedule import BUNDLES_AFTER, LARGEST_BUNDLE, Rest, Schedule, Visit, gap, may_bundle
-from joulegrid.jobs.states import At
-from joulegrid.jobs.streams import Streams
-from joulegrid.jobs.study import ExecutionConfig
+from joulegrid.jobs.loop.schedule import BUNDLES_AFTER, LARGEST_BUNDLE, Rest, Schedule, Visit, gap, may_bundle
+from joulegrid.jobs.loop.streams import Streams
+from joulegrid.jobs.plan.order import Order
+from joulegrid.jobs.state.states import At
+from joulegrid.jobs.study.study import ExecutionConfig
 
 
 def outcome(visit: Visit, lane: str = "a", failure: Any = None) -> Outcome:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from joulegrid.cases.workloads.inference_config import InferenceConfig
 from joulegrid.cases.workloads.script import ScriptConfig
-from joulegrid.jobs.schema import (
+from joulegrid.jobs.study.schema import (
     checked_together,
     defaults,
     expanded,
@@ -20,7 +20,7 @@ from joulegrid.jobs.schema import (
     unknown_in,
     unknown_key,
 )
-from joulegrid.jobs.study import StudyConfig
+from joulegrid.jobs.study.study import StudyConfig
 
 
 def complaints(model: Any, mapping: dict[str, Any]) -> list[str]:

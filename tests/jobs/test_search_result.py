@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from joulegrid.jobs.report.energy_statistic import EnergyStatistic
 from joulegrid.jobs.report.statistic import Statistic
 from joulegrid.jobs.report.summary import SummaryRow
-from joulegrid.jobs.search_result import SearchResult, search_notes, search_result
+from joulegrid.jobs.search.search_result import SearchResult, search_notes, search_result
 
 
 def plan(*objectives: Any) -> dict[str, Any]:

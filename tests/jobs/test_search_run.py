@@ -13,13 +13,13 @@ import pytest
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.jobs.api import run_study
-from joulegrid.jobs.continuing import Choice
-from joulegrid.jobs.driver import Options, drive
-from joulegrid.jobs.load import load_study, make_study
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.planning import plan_of
-from joulegrid.jobs.search import Told
-from joulegrid.jobs.segments import replay
+from joulegrid.jobs.loop.continuing import Choice
+from joulegrid.jobs.loop.driver import Options, drive
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.plan.planning import plan_of
+from joulegrid.jobs.search.search import Told
+from joulegrid.jobs.state.segments import replay
+from joulegrid.jobs.study.load import load_study, make_study
 from joulegrid.jobs.study_result import StudyResult
 from tests.jobs.studies import write_script
 

@@ -20,10 +20,10 @@ import yaml
 from joulegrid.actors.result import Task
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.cluster.storage import Store, open_store
-from joulegrid.jobs.lease import Lease
-from joulegrid.jobs.ledger import Ledger
-from joulegrid.jobs.status import read_status
-from joulegrid.jobs.status_view import runs_at, status_line, status_lines
+from joulegrid.jobs.state.lease import Lease
+from joulegrid.jobs.state.ledger import Ledger
+from joulegrid.jobs.status.status import read_status
+from joulegrid.jobs.status.status_view import runs_at, status_line, status_lines
 from tests.cluster.s3_servers import BUCKET, environment, moto_server
 from tests.jobs.studies import run, study_of
 from tests.jobs.test_metrics import outcome

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegrid.jobs.order import Order, williams_rows
-from joulegrid.jobs.states import At
-from joulegrid.jobs.streams import Streams, balance_note, lane_stream
+from joulegrid.jobs.loop.streams import Streams, balance_note, lane_stream
+from joulegrid.jobs.plan.order import Order, williams_rows
+from joulegrid.jobs.state.states import At
 
 KINDS = ("sequential", "interleaved", "shuffled", "reversed", "latin_square")
 

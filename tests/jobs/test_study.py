@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from joulegrid.cluster.carbon.config import CarbonConfig
 from joulegrid.errors import UsageError
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.study import ExecutionConfig, StudyConfig
+from joulegrid.jobs.study.load import make_study
+from joulegrid.jobs.study.study import ExecutionConfig, StudyConfig
 
 
 def test_the_documented_defaults_are_applied_and_described() -> None:

@@ -13,14 +13,14 @@ from joulegrid.actors.result import Outcome, Task
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.errors import UsageError
 from joulegrid.jobs.api import expand_grid
-from joulegrid.jobs.driver import _close_after
-from joulegrid.jobs.lease import Lease, read_lease
-from joulegrid.jobs.ledger import Ledger, read_states
-from joulegrid.jobs.load import make_study
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.planning import plan_of
-from joulegrid.jobs.run import Run
-from joulegrid.jobs.study import StudyConfig
+from joulegrid.jobs.loop.driver import _close_after
+from joulegrid.jobs.loop.run import Run
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.plan.planning import plan_of
+from joulegrid.jobs.state.lease import Lease, read_lease
+from joulegrid.jobs.state.ledger import Ledger, read_states
+from joulegrid.jobs.study.load import make_study
+from joulegrid.jobs.study.study import StudyConfig
 from tests.jobs.studies import study_of
 
 HALF = "\ud800"

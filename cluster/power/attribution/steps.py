@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from joulegrid.cluster.power.series import Sample
+from joulegrid.cluster.power.sensors.series import Sample
 
 UNITS = ("prefill_token", "decode_token", "kv_token")
 """What a step's joules are made of; the last is a cached token that was read once."""

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from joulegrid.cluster.power.estimate.known import Bounds
-from joulegrid.cluster.power.series import UnreadError
+from joulegrid.cluster.power.sensors.series import UnreadError
 
 if TYPE_CHECKING:
     from joulegrid.cluster.power.estimate.integral import Published

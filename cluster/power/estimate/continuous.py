@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from joulegrid.cluster.power.estimate.edge import Amount, Forecast, Span, divide, forecast
 from joulegrid.cluster.power.estimate.known import Bounds
 from joulegrid.cluster.power.estimate.ticks import Tick
-from joulegrid.cluster.power.series import UnreadError
+from joulegrid.cluster.power.sensors.series import UnreadError
 
 if TYPE_CHECKING:
-    from joulegrid.cluster.power.readings import Reading
+    from joulegrid.cluster.power.sensors.readings import Reading
 
 UPDATE_S = 0.001  # Intel SDM 14.9: energy status counters are updated about every millisecond
 LATE = 0.1

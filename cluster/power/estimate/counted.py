@@ -12,7 +12,7 @@ from joulegrid.cluster.power.estimate.edge import QUANTUM_J, Amount, Forecast, S
 from joulegrid.cluster.power.estimate.known import Bounds
 from joulegrid.cluster.power.estimate.tail import Tail, fit_tail
 from joulegrid.cluster.power.estimate.ticks import REACH, Dating, Period, Tick, period_of, ticks_near
-from joulegrid.cluster.power.series import UnreadError
+from joulegrid.cluster.power.sensors.series import UnreadError
 
 if TYPE_CHECKING:
     from joulegrid.cluster.power.estimate.looks import Bracket

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from joulegrid.cluster.power.estimate.known import Bounds
 from joulegrid.cluster.power.estimate.looks import MOST_W
-from joulegrid.cluster.power.series import UnreadError
+from joulegrid.cluster.power.sensors.series import UnreadError
 
 if TYPE_CHECKING:
-    from joulegrid.cluster.power.readings import Reading
+    from joulegrid.cluster.power.sensors.readings import Reading
 
 STALL_S = 1.5
 USUAL_UPDATE_S = 0.1

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from joulegrid.cluster.power.readings import Reading
+    from joulegrid.cluster.power.sensors.readings import Reading
 
 LATENCY_S = 0.0003
 """A reading is dated at the middle of a driver call that takes some tenths of a millisecond."""

@@ -20,12 +20,12 @@ from joulegrid.cluster.power.estimate.integral import Integrated, Published, int
 from joulegrid.cluster.power.estimate.known import Bounds, Known
 from joulegrid.cluster.power.estimate.lag import corrected, memory_of
 from joulegrid.cluster.power.estimate.looks import brackets_of
-from joulegrid.cluster.power.series import UnreadError
+from joulegrid.cluster.power.sensors.series import UnreadError
 
 if TYPE_CHECKING:
     from joulegrid.cluster.power.energy import Flag, Source
     from joulegrid.cluster.power.estimate.looks import Bracket
-    from joulegrid.cluster.power.readings import Reading
+    from joulegrid.cluster.power.sensors.readings import Reading
 
 SHORT_S = 10.0
 SLOW_S = 0.4

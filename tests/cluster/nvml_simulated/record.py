@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulegrid.cluster.power.energy import Energy
-from joulegrid.cluster.power.recorder import Recorder, Target
-from joulegrid.cluster.power.sources import PowerConfig
+from joulegrid.cluster.power.sampler.recorder import Recorder, Target
+from joulegrid.cluster.power.sensors.sources import PowerConfig
 from joulegrid.errors import PreFlightError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
-from joulegrid.cluster.power.readings import Reading
+from joulegrid.cluster.power.sensors.readings import Reading
 
 Load = Literal["flat", "step", "llm", "square", "idle"]
 Tail = Literal["none", "decay", "lag"]

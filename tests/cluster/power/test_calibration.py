@@ -23,7 +23,7 @@ from joulegrid.cluster.power.calibration import (
     remembered,
     tail_verdict,
 )
-from joulegrid.cluster.power.readings import Reading
+from joulegrid.cluster.power.sensors.readings import Reading
 from tests.cluster.nvml_simulated.build import simulated_nvml, uuid_of
 from tests.cluster.power.simulated_board import Curve, draw_board, draw_run
 

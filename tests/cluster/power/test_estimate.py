@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from joulegrid.cluster.power.board import Board as Estimator
 from joulegrid.cluster.power.estimate.known import Known
 from joulegrid.cluster.power.estimate.looks import brackets_of
 from joulegrid.cluster.power.estimate.ticks import ticks_near
 from joulegrid.cluster.power.estimate.window import Answer, answer
-from joulegrid.cluster.power.series import UnreadError
+from joulegrid.cluster.power.sensors.board import Board as Estimator
+from joulegrid.cluster.power.sensors.series import UnreadError
 from tests.cluster.power.simulated_board import Load, Run, draw_board, draw_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from joulegrid.cluster.power.energy import Energy
-    from joulegrid.cluster.power.readings import Reading
+    from joulegrid.cluster.power.sensors.readings import Reading
 
 
 def drawn(seed: object, load: Load, seconds: float, **fixed: object) -> Run:

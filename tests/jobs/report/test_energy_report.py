@@ -12,8 +12,8 @@ from rich.console import Console
 from joulegrid.errors import UsageError
 from joulegrid.jobs.api import as_study
 from joulegrid.jobs.commands import report_command
-from joulegrid.jobs.driver import check_plan
-from joulegrid.jobs.planning import plan_of
+from joulegrid.jobs.loop.driver import check_plan
+from joulegrid.jobs.plan.planning import plan_of
 from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.columns import headline_table
 from joulegrid.jobs.report.details import gather

@@ -15,7 +15,7 @@ from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.quantity import number, plain, title_of, unit_of, with_interval
 from joulegrid.jobs.report.run_report import read_run, read_runs, report
 from joulegrid.jobs.report.table import print_reports
-from joulegrid.jobs.status import read_status
+from joulegrid.jobs.status.status import read_status
 from joulegrid.jobs.study_result import StudyResult
 from tests.jobs.report.results import (
     HASH,

@@ -11,9 +11,9 @@ import pytest
 from joulegrid.cases.models import CASES
 from joulegrid.cluster.ray_jobs import packed_files
 from joulegrid.errors import PreFlightError, UsageError
-from joulegrid.jobs.load import load_study
-from joulegrid.jobs.plan import Plan
-from joulegrid.jobs.planning import plan_of
+from joulegrid.jobs.plan.plan import Plan
+from joulegrid.jobs.plan.planning import plan_of
+from joulegrid.jobs.study.load import load_study
 from joulegrid.jobs.submit import upload
 from joulegrid.jobs.submit.upload import Upload, check_upload, project_folder, read_inputs
 
