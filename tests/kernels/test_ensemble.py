@@ -100,6 +100,7 @@ def test_the_declared_class_decides_whether_anything_may_be_rounded() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while the compiler is imported
 def test_what_torch_compile_makes_of_a_module_passes() -> None:
     trial, ensemble = scene("gelu_tanh", "bf16")
     [member] = [one for one in null_ensemble(trial, Settings(drawn=2, compiled=True)).fixed if one.name == "compiled"]
