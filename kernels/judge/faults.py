@@ -13,6 +13,8 @@ from joulegrid.kernels.judge.outcome import plain_text
 from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Verdict
 
 _COMPILERS_ERRORS = {"CompilationError", "CompileTimeAssertionFailure", "UnsupportedLanguageConstruct", "PTXASError"}
+_NO_THREAD = "can't start new thread"
+"""What Python says where the sandbox refuses a thread; its class is no more than RuntimeError."""
 _PHASES = {"import": "while the file was run", "constructor": "in the constructor", "forward": "in forward"}
 
 
@@ -24,8 +26,8 @@ def raised(failed: Any, phase: str) -> CandidateFault:
     line = failed.get("line")
     where = _PHASES.get(phase, f"in {phase}") + (f", line {line}" if isinstance(line, int) else "")
     found = plain_text(f"{failed.get('error', 'an error')}: {failed.get('message', '')}")[:2000]
-    if "PermissionError" in kinds:
-        advice = "a candidate computes on its arguments alone: no files, processes or sockets"
+    if "PermissionError" in kinds or _NO_THREAD in found:
+        advice = "a candidate computes on its arguments alone: no files, processes, threads or sockets"
         return _fault(Verdict.FORBIDDEN, "sandbox", where, "nothing outside the module", found, advice)
     advice = advice_for(found)
     if phase == "import" or kinds & _COMPILERS_ERRORS:

@@ -96,7 +96,7 @@ def test_wrong_kernels_get_their_verdict(
         ("k = x.data_ptr()\nif k not in self.c: self.c[k] = y\ny = self.c[k].clone()", "self.c = {}", "wrong_values"),
         (BUFFER, "self.b = None", "tampering: alias"),
         ("y = y + torch.rand(()) * 1e-9", "", "nondeterministic: determinism"),
-        (LATE, "", "wrong_values: values"),
+        (LATE, "", "forbidden: sandbox"),
         (FORGED, "", "tampering: protocol"),
         ("while True: pass", "", "timeout: limits"),
         ("raise ValueError('no')", "", "runtime_error: protocol at in forward, line"),
@@ -117,6 +117,11 @@ def test_without_the_gate_each_offence_still_gets_its_verdict(
     found = verify(rmsnorm, written(forward, constructor), OPEN, zygote=zygote)
     assert told(found).startswith(verdict), told(found)
     assert not list(Path("/tmp").glob(f"joulegrid-judge-{zygote.pid}-*"))
+
+
+def test_where_threads_are_allowed_a_late_one_gains_nothing(zygote: Zygote, rmsnorm: Problem, written: Written) -> None:
+    settings = replace(OPEN, limits=replace(OPEN.limits, threads=2, processes=4))
+    assert told(verify(rmsnorm, written(LATE), settings, zygote=zygote)).startswith("wrong_values: values")
 
 
 @pytest.mark.parametrize(
