@@ -149,7 +149,7 @@ def test_a_meter_that_is_killed_leaves_no_reader(gpus: dict[str, str]) -> None:
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
             children = Path(f"/proc/{process.pid}/task").glob("*/children")
             pids = [int(pid) for file in children for pid in file.read_text().split()]
-            readers = [pid for pid in pids if b"power.sampling" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            readers = [pid for pid in pids if b"power.sampler.sampling" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         finally:
             process.kill()
     assert len(readers) == 1
