@@ -16,7 +16,6 @@ import sys
 import types
 from collections import deque
 from functools import reduce
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +65,7 @@ class _Worker:
         self.sinks: list[list[Any]] = []
         self.outputs: deque[Any] = deque(maxlen=KEPT_OUTPUTS)
         self.series: list[Any] = []
+        self.places: list[int] = []
         self.overwrites = False
 
     def do_code(self, descriptor: int, *, class_name: str) -> dict[str, Any]:
@@ -183,14 +183,19 @@ class _Worker:
         self.series = []
         return {}
 
-    def do_series(self, *, count: int, describe: bool) -> dict[str, Any]:
-        """Call the module with the sets of inputs in turn; all outputs are held until they are forgotten.
+    def do_order(self, *, places: list[int]) -> dict[str, Any]:
+        """Note which of the prepared inputs the next series is called on, one after another."""
+        self.places = places
+        return {}
+
+    def do_series(self, *, describe: bool) -> dict[str, Any]:
+        """Call the module with one set of inputs after another; all outputs are held until they are forgotten.
 
         Only addresses are told at once; `describe` says all of how outputs lie, which takes as long as a light call.
         """
         import torch
 
-        calls = list(islice(cycle(self.prepared), count))
+        calls = [self.prepared[place] for place in self.places]
         gc.disable()
         results = []
         with torch.inference_mode():
@@ -213,8 +218,8 @@ class _Worker:
 
     def do_reveal(self) -> dict[str, Any]:
         """On a GPU, copy the last outputs to where the judge wants them; elsewhere they are read as they lie."""
-        for result, sinks in zip(self.series, self.sinks, strict=False):
-            self._deliver(result, sinks)
+        for result, place in zip(self.series, self.places, strict=False):
+            self._deliver(result, self.sinks[place])
         return {}
 
     def _deliver(self, result: Any, sinks: list[Any]) -> None:

@@ -28,6 +28,7 @@ class Exchange:
         self.pid, self.limits = child.pid, limits
         self.elapsed_ns = 0
         """From the last order until its answer had come."""
+        self._waited_s = 0.0
         self._zygote, self._child, self._freezes = zygote, child, freezes
         self._frozen = False
 
@@ -39,6 +40,7 @@ class Exchange:
         self, message: dict[str, Any] | None, patience_s: float, phase: str, descriptors: Sequence[int] = ()
     ) -> dict[str, Any]:
         """Let the child go on, order, wait for its answer, stop it; return what it says is done."""
+        patience_s = min(patience_s, max(self.limits.total_timeout_s - self._waited_s, 0.0))
         ticket = None if message is None else os.urandom(8).hex()
         order = None if message is None else message | {"ticket": ticket}
         answer = self._answer(order, patience_s, phase, descriptors)
@@ -88,6 +90,7 @@ class Exchange:
         except protocol.Garbled as error:
             raise faults.garbled(phase, str(error)) from None
         self.elapsed_ns = time.perf_counter_ns() - asked_ns
+        self._waited_s += self.elapsed_ns / 1e9
         return answer
 
     def _wait(self, channel: socket.socket, deadline: float) -> None:

@@ -15,6 +15,8 @@ class Limits:
 
     call_timeout_s: float = 60.0
     """For one call; a series of many may take ten times that."""
+    total_timeout_s: float = 900.0
+    """For everything that the judge waits for one child."""
     build_timeout_s: float = 60.0
     """For running the file, and for the constructor; a GPU's compilers work in the first call."""
     memory_bytes: int = 4 << 30

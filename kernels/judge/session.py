@@ -70,6 +70,8 @@ class Session:
         self._weights: list[Entry] = []
         self._returned = Returned(exchange.pid, device)
         self._described: list[Any] = []
+        self._turns: dict[int, int] = {}
+        """Place of prepared inputs → when in the last series they had their turn."""
         self._series_changed: tuple[str, ...] = ()
         self._sinks: list[list[Any]] = []
         self._placements: list[Placement] = []
@@ -162,11 +164,10 @@ class Session:
 
     def repeat(self, count: int, like: Sequence[Any]) -> Iterator[Outcome]:
         """Call the module so often in a row on the first prepared inputs, nobody looking; yield each call's outcome."""
-        elapsed_ns = self.run_series(count)
-        changed = self._series_changed
-        for number in range(count):
-            structure, outputs = self.outputs(number, like)
-            yield Outcome(outputs, structure, elapsed_ns // count, changed, (), None)
+        elapsed_ns = self._run([0] * count, describe=True)
+        for said in self._described:
+            _, outputs = self._returned.read(said, like, self._sinks[0])
+            yield Outcome(outputs, said.get("structure"), elapsed_ns // count, self._series_changed, (), None)
 
     def settle(self) -> None:
         """Prepare the child for timed series: freed memory stays its own, and collections look at new objects alone."""
@@ -180,21 +181,25 @@ class Session:
         self._synchronize()
 
     def run_series(self, count: int, *, describe: bool = True) -> int:
-        """Call the module `count` times in a row, on the prepared inputs in turn; return nanoseconds.
+        """Call the module on the first `count` prepared inputs, in an order drawn for this series; return nanoseconds.
 
         By the judge's clock, from the order to go until the child says `done`; then its whole tree stands still and
         `outputs` can be read. Without `describe` the child tells addresses alone, which costs a call hardly anything,
         and outputs are taken to lie as those of the last described series did; on a GPU they are copied after `done`,
         in `revealed_ns`.
         """
+        return self._run(_RANDOM.sample(range(count), count), describe=describe)
+
+    def _run(self, places: Sequence[int], *, describe: bool) -> int:
+        exchange, patience_s, count = self._exchange, self._exchange.limits.call_timeout_s, len(places)
         self._returned.forget()
         given = self._arenas.given()
         before = self._arenas.digests(_RANDOM.sample(given, min(len(given), SAMPLED_REGIONS)))
-        exchange, patience_s = self._exchange, self._exchange.limits.call_timeout_s
-        message = {"do": "series", "count": count, "describe": describe}
-        said = exchange.ask(message, patience_s * min(count, PATIENT_CALLS), "series")
+        exchange.build({"do": "order", "places": list(places)}, "series")
+        said = exchange.ask({"do": "series", "describe": describe}, patience_s * min(count, PATIENT_CALLS), "series")
         elapsed_ns = exchange.elapsed_ns
         self._described = described_calls(said, count) if describe else relocated(said, self._described, count)
+        self._turns = {place: turn for turn, place in enumerate(places)}
         self._series_changed = self._changed_since(before)
         if self.device == "cuda" and not describe:
             exchange.ask({"do": "reveal"}, patience_s, "series")
@@ -211,10 +216,10 @@ class Session:
         if shared := self._returned.shared(self._described, self._spans()):
             raise faults.shared_outputs(shared)
 
-    def outputs(self, number: int, like: Sequence[Any]) -> tuple[Any, list[Any]]:
-        """Return structure and outputs of one call of the last series, as they lie in memory now."""
-        said = self._described[number]
-        return said.get("structure"), self._returned.read(said, like, self._sinks[number % len(self._sinks)])[1]
+    def outputs(self, place: int, like: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """Return structure and outputs of the last series's call on prepared inputs, as they lie in memory now."""
+        said = self._described[self._turns[place]]
+        return said.get("structure"), self._returned.read(said, like, self._sinks[place])[1]
 
     def close(self) -> None:
         """End the child with everything below it and give all memory back."""
