@@ -31,7 +31,7 @@ SHORT = TimingSettings(
 HONEST = "        return torch.nn.functional.rms_norm(x, (x.shape[-1],), self.weight, self.eps)\n"
 REPLAY = """        if not hasattr(self, "kept"):
             self.kept = torch.nn.functional.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
-        return self.kept
+        return self.kept.clone()
 """
 ELSEWHERE = "        import os\n        os.sched_setaffinity(0, range(os.cpu_count()))\n" + HONEST
 
