@@ -9,7 +9,7 @@ its case and dtype. Wrong are sums in turn whose partial sums are rounded to 16 
 Seeds are the system's, and noted: `--seed` repeats them. `--more` adds rounds in which only candidates are tried.
 
 Run: `python -m benchmarks.judge_false_rejections [--rounds 1] [--more 0] [--jobs 1] [--draws 13] [--compiled 0]
-[--seed N] [--case NAME …]` (four minutes of one core a round)
+[--seed N] [--results judge_false_rejections] [--case NAME …]` (four minutes of one core a round)
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def interval_95(events: int, trials: int) -> tuple[float, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables and write the JSON."""
+    """Print the tables and write the JSON, anew after each round."""
     options = _options(arguments)
     rounds = Series("refused though right", "of one")
     found: list[Held] = []
@@ -192,6 +192,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         right = [one for one in one_round if one.right]
         rounds.values.append(sum(bool(one.measures) for one in right) / len(right))
         found += one_round
+        _report(options, rounds, found)
+
+
+def _report(options: argparse.Namespace, rounds: Series, found: Sequence[Held]) -> None:
     right, wrong = ([one for one in found if one.right is truth] for truth in (True, False))
     tables = {
         "right_by_kind": rows_of(right, "kind"),
@@ -207,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     print("\n".join(refusals))
     facts = {"seed": options.seed, "nominal": FALSE_REJECTIONS, "cases": len({one.case for one in found})}
-    write("judge_false_rejections", [rounds], facts | {"refusals": refusals} | tables)
+    write(options.results, [rounds], facts | {"refusals": refusals} | tables)
 
 
 def _candidates_row(right: Sequence[Held]) -> list[dict[str, Any]]:
@@ -238,6 +242,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--compiled", type=int, default=0)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(5), "little"))
+    parser.add_argument("--results", default="judge_false_rejections")
     parser.add_argument("--case", nargs="*", default=[])
     return parser.parse_args(arguments)
 
