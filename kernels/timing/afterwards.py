@@ -31,6 +31,8 @@ FLIPPED = 0.05
 CANDIDATE = "candidate"
 TRUSTED = "eager"
 """The baseline whose outputs the others' are held against."""
+SAME = "same"
+"""The strongest baseline in a process of its own once more."""
 _SINGLE_BYTES = 4
 _LEAST = 1e-37
 """No scale is smaller: a row of zeros would make every error infinite, and an error there still shows."""
@@ -72,7 +74,7 @@ class Afterwards:
         """
         by_member = {visit.member: visit for visit in visits}
         trusted, candidate = by_member[TRUSTED], by_member.get(CANDIDATE)
-        calls = range(len(trusted.sets))
+        calls = list(trusted.outputs)
         wanted = samples if self._known else max(samples, 1)
         for call in _RANDOM.sample(calls, min(wanted, len(calls))):
             self._against_oracle(call, trusted, candidate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.timing.afterwards import CANDIDATE, TRUSTED
 from joulegrid.kernels.timing.conditions import Conditions, conditions, off_cores, snapshot
+from joulegrid.kernels.timing.enough import enough
 from joulegrid.kernels.timing.ground import Ground
 from joulegrid.kernels.timing.inputs import InputSet, fresh_inputs
 from joulegrid.kernels.timing.member import BaselineFailed, Member, TimedMember, timed_member
@@ -59,8 +61,9 @@ def compare_members(
     """
     cores = ground.setting.cores
     with off_cores(cores):
-        before = snapshot(cores)
-        for process in range(ground.settings.processes):
+        before, began_s = snapshot(cores), time.monotonic()
+        while not enough(into.samples, ground.settings, began_s):
+            process = into.processes
             with ExitStack() as stack:
                 started = _started(stack, zygote, _turned(members, process), ground)
                 if not into.calls:

@@ -20,7 +20,7 @@ from joulegrid.kernels.timing.ground import Ground
 from joulegrid.kernels.timing.inputs import InputSet, fresh_inputs, turned
 from joulegrid.kernels.timing.member import Member, TimedMember, timed_member
 from joulegrid.kernels.timing.result import EnergyWindow
-from joulegrid.kernels.timing.series import warm_up
+from joulegrid.kernels.timing.series import series_ns, warm_up
 
 AGREEMENT = 0.1
 """Share by which a call's time inside its window may differ from its timed one."""
@@ -89,7 +89,7 @@ def _window(repetition: Repetition, probe: EnergyProbe, seconds: float) -> Energ
         for _ in window:
             inputs = [one.arguments for one in turned(repetition.sets)]
             if calling:
-                calling_ns += timed.run_series(inputs)
+                calling_ns += series_ns(timed, inputs)
             else:
                 timed.refill(inputs)
             series += 1

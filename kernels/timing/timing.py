@@ -11,7 +11,7 @@ from joulegrid.kernels.judge.limits import Limits
 from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Verdict
 from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.problem import Problem
-from joulegrid.kernels.timing.afterwards import CANDIDATE, Afterwards, WrongAfterTiming
+from joulegrid.kernels.timing.afterwards import CANDIDATE, SAME, Afterwards, WrongAfterTiming
 from joulegrid.kernels.timing.baseline_timing import baselines_on, floor_of, time_baselines
 from joulegrid.kernels.timing.baselines import baseline_member
 from joulegrid.kernels.timing.bootstrap import change
@@ -23,7 +23,6 @@ from joulegrid.kernels.timing.member import Member
 from joulegrid.kernels.timing.result import LAUNCH_BOUND_S, BaselineName, Baselines, Timing, TimingSettings
 
 __all__ = ["candidate_on", "time_baselines", "time_candidate"]
-SAME = "same"
 
 
 def time_candidate(

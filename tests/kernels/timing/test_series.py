@@ -20,7 +20,7 @@ from joulegrid.kernels.timing.inputs import fresh_inputs, input_bytes  # noqa: E
 from joulegrid.kernels.timing.pairs import Sample  # noqa: E402
 from joulegrid.kernels.timing.result import TimingSettings  # noqa: E402
 from joulegrid.kernels.timing.roofs import Roofs  # noqa: E402
-from joulegrid.kernels.timing.series import Course, chosen_calls, rough_call_ns, run_course, warm_up  # noqa: E402
+from joulegrid.kernels.timing.series import Course, chosen_calls, read_calls, rough_call_ns, run_course, warm_up  # noqa: E402
 from joulegrid.kernels.trial import constructor_arguments  # noqa: E402
 from tests.kernels.timing.simulated import Machine, SimulatedSession  # noqa: E402
 
@@ -85,6 +85,13 @@ def test_one_call_of_a_series_that_did_no_work_is_found(problem: Problem, module
 
     with pytest.raises(WrongAfterTiming):
         course(problem, module, lazy)
+
+
+def test_short_series_are_read_whole_and_of_long_ones_calls_that_nobody_can_foresee() -> None:
+    assert read_calls(3) == [0, 1, 2]
+    drawn = [read_calls(400) for _ in range(8)]
+    assert {len(one) for one in drawn} == {50}
+    assert len({tuple(one) for one in drawn}) == 8
 
 
 def test_another_dtype_or_shape_is_found(problem: Problem, module: Any) -> None:

@@ -25,8 +25,8 @@ from joulegrid.kernels.timing.result import Timing, TimingSettings  # noqa: E402
 from joulegrid.kernels.timing.timing import candidate_on  # noqa: E402
 
 SHORT = TimingSettings(
-    dims={"rows": 32, "width": 256}, pairs=2, series_s=0.001, warm_up_s=0.0, most_calls=4, baselines=("eager",),
-    oracle_samples=1, energy_s=0.05,
+    dims={"rows": 32, "width": 256}, pairs=2, most_processes=5, series_s=0.001, warm_up_s=0.0, most_calls=4,
+    baselines=("eager",), oracle_samples=1, energy_s=0.05,
 )  # fmt: skip
 HONEST = "        return torch.nn.functional.rms_norm(x, (x.shape[-1],), self.weight, self.eps)\n"
 REPLAY = """        if not hasattr(self, "kept"):
