@@ -59,7 +59,7 @@ class SeriesSample(Fact):
     place: int
     """How many series of the same pair ran before it."""
     calls: int
-    """N or 2N."""
+    """N or 2N, and up to a quarter of N more."""
     elapsed_ns: int
     """By the judge's clock, from `go` to `done`."""
     waited_ns: int | None
@@ -250,9 +250,11 @@ class TimingSettings(Fact):
     """N at most."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Of all intervals."""
-    oracle_samples: int = Field(default=2, ge=1)
-    """Series of each process of which one call's outputs are held against the oracle; every call's are held against a
-    baseline's."""
+    oracle_samples: int = Field(default=1, ge=1)
+    """Series of each process of which one call's outputs are held against the oracle; those of many more are held
+    against a baseline's."""
+    oracle_kinds: int = Field(default=2, ge=1, le=12)
+    """Kinds of inputs (large, sparse, sorted, …) in each process's untimed series, each held against the oracle."""
     baselines: tuple[BaselineName, ...] = (
         "eager",
         "eager-graph",

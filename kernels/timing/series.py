@@ -3,6 +3,10 @@
 Every member stands still but the one that runs. The inputs of a series are written when all that ran before is done,
 its outputs are read before the next are written: nothing can be computed ahead, kept back or shown again. All members
 get their inputs first and then run at once after each other: what the machine does meanwhile it does to all of them.
+
+Weights change between pairs, nobody but the judge knows how long a series will be, and at a time that is drawn every
+process has a series that is not timed, with inputs of all kinds among its calls: who computes otherwise while it is
+timed than while it is verified has to guess when.
 """
 
 from __future__ import annotations
@@ -29,6 +33,10 @@ _RANDOM = random.SystemRandom()
 
 class TimedSession(Protocol):
     """One member in a process of its own, built and loaded, that stands still whenever it is not timed."""
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Change the module's weights in place."""
+        ...
 
     def refill(self, inputs: Sequence[Arguments]) -> None:
         """Write these inputs where the series will find them, while the member stands still."""
@@ -59,6 +67,17 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """What the members left of one series, and what it was for."""
+
+    visits: Sequence[Visit]
+    state: Mapping[str, Any]
+    """Weights that they had."""
+    odd: Sequence[int] = ()
+    """Calls of an untimed series whose inputs were of another kind than those that are timed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Course:
     """How one set of processes is timed."""
 
@@ -68,35 +87,79 @@ class Course:
     pairs: int
     fresh: Callable[[int], list[InputSet]]
     """Makes so many inputs that were never seen."""
+    odd: Callable[[], list[InputSet]]
+    """Makes a few inputs of other kinds."""
+    weights: Callable[[], Mapping[str, Any]]
+    """Makes other weights."""
     verified: Collection[str]
     """Members whose outputs are looked at."""
-    verify: Callable[[Sequence[Visit]], None]
+    verify: Callable[[Left], None]
     """Looks at what they left of the same inputs; raises to end the timing."""
 
 
 def run_course(sessions: Mapping[str, TimedSession], course: Course, samples: list[Sample]) -> None:
     """Time all pairs of one set of processes: short and long series of every member, outputs verified series by series.
 
-    Samples are appended one by one, so that those before a fault are kept.
+    Samples are appended series by series, so that those before a fault are kept.
     """
+    untimed = _RANDOM.randrange(course.pairs)
     for pair, order in enumerate(orders(list(sessions), course.pairs, course.process)):
-        lengths = [course.calls, 2 * course.calls]
-        _RANDOM.shuffle(lengths)
-        for calls in lengths:
+        state = course.weights()
+        for session in sessions.values() if state else ():
+            session.load(state)
+        series: list[int | None] = [*_RANDOM.sample(lengths(course.calls), 2)]
+        if pair == untimed:
+            series.insert(_RANDOM.randrange(3), None)
+        for calls in series:
+            if calls is None:
+                course.verify(_untimed(sessions, course, state))
+                continue
             sets = course.fresh(calls)
-            for member in order:
-                sessions[member].refill([one.arguments for one in sets])
-            for place, member in enumerate(order):
-                session = sessions[member]
-                elapsed_ns = session.run_series(calls)
-                samples.append(Sample(course.process, pair, member, place, calls, elapsed_ns, session.waited_ns))
-            read = read_calls(calls)
-            visits = [
-                Visit(member, sets, {call: sessions[member].outputs(call) for call in read})
-                for member in order
-                if member in course.verified
-            ]
-            course.verify(visits)
+            taken = _run(sessions, order, sets)
+            samples += [Sample(course.process, pair, member, *one) for member, one in zip(order, taken, strict=True)]
+            course.verify(Left(_visits(sessions, course, sets, read_calls(calls)), state))
+
+
+def _run(
+    sessions: Mapping[str, TimedSession], order: Sequence[str], sets: Sequence[InputSet]
+) -> list[tuple[int, int, int, int | None]]:
+    """Run one series of each member: place in the order, calls, nanoseconds, how long it waited for a core."""
+    for member in order:
+        sessions[member].refill([one.arguments for one in sets])
+    taken = []
+    for place, member in enumerate(order):
+        elapsed_ns = sessions[member].run_series(len(sets))
+        taken.append((place, len(sets), elapsed_ns, sessions[member].waited_ns))
+    return taken
+
+
+def _untimed(sessions: Mapping[str, TimedSession], course: Course, state: Mapping[str, Any]) -> Left:
+    """Run a series that nobody can tell from a timed one, some of its calls on inputs of other kinds."""
+    calls = _RANDOM.choice(lengths(course.calls))
+    odd = dict(zip(_RANDOM.sample(range(calls), calls), course.odd(), strict=False))
+    mixed = [odd.get(call, one) for call, one in enumerate(course.fresh(calls))]
+    _run(sessions, [member for member in sessions if member in course.verified], mixed)
+    return Left(_visits(sessions, course, mixed, sorted({*read_calls(calls), *odd})), state, sorted(odd))
+
+
+def lengths(calls: int) -> list[int]:
+    """Draw the lengths of a short and a long series: from N and from 2N, up to a quarter of N more."""
+    return [calls + _RANDOM.randint(0, calls // 4), 2 * calls + _RANDOM.randint(0, calls // 4)]
+
+
+def longest(calls: int) -> int:
+    """Return how many calls a series has at most."""
+    return 2 * calls + calls // 4
+
+
+def _visits(
+    sessions: Mapping[str, TimedSession], course: Course, sets: Sequence[InputSet], read: Sequence[int]
+) -> list[Visit]:
+    return [
+        Visit(member, sets, {call: sessions[member].outputs(call) for call in read})
+        for member in sessions
+        if member in course.verified
+    ]
 
 
 def read_calls(calls: int) -> list[int]:
@@ -133,7 +196,7 @@ def chosen_calls(fastest_ns: float, settings: TimingSettings, set_bytes: int, ca
     Never more than fit into the memory that is allowed; for the cache's sake a series gets ten times as long at most.
     """
     by_time = math.ceil(settings.series_s * 1e9 / max(fastest_ns, 1.0))
-    most = max(1, min(settings.memory_bytes // (2 * max(set_bytes, 1)), settings.most_calls))
+    most = max(1, min(4 * settings.memory_bytes // (9 * max(set_bytes, 1)), settings.most_calls))
     beyond = math.ceil((cache or 0) / (2 * max(set_bytes, 1))) + 1
     wanted = max(by_time, beyond) if beyond <= min(most, LONGEST * by_time) else by_time
     return max(1, min(wanted, most))

@@ -65,7 +65,10 @@ def candidate_on(
     verdict, evidence = run.compare(zygote)
     energy = []
     if probe is not None and verdict is Verdict.PASSED:
-        energy = energy_windows(zygote, run.members(), ground, probe, run.timed())
+        try:
+            energy = energy_windows(zygote, run.members(), ground, probe, run.timed())
+        except (CandidateFault, WrongAfterTiming) as found:
+            verdict, evidence = found.verdict, [found.evidence]
     return run.timing(verdict, evidence, {"energy": energy, "seconds": time.monotonic() - began_s})
 
 
@@ -103,10 +106,8 @@ class _Run:
         again = baseline_member(self.ground.problem, self.strongest, self.ground.settings, SAME)
         try:
             compare_members(zygote, [*self.members(), again], self.ground, self.afterwards.verify, self.compared)
-        except CandidateFault as fault:
-            return fault.verdict, [fault.evidence]
-        except WrongAfterTiming as wrong:
-            return Verdict.WRONG_VALUES, [wrong.evidence]
+        except (CandidateFault, WrongAfterTiming) as found:
+            return found.verdict, [found.evidence]
         return self._physical()
 
     def _physical(self) -> tuple[Verdict, list[Evidence]]:

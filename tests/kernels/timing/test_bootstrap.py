@@ -117,7 +117,7 @@ def test_a_missing_series_is_an_error_and_never_a_gap() -> None:
     found = samples(Machine(7), {"eager": 1_000})
     with pytest.raises(ValueError, match="1 of its series"):
         durations(found[1:], "eager")
-    with pytest.raises(ValueError, match="a slope needs N and 2N"):
+    with pytest.raises(ValueError, match="each pair has a short and a long one"):
         durations([Sample(0, 0, "eager", 0, 3, 1)], "eager")
 
 
