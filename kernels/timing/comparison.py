@@ -14,7 +14,7 @@ from joulegrid.kernels.timing.afterwards import CANDIDATE, TRUSTED
 from joulegrid.kernels.timing.conditions import Conditions, conditions, off_cores, snapshot
 from joulegrid.kernels.timing.enough import enough
 from joulegrid.kernels.timing.ground import Ground
-from joulegrid.kernels.timing.inputs import fresh_inputs, odd_inputs, turned_weights
+from joulegrid.kernels.timing.inputs import fresh_inputs, odd_inputs, odd_kinds, turned_weights
 from joulegrid.kernels.timing.member import BaselineFailed, Member, TimedMember, timed_member
 from joulegrid.kernels.timing.pairs import Sample
 from joulegrid.kernels.timing.roofs import cache_bytes
@@ -131,7 +131,7 @@ def _time(started: Mapping[str, TimedMember], process: int, ground: Ground, veri
     course = Course(
         process, into.calls, into.pairs,
         fresh=partial(fresh_inputs, problem, draw),
-        odd=partial(odd_inputs, problem, draw, settings.oracle_kinds),
+        odd=partial(odd_inputs, problem, draw, odd_kinds(draw, process, settings.oracle_kinds)),
         weights=partial(turned_weights, problem, draw, ground.setting.state),
         verified=VERIFIED,
         verify=lambda left: verify(left, int(next(series) in looked_at)),

@@ -20,7 +20,6 @@ from joulegrid.kernels.draw import Draw, agent_provide_inputs, agent_provide_wei
 from joulegrid.kernels.module import flat_tensors, with_tensors
 from joulegrid.kernels.problem import Arguments, Problem, TensorSpec
 
-_RANDOM = random.SystemRandom()
 NUMBERS_DRAWN = 2_000_000
 """Numbers drawn for one series at most: some 20 ms."""
 
@@ -46,10 +45,19 @@ def fresh_inputs(problem: Problem, draw: Draw, count: int, numbers: int = NUMBER
     return sets + turned(problem, [sets[place % drawn] for place in range(count - drawn)])
 
 
-def odd_inputs(problem: Problem, draw: Draw, count: int) -> list[InputSet]:
-    """Return sets of other kinds than those that are timed, each kind once at most."""
-    kinds = _RANDOM.sample(sorted(DISTRIBUTIONS.keys() - {draw.distribution}), count)
+def odd_inputs(problem: Problem, draw: Draw, kinds: Sequence[str]) -> list[InputSet]:
+    """Return a set of each of these kinds."""
     return [_drawn(problem, replace(draw, distribution=kind)) for kind in kinds]
+
+
+def odd_kinds(draw: Draw, process: int, count: int) -> list[str]:
+    """Return so many kinds of inputs, other ones than those that are timed; over the processes all have their turn.
+
+    Their order follows from the draw's seed, which comes from the system's entropy.
+    """
+    kinds = sorted(DISTRIBUTIONS.keys() - {draw.distribution})
+    random.Random(draw.seed).shuffle(kinds)  # noqa: S311 - seeded from the system's entropy
+    return [kinds[(process * count + place) % len(kinds)] for place in range(min(count, len(kinds)))]
 
 
 def turned(problem: Problem, sets: Sequence[InputSet]) -> list[InputSet]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,12 +14,20 @@ torch = pytest.importorskip("torch")
 
 from joulegrid.cases.catalog import case_folder  # noqa: E402
 from joulegrid.cases.manifest import read_problem  # noqa: E402
+from joulegrid.kernels.distributions import DISTRIBUTIONS  # noqa: E402
 from joulegrid.kernels.draw import Draw, agent_provide_weights  # noqa: E402
 from joulegrid.kernels.module import construct, load_class, load_state  # noqa: E402
 from joulegrid.kernels.problem import Problem  # noqa: E402
 from joulegrid.kernels.timing.afterwards import Afterwards, WrongAfterTiming  # noqa: E402
 from joulegrid.kernels.timing.eager_model import EagerModel, eager_model  # noqa: E402
-from joulegrid.kernels.timing.inputs import fresh_inputs, input_bytes, odd_inputs, plain_scales, turned_weights  # noqa: E402
+from joulegrid.kernels.timing.inputs import (
+    fresh_inputs,
+    input_bytes,
+    odd_inputs,
+    odd_kinds,
+    plain_scales,
+    turned_weights,
+)
 from joulegrid.kernels.timing.pairs import Sample  # noqa: E402
 from joulegrid.kernels.timing.result import TimingSettings  # noqa: E402
 from joulegrid.kernels.timing.roofs import Roofs  # noqa: E402
@@ -53,7 +62,7 @@ def course(
     afterwards = Afterwards(problem, draw, state)
     samples: list[Sample] = []
     plan = Course(
-        0, 4, 2, partial(fresh_inputs, problem, draw), partial(odd_inputs, problem, draw, kinds),
+        0, 4, 2, partial(fresh_inputs, problem, draw), partial(odd_inputs, problem, draw, odd_kinds(draw, 0, kinds)),
         partial(turned_weights, problem, draw, state), sessions, lambda left: afterwards.verify(left, 1),
     )  # fmt: skip
     run_course(sessions, plan, samples)
@@ -76,7 +85,7 @@ def test_a_candidate_that_is_right_on_kind_numbers_alone_is_found(problem: Probl
         return module(x) if float(x.abs().max()) < 8 else module(x).clamp(-2, 2)
 
     with pytest.raises(WrongAfterTiming) as found:
-        course(problem, module, kind, kinds=12)
+        course(problem, module, kind, kinds=8)
     assert "inputs" in found.value.evidence.where
 
 
@@ -98,6 +107,13 @@ def test_other_weights_are_all_other_or_differ_in_one_row(problem: Problem) -> N
         other = turned_weights(problem, Draw(DIMS), state)
         rows.add(int((other["linear.weight"] != state["linear.weight"]).any(dim=1).sum()))
     assert rows == {1, 40}
+
+
+def test_five_processes_see_every_kind_of_input() -> None:
+    draw = Draw(DIMS, seed=7)
+    seen = [kind for process in range(5) for kind in odd_kinds(draw, process, TimingSettings().oracle_kinds)]
+    assert set(seen) == DISTRIBUTIONS.keys() - {"normal"}
+    assert odd_kinds(draw, 0, 3) != odd_kinds(replace(draw, seed=8), 0, 3)
 
 
 def test_coarser_numbers_in_a_later_series_are_found(problem: Problem, module: Any) -> None:
