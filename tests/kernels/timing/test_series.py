@@ -18,9 +18,9 @@ from joulegrid.kernels.distributions import DISTRIBUTIONS  # noqa: E402
 from joulegrid.kernels.draw import Draw, agent_provide_weights  # noqa: E402
 from joulegrid.kernels.module import construct, load_class, load_state  # noqa: E402
 from joulegrid.kernels.problem import Problem  # noqa: E402
+from joulegrid.kernels.timing import inputs as made  # noqa: E402
 from joulegrid.kernels.timing.afterwards import Afterwards, WrongAfterTiming  # noqa: E402
 from joulegrid.kernels.timing.eager_model import EagerModel, eager_model  # noqa: E402
-from joulegrid.kernels.timing import inputs as made  # noqa: E402
 from joulegrid.kernels.timing.pairs import Sample  # noqa: E402
 from joulegrid.kernels.timing.result import TimingSettings  # noqa: E402
 from joulegrid.kernels.timing.roofs import Roofs  # noqa: E402
