@@ -23,7 +23,9 @@ def oracle_module(problem: Problem, init: Arguments, state: Mapping[str, Any]) -
 
 
 def oracle_outputs(module: Any, arguments: Arguments) -> Any:
-    """Return the module's outputs in float64 for arguments in any dtype, which are widened exactly."""
+    """Return the module's outputs in float64 for arguments in any dtype, which are widened exactly; on their device."""
+    tensors = flat_tensors([list(arguments.args), dict(arguments.kwargs)])
+    module = module.to(tensors[0].device) if tensors else module
     with in_double():
         return call(module, map_tensors(arguments, widened))
 

@@ -38,7 +38,7 @@ def open_session(zygote: Zygote, code: Code, limits: Limits | None = None, *, fr
         CandidateFault: the file does not run, or does not define its class.
         PreFlightError: no child can be had on this machine.
     """
-    limits = limits or Limits()
+    limits = (limits or Limits()).on(zygote.device)
     child = zygote.fork(limits)
     session = Session(zygote, child, limits, freeze=freeze)
     try:
@@ -69,7 +69,10 @@ class Session:
         self._sinks: list[list[Any]] = []
         self._placements: list[Placement] = []
         self._asked_ns = self._answered_ns = 0
-        self.revealed_ns = 0
+        self.revealed_ns: int | None = None
+        """How long the outputs of the last series took to be copied on a GPU, after its time was taken."""
+        self.device_ns: int | None = None
+        """The last series by the device's clock, as the child says."""
         self.facts: Facts = dict(child.facts)
 
     @property
@@ -116,6 +119,7 @@ class Session:
         placed = place(arena, Arguments(kwargs=dict(state)), "weights")
         placed.fill()
         message = {"do": "load", "state": placed.described["kwargs"]["dict"], "mutate": mutate}
+        self._synchronize()
         self._note_weights(self._ask(message, self.limits.build_timeout_s, "load_state_dict").get("state"))
 
     def prepare(self, inputs: Sequence[Arguments], like: Sequence[Any] = ()) -> None:
@@ -175,7 +179,7 @@ class Session:
             placed.refill(arguments)
         self._synchronize()
 
-    def run_series(self, count: int, *, describe: bool = True) -> int:
+    def run_series(self, count: int, *, describe: bool = True, flush: bool = False) -> int:
         """Call the module on the first `count` prepared inputs in a row; return nanoseconds by the judge's clock.
 
         From the order to go until the child says `done`; then its whole tree stands still and `outputs` can be read.
@@ -183,14 +187,28 @@ class Session:
         lie as those of the last described series did; on a GPU they are copied after `done`, in `revealed_ns`.
         """
         self._returned.forget()
-        message = {"do": "series", "count": count, "describe": describe}
+        message = {"do": "series", "count": count, "describe": describe, "flush": flush}
         said = self._ask(message, self.limits.call_timeout_s * count, "series")
         elapsed_ns = self._answered_ns - self._asked_ns
         self._described = described_calls(said, count) if describe else relocated(said, self._described)
         if self.device == "cuda" and not describe:
-            self._ask({"do": "reveal"}, self.limits.call_timeout_s, "series")
+            found = counts(self._ask({"do": "reveal"}, self.limits.call_timeout_s, "series"))
+            self.device_ns = found.get("device_ns")
             self.revealed_ns = self._answered_ns - self._asked_ns
         return elapsed_ns
+
+    def run_flushes(self, count: int) -> int:
+        """Flush the device's cache so many times and call nothing; return nanoseconds as of a series."""
+        self._ask({"do": "flushes", "count": count}, self.limits.call_timeout_s, "series")
+        return self._answered_ns - self._asked_ns
+
+    def device_times(self, count: int, lead_s: float) -> tuple[list[int], int | None]:
+        """Return nanoseconds of some calls by the device's clock, and its peak memory in bytes, as the child says."""
+        message = {"do": "device_times", "count": count, "lead_s": lead_s}
+        said = self._ask(message, self.limits.call_timeout_s * count, "series")
+        times_ns = said.get("times_ns")
+        found = [one for one in times_ns if type(one) is int and one >= 0] if isinstance(times_ns, list) else []
+        return found, counts(said).get("peak_bytes")
 
     def outputs(self, number: int, like: Sequence[Any]) -> tuple[Any, list[Any]]:
         """Return structure and outputs of one call of the last series, as they lie in memory now."""
@@ -272,17 +290,14 @@ class Session:
         if self._arenas[number].size < byte_count:
             self._ask({"do": "release", "name": number}, self.limits.build_timeout_s, "arena")
             self._arenas.pop(number).close()
-            self._map_arena(number, 2 * byte_count)
+            self._map_arena(number, byte_count if self.device == "cuda" else 2 * byte_count)  # a GPU's is real at once
         return self._arenas[number]
 
     def _map_arena(self, number: int, size: int) -> None:
         arena = Arena(number, size, self.device)
         self._arenas.insert(number, arena)
         message: dict[str, Any] = {"do": "arena", "name": number, "size": size}
-        if arena.handle is not None:
-            message |= {"do": "cuda_arena", "handle": arena.handle}
-        descriptors = [] if arena.handle is not None else [arena.descriptor]
-        said = self._ask(message, self.limits.build_timeout_s, "arena", descriptors)
+        said = self._ask(message, self.limits.build_timeout_s, "arena", [arena.descriptor])
         self._addresses[number] = counts(said).get("address", 0)
 
     def _synchronize(self) -> None:

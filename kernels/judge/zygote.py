@@ -20,6 +20,7 @@ from typing import Any, Literal
 import joulegrid
 from joulegrid.errors import PreFlightError
 from joulegrid.kernels.judge import process_tree, protocol
+from joulegrid.kernels.judge.cuda_memory import driver_folders, own_driver_environment, require_gpu
 from joulegrid.kernels.judge.limits import Limits
 from joulegrid.kernels.judge.sandbox import Facts, Orders
 
@@ -126,7 +127,7 @@ class Zygote:
         ]
         command = [sys.executable, "-I", "-S", "-B", str(MAIN), *arguments]
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
-        environment |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+        environment |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"} | self._driver()
         with theirs:
             self._process = subprocess.Popen(
                 command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
@@ -162,7 +163,7 @@ class Zygote:
     def _orders(self, limits: Limits, scratch: Path) -> Orders:
         return Orders(
             scratch=str(scratch),
-            libraries=libraries(),
+            libraries=libraries() + driver_folders(self._driver()),
             secrets=secrets(),
             memory_bytes=limits.memory_bytes,
             scratch_bytes=limits.scratch_bytes,
@@ -172,7 +173,15 @@ class Zygote:
             device=self.device,
             interpret=self.interpret,
             cache=limits.cache,
+            driver=self._driver(),
         )
+
+    def _driver(self) -> dict[str, str]:
+        """Variables of the GPU's libraries: of the loader they must be there when the zygote starts."""
+        if self.device == "cpu":
+            return {}
+        require_gpu()
+        return own_driver_environment()
 
 
 def _import_paths() -> list[str]:

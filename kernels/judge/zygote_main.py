@@ -34,6 +34,7 @@ def main(descriptor: int, paths: list[str], modules: list[str], interpret: bool)
         os.environ["TRITON_INTERPRET"] = "1"
     protocol = _import_ours()
     _preload(modules)
+    _require_no_gpu()
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans stay below the zygote
     channel = socket.socket(fileno=descriptor)
     wakeup = _wake_on_child()
@@ -79,6 +80,14 @@ def _preload(modules: list[str]) -> None:
         import triton.runtime.interpreter  # noqa: F401
     for name in modules:
         importlib.import_module(name)
+
+
+def _require_no_gpu() -> None:
+    """CUDA does not survive a fork: a module that has initialised it already would break every child."""
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if str(link.readlink()).startswith("/dev/nvidia-uvm"):
+                sys.exit("an imported module has opened the GPU, so that no child could use it")
 
 
 def _version(name: str) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.timing.afterwards import CANDIDATE, TRUSTED
 from joulegrid.kernels.timing.conditions import Conditions, conditions, off_cores, snapshot
+from joulegrid.kernels.timing.device_clock import DEVICE_CALLS, needs_flush
 from joulegrid.kernels.timing.ground import Ground
 from joulegrid.kernels.timing.inputs import InputSet, fresh_inputs
 from joulegrid.kernels.timing.member import BaselineFailed, Member, TimedMember, timed_member
@@ -35,6 +36,10 @@ class Comparison:
     samples: list[Sample] = field(default_factory=list)
     first_call_s: dict[str, list[float]] = field(default_factory=dict)
     peak_memory_bytes: dict[str, int] = field(default_factory=dict)
+    flush: bool = False
+    """A GPU's cache is flushed before each call."""
+    device_call_s: dict[str, list[float]] = field(default_factory=dict)
+    """Device time of a call in each process; empty on a CPU."""
     conditions: Conditions | None = None
     niceness: int | None = None
 
@@ -42,6 +47,8 @@ class Comparison:
         """Keep what a process had beside its times."""
         self.niceness = member.niceness
         self.first_call_s.setdefault(name, []).append(member.first_call_s)
+        if member.device_call_s is not None:
+            self.device_call_s.setdefault(name, []).append(member.device_call_s)
         peak = member.peak_memory_bytes()
         if peak is not None:
             self.peak_memory_bytes[name] = max(peak, self.peak_memory_bytes.get(name, 0))
@@ -59,12 +66,12 @@ def compare_members(
     """
     cores = ground.setting.cores
     with off_cores(cores):
-        before = snapshot(cores)
+        before = snapshot(cores, ground.settings.device)
         for process in range(ground.settings.processes):
             with ExitStack() as stack:
                 started = _started(stack, zygote, _turned(members, process), ground)
                 if not into.calls:
-                    into.calls, into.pairs = _chosen(started, ground)
+                    into.calls, into.pairs, into.flush = _chosen(started, ground)
                 _time(started, process, ground, verify, into)
             into.processes += 1
         into.conditions = conditions(cores, ground.settings.threads, into.niceness, before)
@@ -99,8 +106,8 @@ def _started(stack: ExitStack, zygote: Zygote, members: Sequence[Member], ground
     return started
 
 
-def _chosen(started: Mapping[str, TimedMember], ground: Ground) -> tuple[int, int]:
-    """N by the fastest member, and pairs by the time that they take."""
+def _chosen(started: Mapping[str, TimedMember], ground: Ground) -> tuple[int, int, bool]:
+    """N by the fastest member, pairs by the time that they take, and whether a GPU's cache is flushed."""
     settings, set_bytes = ground.settings, ground.set_bytes + ground.output_bytes
     fit = max(1, min(ROUGH_SETS, settings.memory_bytes // max(set_bytes, 1)))
     sets = fresh_inputs(ground.problem, ground.draw, fit)
@@ -108,10 +115,12 @@ def _chosen(started: Mapping[str, TimedMember], ground: Ground) -> tuple[int, in
     for timed in started.values():
         timed.prepare([one.arguments for one in sets])
         rough.append(rough_call_ns(timed, sets))
-    calls = chosen_calls(min(rough), settings, set_bytes, cache_bytes(settings.device))
+    cache = cache_bytes(settings.device)
+    calls = chosen_calls(min(rough), settings, set_bytes, cache)
+    flush = settings.device == "cuda" and needs_flush(min(rough) / 1e9, ground.set_bytes, calls, cache)
     pair_s = 3 * calls * sum(rough) / 1e9
     affordable = int(settings.budget_s / settings.processes / pair_s)
-    return calls, max(FEWEST_PAIRS, min(settings.pairs, affordable))
+    return calls, max(FEWEST_PAIRS, min(settings.pairs, affordable)), flush
 
 
 def _time(started: Mapping[str, TimedMember], process: int, ground: Ground, verify: Verify, into: Comparison) -> None:
@@ -130,6 +139,13 @@ def _time(started: Mapping[str, TimedMember], process: int, ground: Ground, veri
     def fresh(count: int) -> list[InputSet]:
         return fresh_inputs(ground.problem, ground.draw, count)
 
-    run_course(started, Course(process, into.calls, into.pairs, fresh, VERIFIED, verified), into.samples)
+    run_course(started, Course(process, into.calls, into.pairs, fresh, VERIFIED, verified, into.flush), into.samples)
+    last = [one.arguments for one in fresh(min(2 * into.calls, DEVICE_CALLS))] if settings.device == "cuda" else []
     for name, timed in started.items():
+        timed.take_device_time(last, _slowest_call_s(into.samples, name))
         into.note(name, timed)
+
+
+def _slowest_call_s(samples: Sequence[Sample], name: str) -> float:
+    """No call of a member took longer, on average over a series."""
+    return max(sample.elapsed_ns / sample.calls for sample in samples if sample.member == name) / 1e9

@@ -6,10 +6,14 @@ that warms up or slows down steadily favours nobody: with members A, B, C the or
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from joulegrid.kernels.timing.slope import Durations
+
+FLUSHES = "flush"
+"""In a member's place: series in which a trusted one flushed the device's cache and called nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,10 @@ class Sample:
     """By the judge's clock, from `go` to `done`."""
     waited_ns: int | None = None
     """Of these, how long the process waited for a core, as the kernel counts; never taken off."""
+    device_ns: int | None = None
+    """By the device's clock, as the process says; a CPU has none."""
+    copied_ns: int | None = None
+    """How long outputs were copied on a GPU, after the series' time was taken."""
 
 
 def orders(members: Sequence[str], pairs: int, turn: int = 0) -> Iterator[tuple[str, ...]]:
@@ -39,14 +47,22 @@ def orders(members: Sequence[str], pairs: int, turn: int = 0) -> Iterator[tuple[
 
 
 def durations(samples: Sequence[Sample], member: str) -> Durations:
-    """Gather a member's samples as arrays of (processes, pairs); `ValueError` where any are missing."""
+    """Gather a member's samples as arrays of (processes, pairs); `ValueError` where any are missing.
+
+    Where the cache was flushed before each call, the same flushes alone are taken off: the median of a trusted member's
+    series of this length in the same process. The channel's cost goes with them.
+    """
     import numpy as np
 
     own = [sample for sample in samples if sample.member == member]
     lengths = sorted({sample.calls for sample in own})
     if len(lengths) != 2 or lengths[1] != 2 * lengths[0]:
         raise ValueError(f"{member}: series of {lengths} calls were timed; a slope needs N and 2N")
-    taken = {(sample.process, sample.pair, sample.calls): sample.elapsed_ns for sample in own}
+    flushes = _flushes_ns(samples)
+    taken = {
+        (sample.process, sample.pair, sample.calls): sample.elapsed_ns - flushes.get((sample.process, sample.calls), 0)
+        for sample in own
+    }
     processes = sorted({sample.process for sample in own})
     pairs = sorted({sample.pair for sample in own})
     missing = len(processes) * len(pairs) * 2 - len(taken)
@@ -57,3 +73,12 @@ def durations(samples: Sequence[Sample], member: str) -> Durations:
         return np.array([[taken[process, pair, calls] for pair in pairs] for process in processes], dtype=float)
 
     return Durations(table(lengths[0]), table(lengths[1]), lengths[0])
+
+
+def _flushes_ns(samples: Sequence[Sample]) -> dict[tuple[int, int], float]:
+    """What flushes alone took, by process and number of calls."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for sample in samples:
+        if sample.member == FLUSHES:
+            found.setdefault((sample.process, sample.calls), []).append(sample.elapsed_ns)
+    return {key: statistics.median(values) for key, values in found.items()}

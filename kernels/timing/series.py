@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from joulegrid.kernels.problem import Arguments
 from joulegrid.kernels.timing.inputs import InputSet
-from joulegrid.kernels.timing.pairs import Sample, orders
+from joulegrid.kernels.timing.pairs import FLUSHES, Sample, orders
 from joulegrid.kernels.timing.result import TimingSettings
 
 LONGEST = 10
@@ -26,13 +26,35 @@ _RANDOM = random.SystemRandom()
 class TimedSession(Protocol):
     """One member in a process of its own, built and loaded, that stands still whenever it is not timed."""
 
-    def run_series(self, inputs: Sequence[Arguments]) -> int:
-        """Write these inputs, say `go`, wait for `done`; return the nanoseconds between the two."""
+    def run_series(self, inputs: Sequence[Arguments], *, flush: bool = False) -> int:
+        """Write these inputs, say `go`, wait for `done`; return the nanoseconds between the two.
+
+        `flush` pushes everything out of the device's cache before each call, inside that time.
+        """
+        ...
+
+    def run_flushes(self, count: int) -> int:
+        """Flush so many times and call nothing, through the same channel; return the nanoseconds."""
+        ...
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it runs the judge's own code, a baseline's."""
         ...
 
     @property
     def waited_ns(self) -> int | None:
         """How long it waited for a core during its last series; `None` where that is not known."""
+        ...
+
+    @property
+    def device_ns(self) -> int | None:
+        """The last series by the device's clock, as the process says; `None` on a CPU."""
+        ...
+
+    @property
+    def copied_ns(self) -> int | None:
+        """How long the last series' outputs were copied afterwards; `None` on a CPU."""
         ...
 
     def outputs(self) -> list[list[Any]]:
@@ -63,6 +85,8 @@ class Course:
     """Members whose outputs are looked at."""
     verify: Callable[[Sequence[Visit]], None]
     """Looks at what they left of the same inputs; raises to end the timing."""
+    flush: bool = False
+    """The device's cache is flushed before each call, and by a trusted member alone for as many times."""
 
 
 def run_course(sessions: Mapping[str, TimedSession], course: Course, samples: list[Sample]) -> None:
@@ -78,10 +102,15 @@ def run_course(sessions: Mapping[str, TimedSession], course: Course, samples: li
             visits = []
             for place, member in enumerate(order):
                 session = sessions[member]
-                elapsed_ns = session.run_series([one.arguments for one in sets])
-                samples.append(Sample(course.process, pair, member, place, calls, elapsed_ns, session.waited_ns))
+                elapsed_ns = session.run_series([one.arguments for one in sets], flush=course.flush)
+                beside = session.waited_ns, session.device_ns, session.copied_ns
+                samples.append(Sample(course.process, pair, member, place, calls, elapsed_ns, *beside))
                 if member in course.verified:
                     visits.append(Visit(member, sets, session.outputs()))
+            if course.flush:
+                trusted = next(session for session in sessions.values() if session.trusted)
+                elapsed_ns = trusted.run_flushes(calls)
+                samples.append(Sample(course.process, pair, FLUSHES, len(order), calls, elapsed_ns))
             course.verify(visits)
 
 

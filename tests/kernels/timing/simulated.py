@@ -67,13 +67,22 @@ class SimulatedSession:
     """Arguments → outputs."""
     seen: list[Arguments] = field(default_factory=list)
     waited_ns: int | None = None
+    device_ns: int | None = None
+    copied_ns: int | None = None
+    trusted: bool = True
+    flush_ns: float = 0.0
+    """What one flush of the cache takes."""
     _outputs: list[Any] = field(default_factory=list)
 
-    def run_series(self, inputs: Sequence[Arguments]) -> int:
+    def run_series(self, inputs: Sequence[Arguments], *, flush: bool = False) -> int:
         """Compute, and say a time."""
         self.seen += inputs
         self._outputs = [[self.compute(*one.args, **one.kwargs)] for one in inputs]
-        return self.machine.elapsed_ns(self.call_ns, len(inputs))
+        return self.machine.elapsed_ns(self.call_ns + flush * self.flush_ns, len(inputs))
+
+    def run_flushes(self, count: int) -> int:
+        """Say what flushes alone take."""
+        return self.machine.elapsed_ns(self.flush_ns, count)
 
     def outputs(self) -> list[Any]:
         """Return what was computed."""
