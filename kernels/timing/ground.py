@@ -21,6 +21,8 @@ from joulegrid.kernels.trial import constructor_arguments
 
 SHARES = 12
 """Of a GPU's free memory one is for the inputs and outputs of one series of one member."""
+MOST_GPU_CALLS = 512
+"""N at most: calls of 5 µs then make series of 5 ms; drawing and verifying their numbers takes a hundred times that."""
 LEAST_SERIES_BYTES, MOST_SERIES_BYTES = 1 << 20, 8 << 30
 
 
@@ -74,17 +76,19 @@ def timed_shape(problem: Problem, settings: TimingSettings) -> Shape:
     return found[0]
 
 
-def with_memory(settings: TimingSettings) -> TimingSettings:
-    """Return the settings with as much memory for a series as a GPU has free for it, unless they say how much.
+def on_device(settings: TimingSettings) -> TimingSettings:
+    """Return the settings for their device: what they leave open is chosen by a GPU's memory and its shorter calls.
 
     Four members have inputs, outputs, and copies of these; the judge has copies of two members' outputs.
     """
-    if settings.device == "cpu" or "memory_bytes" in settings.model_fields_set:
+    if settings.device == "cpu":
         return settings
     import torch
 
     free, _ = torch.cuda.mem_get_info()
-    return settings.model_copy(update={"memory_bytes": gpu_series_bytes(free)})
+    chosen = {"memory_bytes": gpu_series_bytes(free), "most_calls": MOST_GPU_CALLS}
+    said = settings.model_fields_set
+    return settings.model_copy(update={name: value for name, value in chosen.items() if name not in said})
 
 
 def gpu_series_bytes(free: int) -> int:
@@ -101,7 +105,7 @@ def make_ground(problem: Problem, settings: TimingSettings) -> Ground:
         raise UsageError(f"dtype: {dtype!r} was given; {problem.name} has {', '.join(problem.dtypes)}")
     dims = timed_shape(problem, settings).dims
     draw = Draw(dims, dtype, seed=secrets.randbits(40), device=settings.device)
-    settings = with_memory(settings)
+    settings = on_device(settings)
     init = constructor_arguments(problem, dims)
     module = in_dtype(construct(load_class(problem), init), dtype, settings.device)
     state = agent_provide_weights(problem, draw, module.state_dict())

@@ -16,7 +16,7 @@ from joulegrid.kernels.timing.device_clock import (
     postponement,
 )
 from joulegrid.kernels.timing.gpu_conditions import GpuSnapshot, gpu_conditions, reason_names
-from joulegrid.kernels.timing.ground import gpu_series_bytes, with_memory
+from joulegrid.kernels.timing.ground import gpu_series_bytes, on_device
 from joulegrid.kernels.timing.pairs import FLUSHES, Sample, durations
 from joulegrid.kernels.timing.result import TimingSettings
 from joulegrid.kernels.timing.slope import call_ns, channel_ns
@@ -98,9 +98,7 @@ def test_a_series_takes_a_part_of_what_a_gpu_has_free() -> None:
     assert gpu_series_bytes(140 << 30) == 8 << 30
     assert gpu_series_bytes(24 << 30) == 2 << 30
     assert gpu_series_bytes(0) == 1 << 20
-    said = TimingSettings(device="cuda", memory_bytes=5 << 20)
-    assert with_memory(said) == said
-    assert with_memory(TimingSettings()) == TimingSettings()
+    assert on_device(TimingSettings()) == TimingSettings()
 
 
 def test_conditions_of_a_gpu_count_others_and_what_held_clocks_back() -> None:
