@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from joulegrid.cases.profiling import Profile, RoofShare
     from joulegrid.kernels.judge.verdict import Evidence, Verification
     from joulegrid.kernels.timing.floor import Floor
-    from joulegrid.kernels.timing.result import Baselines, BaselineTiming, Interval, Timing
+    from joulegrid.kernels.timing.result import Baselines, BaselineTiming, Interval, MemberTiming, Timing
 
 _REFUSALS_SHOWN = 10
 _OPERATORS_SHOWN = 12
@@ -198,11 +198,20 @@ def _members_table(timing: Timing) -> ReportTable:
         Column(
             "against candidate", [Cell("–" if one is None else f"{one.estimate:.3f}×", _bounds(one)) for one in ratios]
         ),
+        *_device_columns(members),
         Column("first call", [Cell(duration_words(max(one.first_call_s, default=0.0))) for one in members]),
         Column("peak memory, MiB", [Cell(_mebibytes(one.peak_memory_bytes)) for one in members]),
     ]
     names = Column("member", [Cell(_named(one.member, timing.strongest)) for one in members], is_number=False)
     return ReportTable([names], numbers)
+
+
+def _device_columns(members: Sequence[MemberTiming]) -> list[Column]:
+    """Device time beside a call's, where there is a device that has a clock."""
+    if all(one.device_s is None for one in members):
+        return []
+    told = ["–" if one.device_s is None else duration_words(one.device_s) for one in members]
+    return [Column("on the device", [Cell(words) for words in told])]
 
 
 def _timing_notes(timing: Timing) -> Iterator[str]:
@@ -214,6 +223,11 @@ def _timing_notes(timing: Timing) -> Iterator[str]:
             yield f"{one.name} is pathological here: a ratio to it says little of the candidate."
     if timing.launch_bound:
         yield "A call is shorter than 20 µs: its time is mostly that of launching it."
+    if any(one.device_s is not None for one in timing.members):
+        yield "On the device: by its own events, as the process says, the cache flushed before each call; no claim."
+    gpu = None if timing.conditions is None else timing.conditions.gpu
+    if gpu is not None and (gpu.held_back_after or gpu.power_held_s or gpu.heat_held_s):
+        yield f"The GPU's clocks were held back: {', '.join(gpu.held_back_after or ()) or 'for a while'}."
     yield f"{timing.verified_calls:,} timed calls were verified afterwards; {timing.processes} sets of fresh processes."
 
 
@@ -222,6 +236,7 @@ def _baselines_table(found: Sequence[BaselineTiming], strongest: str) -> ReportT
     numbers = [
         Column("call", [Cell(duration_words(timing.call_s.estimate), _times(timing.call_s)) for _, timing in ran]),
         Column("against eager", [Cell(_ratio(one.against_eager), _bounds(one.against_eager)) for one, _ in ran]),
+        *_device_columns([timing for _, timing in ran]),
         Column("first call", [Cell(duration_words(max(timing.first_call_s, default=0.0))) for _, timing in ran]),
         Column("note", [Cell("pathological" if one.pathological else "") for one, _ in ran], is_number=False),
     ]

@@ -1,7 +1,7 @@
 """What float tensors are filled with, so that no kernel can count on kind numbers. Rows are the last dimension.
 
 Names are the contract: manifests may restrict themselves to some. Each function takes standard normal numbers and a
-generator and returns new numbers of the same shape, all in double precision on the CPU.
+generator and returns new numbers of the same shape, in double precision on the CPU for all that is ever repeated.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def spike(base: Any, generator: Any) -> Any:
 
     if not base.dim() or not base.numel():
         return base
-    place = torch.randint(base.shape[-1], (*base.shape[:-1], 1), generator=generator)
+    place = torch.randint(base.shape[-1], (*base.shape[:-1], 1), generator=generator, device=base.device)
     return (base * 0.01).scatter(-1, place, 30.0)
 
 
@@ -103,7 +103,7 @@ def uneven_rows(base: Any, generator: Any) -> Any:
 def _uniform(base: Any, generator: Any) -> Any:
     import torch
 
-    return torch.rand(base.shape, generator=generator, dtype=base.dtype)
+    return torch.rand(base.shape, generator=generator, dtype=base.dtype, device=base.device)
 
 
 DISTRIBUTIONS: dict[str, Callable[[Any, Any], Any]] = {

@@ -17,9 +17,14 @@ from joulegrid.kernels.problem import Arguments, Problem
 
 
 def oracle_module(problem: Problem, init: Arguments, state: Mapping[str, Any]) -> Any:
-    """Return the module in float64 with these weights, tables that its constructor computes in float64 as well."""
+    """Return the module in float64 with these weights, tables that its constructor computes in float64 as well.
+
+    It lies where the weights do.
+    """
     with in_double():
-        return load_state(construct(load_class(problem), init).double(), map_tensors(state, widened))
+        module = load_state(construct(load_class(problem), init).double(), map_tensors(state, widened))
+    device = next((tensor.device for tensor in state.values()), None)
+    return module if device is None else module.to(device)
 
 
 def oracle_outputs(module: Any, arguments: Arguments) -> Any:

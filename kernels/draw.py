@@ -33,6 +33,8 @@ class Draw:
     distribution: str = "normal"
     layout: Layout = "contiguous"
     device: str = "cpu"
+    made_there: bool = False
+    """Made on the device itself, fast and in float32: other numbers than elsewhere, for inputs that no one repeats."""
 
 
 def agent_provide_inputs(problem: Problem, draw: Draw) -> Arguments:
@@ -125,7 +127,8 @@ def _distribution(spec: TensorSpec, draw: Draw) -> str:
 def _floats(shape: tuple[int, ...], distribution: str, generator: Any) -> Any:
     import torch
 
-    base = torch.randn(shape, generator=generator, dtype=torch.float64)
+    exact = torch.float64 if generator.device.type == "cpu" else torch.float32
+    base = torch.randn(shape, generator=generator, dtype=exact, device=generator.device)
     return DISTRIBUTIONS[distribution](base, generator)
 
 
@@ -147,20 +150,20 @@ def _integers(spec: TensorSpec, shape: tuple[int, ...], draw: Draw, generator: A
     low, high = whole(spec.low, draw.dims), whole(spec.high, draw.dims)
     if high <= low:
         raise UsageError(f"an integer input has low {low} and high {high}; low must be smaller")
-    numbers = torch.randint(low, high, shape, generator=generator)
+    numbers = torch.randint(low, high, shape, generator=generator, device=generator.device)
     flat = numbers.view(-1)
     if flat.numel() > 2:
-        ends = torch.randperm(flat.numel(), generator=generator)[:2]
-        flat[ends] = torch.tensor([low, high - 1])
+        ends = torch.randperm(flat.numel(), generator=generator, device=generator.device)[:2]
+        flat[ends] = torch.tensor([low, high - 1], device=generator.device)
     if spec.sprinkle is not None and flat.numel() > 3:
-        flat[torch.rand(flat.shape, generator=generator) < 0.1] = spec.sprinkle
+        flat[torch.rand(flat.shape, generator=generator, device=generator.device) < 0.1] = spec.sprinkle
     return numbers.to(getattr(torch, spec.dtype))
 
 
 def _bools(spec: TensorSpec, shape: tuple[int, ...], generator: Any) -> Any:
     import torch
 
-    return torch.rand(shape, generator=generator) < spec.fraction
+    return torch.rand(shape, generator=generator, device=generator.device) < spec.fraction
 
 
 def _weight(problem: Problem, draw: Draw, name: str, value: Any) -> Any:
@@ -203,7 +206,8 @@ def _generator(draw: Draw, path: str) -> Any:
     """A generator of its own for each tensor: adding an input changes no other one."""
     import torch
 
-    return torch.Generator().manual_seed(derived_seed(draw.seed, draw.distribution, path))
+    where = draw.device if draw.made_there else "cpu"
+    return torch.Generator(where).manual_seed(derived_seed(draw.seed, draw.distribution, path))
 
 
 def derived_seed(*parts: object) -> int:

@@ -100,6 +100,10 @@ def point_lines(opened: Opened, point: JudgedPoint) -> Iterator[str]:
     for one in timing.get("baselines", []):
         if not one.get("available"):
             yield f"baseline {one.get('name')} did not run: {(one.get('reason') or '').partition(chr(10))[0]}"
+    for one in timing.get("members", []):
+        if one.get("device_s") is not None and one.get("member") != "same":
+            call_us, device_us = one["call_s"]["estimate"] * 1e6, one["device_s"] * 1e6
+            yield f"{one['member']}: {call_us:.3g} µs a call, {device_us:.3g} µs on the device by its own events"
     same = timing.get("same")
     if same:
         yield f"the baseline against itself measured {same['low']:.3f} to {same['high']:.3f}; {timing.get('change')}"

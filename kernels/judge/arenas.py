@@ -29,7 +29,8 @@ class Arenas:
             if known is not None:
                 self._exchange.build({"do": "release", "name": number}, "arena")
                 self._arenas.pop(number).close()
-            self._map(number, max(LEAST_BYTES, 2 * byte_count))
+            roomy = byte_count if self._device == "cuda" else 2 * byte_count  # a GPU's is real at once
+            self._map(number, max(LEAST_BYTES, roomy))
         arena = self._arenas[number]
         arena.reset()
         return arena
@@ -57,8 +58,5 @@ class Arenas:
     def _map(self, number: int, size: int) -> None:
         arena = self._arenas[number] = Arena(number, size, self._device)
         message: dict[str, Any] = {"do": "arena", "name": number, "size": size}
-        if arena.handle is not None:
-            message |= {"do": "cuda_arena", "handle": arena.handle}
-        descriptors = [] if arena.handle is not None else [arena.descriptor]
-        said = self._exchange.build(message, "arena", descriptors)
+        said = self._exchange.build(message, "arena", [arena.descriptor])
         self._addresses[number] = counts(said).get("address", 0)

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import mmap
 import os
 import socket
 import sys
 import types
 from collections import deque
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
-from joulegrid.kernels.judge import cuda_memory, protocol
-from joulegrid.kernels.judge.descriptions import FILE, addresses, described_error, described_tensor, structure
+from joulegrid.kernels.judge import protocol
+from joulegrid.kernels.judge.child_cpu import CpuDevice
+from joulegrid.kernels.judge.child_cuda import CudaDevice
+from joulegrid.kernels.judge.compiling import REPLAYED, compiled
+from joulegrid.kernels.judge.descriptions import FILE, described_error, described_tensor, leaves, structure
 from joulegrid.kernels.judge.observers import Launches, Observation
 
-CUDA_GRAPH = "cuda-graph"
-"""In place of a mode of `torch.compile`: eager's operators, captured in a CUDA graph."""
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_PERTURB = -1, -4, -6  # mallopt(3)
 KEPT_OUTPUTS = 6
 """Outputs are held that long, so that the judge can look at those of call i after call i + 5."""
@@ -32,7 +32,11 @@ KEPT_OUTPUTS = 6
 
 def serve(channel: socket.socket, facts: dict[str, Any], orders: Any) -> None:
     """Answer the judge's commands until it closes its end."""
-    worker = _Worker(orders)
+    try:
+        worker = _Worker(orders)
+    except BaseException as error:  # noqa: BLE001 - a GPU that cannot be had from inside here, say
+        protocol.send(channel, {"failed": described_error(error, "")})
+        return
     protocol.send(channel, {"done": {"facts": facts}})
     while True:
         try:
@@ -57,6 +61,7 @@ class _Worker:
         torch.set_num_threads(orders.threads)
         torch.set_flush_denormal(False)
         self.orders = orders
+        self.device: Any = CudaDevice() if orders.device == "cuda" else CpuDevice()
         self.module_name = "candidate"
         self.launches = Launches()
         self.launches.install()
@@ -65,7 +70,8 @@ class _Worker:
         self.prepared: list[tuple[list[Any], dict[str, Any]]] = []
         self.sinks: list[list[Any]] = []
         self.outputs: deque[Any] = deque(maxlen=KEPT_OUTPUTS)
-        self.series: list[Any] = []
+        self.series: list[list[Any]] = []
+        """Tensors that each call of the last series returned."""
         self.places: list[int] = []
         self.overwrites = False
 
@@ -105,11 +111,11 @@ class _Worker:
             raise TypeError(f"{type(module).__name__} is no torch.nn.Module")
         module = module.eval().requires_grad_(False).to(device=self.orders.device, dtype=getattr(torch, dtype))
         self.plain = module
-        self.module = module if compile_mode is None else _compiled(module, compile_mode)
-        graphs = compile_mode in (CUDA_GRAPH, "reduce-overhead", "max-autotune")
-        self.overwrites = (
-            self.orders.device == "cuda" and graphs
-        )  # a replayed graph's outputs are gone with its next replay
+        self.module = module if compile_mode is None else compiled(module, compile_mode)
+        graphs = compile_mode in REPLAYED
+        # A replayed graph's outputs are gone with its next replay.
+        self.overwrites = self.orders.device == "cuda" and graphs
+        self.device.synchronize()
         return {"state": self._state()}
 
     def do_load(self, *, state: dict[str, Any], mutate: bool) -> dict[str, Any]:
@@ -123,25 +129,19 @@ class _Worker:
             with torch.no_grad():
                 for name, tensor in self.plain.state_dict(keep_vars=True).items():
                     tensor.copy_(tensors[name])
+        self.device.synchronize()  # the judge writes the next weights into the same memory
         return {"state": self._state()}
 
     def do_arena(self, descriptor: int, *, name: int, size: int) -> dict[str, Any]:
         """Map memory that the judge made."""
-        self.arenas[name] = mmap.mmap(descriptor, size)
-        os.close(descriptor)
-        import torch
-
-        return {"address": torch.frombuffer(self.arenas[name], dtype=torch.uint8).data_ptr()}
-
-    def do_cuda_arena(self, *, handle: str, name: int, size: int) -> dict[str, Any]:
-        """Open memory of the judge's GPU."""
-        address = cuda_memory.opened(handle)
-        self.arenas[name] = cuda_memory.as_bytes(address, size)
+        self.arenas[name], address = self.device.open(descriptor, size)
         return {"address": address}
 
     def do_release(self, *, name: int) -> dict[str, Any]:
-        """Forget an arena; its memory goes with the last view of it."""
-        self.arenas.pop(name, None)
+        """Forget an arena with all views of it."""
+        self.prepared, self.sinks, self.series = [], [], []
+        if name in self.arenas:
+            self.device.close(self.arenas.pop(name))
         return {}
 
     def do_prepare(self, *, inputs: dict[str, Any], first: bool, sinks: list[Any] | None = None) -> dict[str, Any]:
@@ -165,7 +165,7 @@ class _Worker:
             observation.of(self.plain, args, kwargs),
         ):
             result = self.module(*args, **kwargs)
-        self._deliver(result, self.sinks[place])
+        self.device.deliver(leaves(result), self.sinks[place])
         answer = self._described_outputs(result, self.outputs) | observation.found(result)
         return answer | {"launches": dict(self.launches.counts.most_common(200)), "state": self._state()}
 
@@ -188,7 +188,7 @@ class _Worker:
         self.places = places
         return {}
 
-    def do_series(self, *, describe: bool) -> dict[str, Any]:
+    def do_series(self, *, describe: bool, flush: bool = False) -> dict[str, Any]:
         """Call the module with one set of inputs after another; all outputs are held until they are forgotten.
 
         Only addresses are told at once; `describe` says all of how outputs lie, which takes as long as a light call.
@@ -198,42 +198,46 @@ class _Worker:
         calls = [self.prepared[place] for place in self.places]
         gc.disable()
         results = []
-        with torch.inference_mode():
-            if self.overwrites:
-                for args, kwargs in calls:
-                    torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-                    self.module(*args, **kwargs)
+        with torch.inference_mode(), self.device.timing():
+            if flush or self.overwrites:
+                results = self._called_in_turn(calls, flush=flush)
             else:
                 for args, kwargs in calls:
                     results.append(self.module(*args, **kwargs))
-        if self.orders.device == "cuda":
-            torch.cuda.synchronize()
         gc.enable()
         self.outputs.clear()
-        self.series = results
+        self.series = [leaves(result) for result in results]
         if describe:
             self.do_reveal()
             return {"calls": [self._described_outputs(result, []) for result in results]}
-        return {"addresses": [addresses(result) for result in results]}
+        return {"addresses": [[tensor.data_ptr() for tensor in tensors] for tensors in self.series]}
+
+        elapsed_ns = self.device.elapsed_ns()
+        for tensors, place in zip(self.series, self.places, strict=False):
+            self.device.deliver(tensors, self.sinks[place])
+        return {"device_ns": elapsed_ns}
+        return {}
+
+    def do_device_times(self, *, count: int, lead_s: float) -> dict[str, Any]:
+        """Say how long calls take on the device alone, by its own clock, and how much memory was in use at most."""
+        import torch
+
+        def called(args: list[Any], kwargs: dict[str, Any]) -> None:
+            if self.overwrites:
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+            self.module(*args, **kwargs)
+
+        calls = [partial(called, *one) for one in self.prepared[:count]]
+        with torch.inference_mode():
+            times_ns = self.device.call_times_ns(calls, lead_s)
+        return {"times_ns": times_ns, "peak_bytes": self.device.peak_bytes()}
 
     def do_reveal(self) -> dict[str, Any]:
         """On a GPU, copy the last outputs to where the judge wants them; elsewhere they are read as they lie."""
-        for result, place in zip(self.series, self.places, strict=False):
-            self._deliver(result, self.sinks[place])
-        return {}
-
-    def _deliver(self, result: Any, sinks: list[Any]) -> None:
-        """On a GPU, copy the outputs to where the judge wants them, and wait for the whole device."""
-        if self.orders.device != "cuda":
-            return
-        import torch
-
-        tensors: list[Any] = []
-        structure(result, tensors)
-        for tensor, sink in zip(tensors, sinks, strict=False):
-            if tensor.shape == sink.shape and tensor.dtype == sink.dtype:
-                sink.copy_(tensor)
-        torch.cuda.synchronize()
+        elapsed_ns = self.device.elapsed_ns()
+        for tensors, sinks in zip(self.series, self.sinks, strict=False):
+            self.device.deliver(tensors, sinks)
+        return {"device_ns": elapsed_ns}
 
     def _described_outputs(self, result: Any, keep: Any) -> dict[str, Any]:
         """Say where the outputs lie, and keep them there."""
@@ -269,11 +273,7 @@ class _Worker:
         dtype, start, span = getattr(torch, layout["dtype"]), layout["start"], layout["span"]
         if not span:
             return torch.empty(layout["shape"], dtype=dtype, device=self.orders.device)
-        memory = self.arenas[layout["arena"]]
-        if isinstance(memory, torch.Tensor):
-            flat = memory[start : start + span * dtype.itemsize].view(dtype)
-        else:
-            flat = torch.frombuffer(memory, dtype=dtype, count=span, offset=start)
+        flat = self.device.view(self.arenas[layout["arena"]], dtype, start, span)
         return flat.as_strided(layout["shape"], layout["strides"], flat.storage_offset() + layout["first"])
 
 
@@ -282,15 +282,3 @@ def _allocator(option: int, value: int) -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(option, value)
-
-
-def _compiled(module: Any, mode: str) -> Any:
-    """The reference compiled in one of torch's ways, in this process alone."""
-    import torch
-    import torch._inductor.config
-
-    torch._inductor.config.compile_threads = 1
-    torch._inductor.config.cpp_cache_precompile_headers = False  # kept beside the scratch folder, gone with it
-    if mode == CUDA_GRAPH:
-        return torch.compile(module, backend="cudagraphs", dynamic=False)
-    return torch.compile(module, mode=mode, dynamic=False)

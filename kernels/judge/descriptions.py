@@ -22,15 +22,15 @@ def described_error(error: BaseException, module_name: str) -> dict[str, Any]:
     return {"error": kinds[0], "kinds": kinds, "message": message[:MESSAGE_LIMIT], "line": line, "module": module_name}
 
 
-def addresses(result: Any) -> list[int]:
-    """Where the tensors of a result lie, in the order of a walk."""
+def leaves(result: Any) -> list[Any]:
+    """Return the tensors of a result in the order of a walk."""
     import torch
 
     if type(result) is torch.Tensor:
-        return [result.data_ptr()]
+        return [result]
     tensors: list[Any] = []
     structure(result, tensors)
-    return [tensor.data_ptr() for tensor in tensors]
+    return tensors
 
 
 def structure(result: Any, tensors: list[Any]) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from joulegrid.errors import UsageError
 
 COMPILERS = 64
+GPU_HOST_BYTES = 16 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,11 @@ class Limits:
     """A folder that compiled references may write and find again; never a candidate's."""
 
     def on(self, device: str) -> Limits:
-        """Return the limits for a device: on a GPU, Triton starts compilers where nobody said otherwise."""
-        return replace(self, processes=COMPILERS) if device == "cuda" and not self.processes else self
+        """Return the limits for a device: on a GPU Triton starts compilers, and the driver takes memory."""
+        if device != "cuda":
+            return self
+        memory_bytes = max(self.memory_bytes, GPU_HOST_BYTES)
+        return replace(self, processes=self.processes or COMPILERS, memory_bytes=memory_bytes)
 
 
 @dataclass(frozen=True, slots=True)

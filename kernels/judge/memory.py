@@ -8,24 +8,22 @@ Outputs are not here: they stay where the candidate put them and are read there 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import mmap
 import os
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from joulegrid.errors import UsageError
-from joulegrid.kernels.judge import cuda_memory
+from joulegrid.kernels.judge.cuda_memory import CudaMemory
+from joulegrid.kernels.judge.host_memory import HostMemory
 from joulegrid.kernels.problem import Arguments
 
 GUARD_BYTES = 512
 OUTPUTS = "outputs"
 """Paths of regions that the child may write begin so."""
 _ALIGNMENT = 64
-_ADD_SEALS, _SEAL, _SHRINK, _GROW = 1033, 1, 2, 4
+_NOISE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +50,19 @@ class Arena:
     regions: list[Region] = field(default_factory=list)
     _next: int = 0
     _memory: Any = None
-    _bytes: Any = None
-    descriptor: int = -1
-    handle: str | None = None
-    """Of memory on a GPU: what the child opens it with."""
 
     def __post_init__(self) -> None:
-        import torch
+        self._memory = CudaMemory(self.size) if self.device == "cuda" else HostMemory(self.size)
 
-        if self.device == "cuda":
-            self._memory = cuda_memory.allocate(self.size)
-            self.handle = cuda_memory.handle_of(self._memory)
-            self._bytes = cuda_memory.as_bytes(self._memory, self.size)
-            return
-        self.descriptor = os.memfd_create("arena", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(self.descriptor, self.size)
-        fcntl.fcntl(self.descriptor, _ADD_SEALS, _SEAL | _SHRINK | _GROW)  # a smaller file would be the judge's SIGBUS
-        self._memory = mmap.mmap(self.descriptor, self.size)
-        self._bytes = torch.frombuffer(self._memory, dtype=torch.uint8)
+    @property
+    def descriptor(self) -> int:
+        """What the child opens the memory by."""
+        return int(self._memory.descriptor)
 
     def close(self) -> None:
-        """Give the descriptor, or a GPU's memory, back; other memory goes with the last tensor that lies in it."""
-        if self.device == "cuda":
-            self.regions, self._bytes = [], None
-            cuda_memory.release(self._memory)
-            return
-        with contextlib.suppress(OSError):
-            os.close(self.descriptor)
+        """Give the memory back."""
+        self.regions = []
+        self._memory.close()
 
     def reset(self) -> None:
         """Give all regions back; their content stays until it is written over."""
@@ -97,8 +81,9 @@ class Arena:
         if end > self.size:
             raise UsageError(f"the arena of {self.size} bytes is too small for {path}")
         self._next = -(-end // _ALIGNMENT) * _ALIGNMENT
-        self._bytes[start:end] = _canaries(end - start, tensor.dtype).to(self.device)
-        flat = self._bytes[body : end - GUARD_BYTES].view(tensor.dtype)
+        memory = self._memory.bytes
+        _fill_with_canaries(memory[start:end], tensor.dtype)
+        flat = memory[body : end - GUARD_BYTES].view(tensor.dtype)
         view = flat.as_strided(tensor.shape, tensor.stride(), flat.storage_offset() + first) if span else flat
         region = Region(path, start, end, view)
         self.regions.append(region)
@@ -115,8 +100,7 @@ class Arena:
         return {one.path: self._digest(one.start, one.end) for one in self.regions if one.path in paths}
 
     def _digest(self, start: int, end: int) -> bytes:
-        found = self._bytes[start:end].cpu().numpy() if self.device == "cuda" else memoryview(self._memory)[start:end]
-        return hashlib.blake2b(found, digest_size=16).digest()
+        return hashlib.blake2b(self._memory.read(start, end), digest_size=16).digest()
 
 
 @dataclass(slots=True)
@@ -192,12 +176,12 @@ def _span(tensor: Any) -> int:
     return 1 + sum(int(size - 1) * int(stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
-def _canaries(count: int, dtype: Any) -> Any:
-    """Random bytes; for a float dtype with all bits of the exponent set, so that each element is NaN."""
+def _fill_with_canaries(memory: Any, dtype: Any) -> None:
+    """Write random bytes; for a float dtype with all bits of the exponent set, so that each element is NaN."""
     import torch
 
-    noise = torch.frombuffer(bytearray(os.urandom(min(count, 4096))), dtype=torch.uint8)
-    noise = noise.repeat(-(-count // len(noise)))[:count].clone()
+    count = len(memory)
+    noise = torch.frombuffer(bytearray(os.urandom(min(count, _NOISE_BYTES))), dtype=torch.uint8)
     exponents: dict[Any, tuple[tuple[int, int], ...]] = {
         torch.float32: ((2, 0xC0), (3, 0x7F)),
         torch.bfloat16: ((0, 0xC0), (1, 0x7F)),
@@ -205,4 +189,9 @@ def _canaries(count: int, dtype: Any) -> Any:
     exponents |= {torch.float16: ((1, 0x7E),), torch.float64: ((6, 0xF8), (7, 0x7F))}
     for byte, mask in exponents.get(dtype, ()):
         noise[byte :: dtype.itemsize] |= mask
-    return noise
+    noise = noise.to(memory.device)
+    whole = count // _NOISE_BYTES * _NOISE_BYTES
+    memory[:whole].view(-1, _NOISE_BYTES).copy_(
+        noise.expand(whole // _NOISE_BYTES, -1) if whole else noise[:0].view(0, _NOISE_BYTES)
+    )
+    memory[whole:] = noise[: count - whole]

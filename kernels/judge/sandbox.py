@@ -14,7 +14,7 @@ import signal
 import struct
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,16 @@ _FACTS = (
     "/sys/devices/system",
     "/sys/fs/cgroup/cpu.max",
 )
-_GPU_FACTS = ("/proc/driver/nvidia", "/proc/devices", "/proc/modules", "/sys/module", "/sys/bus/pci", "/sys/devices")
+_GPU_FACTS = (
+    "/proc/driver/nvidia",
+    "/proc/devices",
+    "/proc/modules",
+    "/proc/version",
+    "/proc/sys/kernel",
+    "/sys/module",
+    "/sys/bus/pci",
+    "/sys/devices",
+)
 
 Facts = dict[str, bool | int | str | None]
 """What was had: true or a number; false with a reason under `<name>_reason` where it could not be had."""
@@ -65,6 +74,8 @@ class Orders:
     interpret: bool
     cache: str | None = None
     """A folder for compiled code that outlives the child; trusted code alone gets one."""
+    driver: dict[str, str] = field(default_factory=dict)
+    """Variables that a GPU's libraries need."""
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Orders:
@@ -75,7 +86,7 @@ class Orders:
 def detach(orders: Orders) -> Facts:
     """Leave the machine's process, network and mount namespaces, with a user namespace where rights need one."""
     facts: Facts = {}
-    shared = orders.device == "cuda"  # its memory handles are known within one process namespace alone
+    shared = orders.device == "cuda"
     kinds = _NEWNET | _NEWNS | (0 if shared else _NEWPID | _NEWIPC)
     uid, gid = os.getuid(), os.getgid()
     known = had = _try(facts, "namespaces", lambda: _libc("unshare", kinds))
@@ -84,7 +95,7 @@ def detach(orders: Orders) -> Facts:
         known = had and _try(facts, "user_map", lambda: _map_user(uid, gid))
     facts |= {"pid_namespace": had and not shared, "network_namespace": had}
     if shared:
-        facts["pid_namespace_reason"] = "CUDA's memory handles are known within one process namespace alone"
+        facts["pid_namespace_reason"] = "a GPU's driver reads /proc, where other processes' numbers would stand"
     if known:
         _try(facts, "secrets_hidden", lambda: _hide(orders))
         _try(facts, "scratch_limited", lambda: _mount_scratch(orders))
@@ -103,7 +114,7 @@ def confine(orders: Orders, channel: int) -> Facts:
     # After the credentials, whose change would undo it.
     _try(facts, "dies_with_zygote", lambda: _libc("prctl", 1, signal.SIGKILL, 0, 0, 0))
     _try(facts, "landlock_abi", lambda: _lock_files(orders))
-    _try(facts, "seccomp", lambda: seccomp.refuse_calls(processes=orders.processes > 0, threads=orders.threads > 1))
+    _try(facts, "seccomp", lambda: seccomp.refuse_calls(processes=orders.processes > 0, threads=_has_threads(orders)))
     return facts
 
 
@@ -118,6 +129,11 @@ def _lock_files(orders: Orders) -> int:
     # Listing a folder of libraries is needed to import from it, reading what must stay hidden in it is not.
     writable = [Path(orders.scratch), *([Path(orders.cache)] if orders.cache else [])]
     return landlock.restrict(readable, writable, devices, listable=[Path(one) for one in orders.libraries])
+
+
+def _has_threads(orders: Orders) -> bool:
+    """A GPU's driver starts threads of its own."""
+    return orders.threads > 1 or orders.device == "cuda"
 
 
 def _close_all_but(channel: int) -> bool:
@@ -136,6 +152,8 @@ def _empty_environment(orders: Orders) -> bool:
     tempfile.tempdir = orders.scratch  # the zygote's libraries have asked already, with another answer
     if orders.cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = orders.cache
+        os.environ["TRITON_CACHE_DIR"] = f"{orders.cache}/triton"
+    os.environ.update(orders.driver)
     os.environ["OMP_NUM_THREADS"] = str(orders.threads)
     if orders.interpret:
         os.environ["TRITON_INTERPRET"] = "1"

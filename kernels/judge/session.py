@@ -42,7 +42,7 @@ def open_session(zygote: Zygote, code: Code, limits: Limits | None = None, *, fr
         CandidateFault: the file does not run, or does not define its class.
         PreFlightError: no child can be had on this machine.
     """
-    limits = limits or Limits()
+    limits = (limits or Limits()).on(zygote.device)
     child = zygote.fork(limits)
     session = Session(Exchange(zygote, child, limits, freezes=freeze), zygote.device, child.facts)
     try:
@@ -61,7 +61,8 @@ class Session:
 
     def __init__(self, exchange: Exchange, device: str, facts: Facts) -> None:
         self.device = device
-        self.revealed_ns = 0
+        self.revealed_ns: int | None = None
+        """How long the outputs of the last series took to be copied on a GPU, after its time was taken."""
         self.facts: Facts = dict(facts)
         self._exchange = exchange
         self._arenas = Arenas(exchange, device)
@@ -75,6 +76,8 @@ class Session:
         self._series_changed: tuple[str, ...] = ()
         self._sinks: list[list[Any]] = []
         self._placements: list[Placement] = []
+        self.device_ns: int | None = None
+        """The last series by the device's clock, as the child says."""
 
     @property
     def pid(self) -> int:
@@ -117,6 +120,7 @@ class Session:
         placed = place(self._arenas.empty(WEIGHTS, needed_bytes(dict(state))), Arguments(kwargs=dict(state)), "weights")
         placed.fill()
         message = {"do": "load", "state": placed.described["kwargs"]["dict"], "mutate": mutate}
+        self._synchronize()
         self._note_weights(self._exchange.build(message, "load_state_dict").get("state"))
 
     def prepare(self, inputs: Sequence[Arguments], like: Sequence[Any] = ()) -> None:
@@ -180,7 +184,7 @@ class Session:
             placed.refill(arguments)
         self._synchronize()
 
-    def run_series(self, count: int, *, describe: bool = True) -> int:
+    def run_series(self, count: int, *, describe: bool = True, flush: bool = False) -> int:
         """Call the module on the first `count` prepared inputs, in an order drawn for this series; return nanoseconds.
 
         By the judge's clock, from the order to go until the child says `done`; then its whole tree stands still and
@@ -188,23 +192,37 @@ class Session:
         and outputs are taken to lie as those of the last described series did; on a GPU they are copied after `done`,
         in `revealed_ns`.
         """
-        return self._run(_RANDOM.sample(range(count), count), describe=describe)
+        return self._run(_RANDOM.sample(range(count), count), describe=describe, flush=flush)
 
-    def _run(self, places: Sequence[int], *, describe: bool) -> int:
+    def _run(self, places: Sequence[int], *, describe: bool, flush: bool = False) -> int:
         exchange, patience_s, count = self._exchange, self._exchange.limits.call_timeout_s, len(places)
         self._returned.forget()
         given = self._arenas.given()
         before = self._arenas.digests(_RANDOM.sample(given, min(len(given), SAMPLED_REGIONS)))
         exchange.build({"do": "order", "places": list(places)}, "series")
-        said = exchange.ask({"do": "series", "describe": describe}, patience_s * min(count, PATIENT_CALLS), "series")
+        message = {"do": "series", "describe": describe, "flush": flush}
+        said = exchange.ask(message, patience_s * min(count, PATIENT_CALLS), "series")
         elapsed_ns = exchange.elapsed_ns
         self._described = described_calls(said, count) if describe else relocated(said, self._described, count)
         self._turns = {place: turn for turn, place in enumerate(places)}
         self._series_changed = self._changed_since(before)
         if self.device == "cuda" and not describe:
-            exchange.ask({"do": "reveal"}, patience_s, "series")
+            self.device_ns = counts(exchange.ask({"do": "reveal"}, patience_s, "series")).get("device_ns")
             self.revealed_ns = exchange.elapsed_ns
         return elapsed_ns
+
+    def run_flushes(self, count: int) -> int:
+        """Flush the device's cache so many times and call nothing; return nanoseconds as of a series."""
+        self._exchange.ask({"do": "flushes", "count": count}, self._exchange.limits.call_timeout_s, "series")
+        return self._exchange.elapsed_ns
+
+    def device_times(self, count: int, lead_s: float) -> tuple[list[int], int | None]:
+        """Return nanoseconds of some calls by the device's clock, and its peak memory in bytes, as the child says."""
+        message = {"do": "device_times", "count": count, "lead_s": lead_s}
+        said = self._exchange.ask(message, self._exchange.limits.call_timeout_s * count, "series")
+        times_ns = said.get("times_ns")
+        found = [one for one in times_ns if type(one) is int and one >= 0] if isinstance(times_ns, list) else []
+        return found, counts(said).get("peak_bytes")
 
     def require_own_outputs(self) -> None:
         """Raise `CandidateFault` where the last series wrote into what it was given, or returned memory twice.

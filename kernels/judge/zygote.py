@@ -19,6 +19,7 @@ from typing import Any, Literal
 import joulegrid
 from joulegrid.errors import PreFlightError
 from joulegrid.kernels.judge import process_tree, protocol
+from joulegrid.kernels.judge.cuda_memory import driver_folders, own_driver_environment, require_gpu
 from joulegrid.kernels.judge.limits import Limits
 from joulegrid.kernels.judge.sandbox import Facts, Orders
 from joulegrid.kernels.judge.scratch import ScratchRoot, make_root
@@ -137,8 +138,7 @@ class Zygote:
         ]
         command = [sys.executable, "-I", "-S", "-B", str(MAIN), *arguments]
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
-        environment |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-        environment |= HUGE_PAGES
+        environment |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"} | HUGE_PAGES | self._driver()
         with theirs:
             self._process = subprocess.Popen(
                 command, env=environment, pass_fds=[theirs.fileno(), root.descriptor], stdin=subprocess.DEVNULL,
@@ -173,7 +173,7 @@ class Zygote:
     def _orders(self, limits: Limits, scratch: Path) -> Orders:
         return Orders(
             scratch=str(scratch),
-            libraries=libraries(),
+            libraries=libraries() + driver_folders(self._driver()),
             secrets=secrets(),
             memory_bytes=limits.memory_bytes,
             scratch_bytes=limits.scratch_bytes,
@@ -183,7 +183,15 @@ class Zygote:
             device=self.device,
             interpret=self.interpret,
             cache=limits.cache,
+            driver=self._driver(),
         )
+
+    def _driver(self) -> dict[str, str]:
+        """Variables of the GPU's libraries: of the loader they must be there when the zygote starts."""
+        if self.device == "cpu":
+            return {}
+        require_gpu()
+        return own_driver_environment()
 
 
 def _import_paths() -> list[str]:

@@ -36,6 +36,7 @@ def main(descriptor: int, paths: list[str], modules: list[str], interpret: bool,
     protocol, process_tree = _import_ours()
     try:
         _preload(modules)
+        _require_no_gpu()
         with contextlib.suppress(protocol.Gone):
             _serve(protocol, socket.socket(fileno=descriptor))
     finally:
@@ -84,6 +85,14 @@ def _preload(modules: list[str]) -> None:
         import triton.runtime.interpreter  # noqa: F401
     for name in modules:
         importlib.import_module(name)
+
+
+def _require_no_gpu() -> None:
+    """CUDA does not survive a fork: a module that has initialised it already would break every child."""
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if str(link.readlink()).startswith("/dev/nvidia-uvm"):
+                sys.exit("an imported module has opened the GPU, so that no child could use it")
 
 
 def _version(name: str) -> str | None:

@@ -12,6 +12,7 @@ from functools import partial
 from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.timing.afterwards import CANDIDATE, TRUSTED
 from joulegrid.kernels.timing.conditions import Conditions, conditions, off_cores, snapshot
+from joulegrid.kernels.timing.device_clock import DEVICE_CALLS, needs_flush
 from joulegrid.kernels.timing.enough import enough
 from joulegrid.kernels.timing.ground import Ground
 from joulegrid.kernels.timing.inputs import fresh_inputs, odd_inputs, odd_kinds, turned_weights
@@ -40,6 +41,10 @@ class Comparison:
     samples: list[Sample] = field(default_factory=list)
     first_call_s: dict[str, list[float]] = field(default_factory=dict)
     peak_memory_bytes: dict[str, int] = field(default_factory=dict)
+    flush: bool = False
+    """A GPU's cache is flushed before each call."""
+    device_call_s: dict[str, list[float]] = field(default_factory=dict)
+    """Device time of a call in each process; empty on a CPU."""
     conditions: Conditions | None = None
     niceness: int | None = None
 
@@ -47,6 +52,8 @@ class Comparison:
         """Keep what a process had beside its times."""
         self.niceness = member.niceness
         self.first_call_s.setdefault(name, []).append(member.first_call_s)
+        if member.device_call_s is not None:
+            self.device_call_s.setdefault(name, []).append(member.device_call_s)
         peak = member.peak_memory_bytes()
         if peak is not None:
             self.peak_memory_bytes[name] = max(peak, self.peak_memory_bytes.get(name, 0))
@@ -64,13 +71,13 @@ def compare_members(
     """
     cores = ground.setting.cores
     with off_cores(cores):
-        before, began_s = snapshot(cores), time.monotonic()
+        before, began_s = snapshot(cores, ground.settings.device), time.monotonic()
         while not enough(into.samples, ground.settings, began_s):
             process = into.processes
             with ExitStack() as stack:
                 started = _started(stack, zygote, _turned(members, process), ground)
                 if not into.calls:
-                    into.calls, into.pairs = _chosen(started, ground)
+                    into.calls, into.pairs, into.flush = _chosen(started, ground)
                 _time(started, process, ground, verify, into)
             into.processes += 1
         into.conditions = conditions(cores, ground.settings.threads, into.niceness, before)
@@ -105,8 +112,8 @@ def _started(stack: ExitStack, zygote: Zygote, members: Sequence[Member], ground
     return started
 
 
-def _chosen(started: Mapping[str, TimedMember], ground: Ground) -> tuple[int, int]:
-    """N by the fastest member, and pairs by the time that they take."""
+def _chosen(started: Mapping[str, TimedMember], ground: Ground) -> tuple[int, int, bool]:
+    """N by the fastest member, pairs by the time that they take, and whether a GPU's cache is flushed."""
     settings, set_bytes = ground.settings, ground.set_bytes + ground.output_bytes
     fit = max(1, min(ROUGH_SETS, settings.memory_bytes // max(set_bytes, 1)))
     sets = fresh_inputs(ground.problem, ground.draw, fit)
@@ -114,10 +121,12 @@ def _chosen(started: Mapping[str, TimedMember], ground: Ground) -> tuple[int, in
     for timed in started.values():
         timed.prepare([one.arguments for one in sets])
         rough.append(rough_call_ns(timed, sets))
-    calls = chosen_calls(min(rough), settings, set_bytes, cache_bytes(settings.device))
+    cache = cache_bytes(settings.device)
+    calls = chosen_calls(min(rough), settings, set_bytes, cache)
+    flush = settings.device == "cuda" and needs_flush(min(rough) / 1e9, ground.set_bytes, calls, cache)
     pair_s = 3 * calls * sum(rough) / 1e9
     affordable = int(settings.budget_s / settings.processes / pair_s)
-    return calls, max(FEWEST_PAIRS, min(settings.pairs, affordable))
+    return calls, max(FEWEST_PAIRS, min(settings.pairs, affordable)), flush
 
 
 def _time(started: Mapping[str, TimedMember], process: int, ground: Ground, verify: Verify, into: Comparison) -> None:
@@ -135,7 +144,16 @@ def _time(started: Mapping[str, TimedMember], process: int, ground: Ground, veri
         weights=partial(turned_weights, problem, draw, ground.setting.state),
         verified=VERIFIED,
         verify=lambda left: verify(left, int(next(series) in looked_at)),
+        flush=into.flush,
     )  # fmt: skip
     run_course(started, course, into.samples)
+    count = min(longest(into.calls), DEVICE_CALLS) if settings.device == "cuda" else 0
+    last = [one.arguments for one in fresh_inputs(problem, draw, count)] if count else []
     for name, timed in started.items():
+        timed.take_device_time(last, _slowest_call_s(into.samples, name))
         into.note(name, timed)
+
+
+def _slowest_call_s(samples: Sequence[Sample], name: str) -> float:
+    """No call of a member took longer, on average over a series."""
+    return max(sample.elapsed_ns / sample.calls for sample in samples if sample.member == name) / 1e9

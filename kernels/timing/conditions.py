@@ -15,6 +15,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from joulegrid.kernels.timing.gpu_conditions import GpuConditions, GpuSnapshot, gpu_conditions, gpu_snapshot
+
 _LOOK_S = 0.1
 FIRST = -20
 """The niceness that is asked for; without the right to it things stay as they are."""
@@ -50,6 +52,8 @@ class Conditions(BaseModel):
     """The same at the end."""
     governor: str | None
     """Frequency governor of the first timed core; null where the kernel or hypervisor hides it."""
+    gpu: GpuConditions | None = None
+    """The GPU's clocks and what held them back; null on a CPU, or where NVML cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +63,25 @@ class Snapshot:
     ticks: dict[int, list[int]]
     load: float | None
     mhz: float | None
+    gpu: GpuSnapshot | None = None
 
 
-def snapshot(cores: Sequence[int]) -> Snapshot:
-    """Read counters, load and frequency now."""
-    return Snapshot(_ticks(), _load(), _mhz(cores[0]) if cores else None)
+def snapshot(cores: Sequence[int], device: str = "cpu") -> Snapshot:
+    """Read counters, load and frequency now, and those of torch's GPU."""
+    gpu = gpu_snapshot(current_gpu()) if device == "cuda" else None
+    return Snapshot(_ticks(), _load(), _mhz(cores[0]) if cores else None, gpu)
+
+
+def current_gpu() -> str:
+    """Return the UUID of the GPU that torch uses."""
+    import torch
+
+    return str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
 
 
 def conditions(cores: Sequence[int], threads: int, niceness: int | None, before: Snapshot) -> Conditions:
     """Return what held between a snapshot and now."""
-    after = snapshot(cores)
+    after = snapshot(cores, "cpu" if before.gpu is None else "cuda")
     busy, stolen = _shares(cores, before.ticks, after.ticks)
     return Conditions(
         cores=list(cores),
@@ -82,6 +95,7 @@ def conditions(cores: Sequence[int], threads: int, niceness: int | None, before:
         mhz_before=before.mhz,
         mhz_after=after.mhz,
         governor=_governor(cores[0]) if cores else None,
+        gpu=gpu_conditions(before.gpu, after.gpu, frozenset({os.getpid()})),
     )
 
 

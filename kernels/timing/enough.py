@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from joulegrid.kernels.timing.afterwards import CANDIDATE, SAME, TRUSTED
 from joulegrid.kernels.timing.bootstrap import Resampling, half_width, ratio_bounds
-from joulegrid.kernels.timing.pairs import Sample, durations
+from joulegrid.kernels.timing.pairs import FLUSHES, Sample, durations
 from joulegrid.kernels.timing.result import TimingSettings
 
 LOOK_RESAMPLES = 2_000
@@ -20,7 +20,8 @@ def enough(samples: Sequence[Sample], settings: TimingSettings, began_s: float) 
     Only the width of the intervals is looked at, never where they lie: a comparison does not end because it came out
     well. What it does to their coverage is simulated in `tests/kernels/timing/test_bootstrap.py`.
     """
-    processes, members = (len({getattr(sample, name) for sample in samples}) for name in ("process", "member"))
+    processes = len({sample.process for sample in samples})
+    members = len({sample.member for sample in samples} - {FLUSHES})
     if processes < settings.processes:
         return False
     spent_s = time.monotonic() - began_s
@@ -32,7 +33,8 @@ def enough(samples: Sequence[Sample], settings: TimingSettings, began_s: float) 
 
 def widest(samples: Sequence[Sample], confidence: float) -> float:
     """Return the half-width of the widest interval: of the ratios to the strongest baseline, else to eager."""
-    found = {name: durations(samples, name) for name in sorted({sample.member for sample in samples})}
+    names = sorted({sample.member for sample in samples} - {FLUSHES})
+    found = {name: durations(samples, name) for name in names}
     trusted = [one for name, one in found.items() if name != CANDIDATE]
     held = SAME if SAME in found else TRUSTED
     how = Resampling(confidence, LOOK_RESAMPLES)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from joulegrid.kernels.timing.bootstrap import Bounds, Resampling, call_bounds, ratio_bounds
 from joulegrid.kernels.timing.comparison import Comparison
-from joulegrid.kernels.timing.pairs import Sample, durations
+from joulegrid.kernels.timing.pairs import FLUSHES, Sample, durations
 from joulegrid.kernels.timing.result import Interval, MemberTiming, SeriesSample
 from joulegrid.kernels.timing.slope import slope_ns
 
@@ -18,7 +19,7 @@ class Estimates:
     def __init__(self, comparison: Comparison, trusted: Sequence[str], confidence: float) -> None:
         self._comparison = comparison
         self._how = Resampling(confidence)
-        names = dict.fromkeys(sample.member for sample in comparison.samples)
+        names = dict.fromkeys(sample.member for sample in comparison.samples if sample.member != FLUSHES)
         self._durations = {name: durations(comparison.samples, name) for name in names}
         self._trusted = [self._durations[name] for name in trusted]
 
@@ -32,6 +33,7 @@ class Estimates:
             first_call_s=self._comparison.first_call_s[name],
             waited_share=waited_share([sample for sample in self._comparison.samples if sample.member == name]),
             peak_memory_bytes=self._comparison.peak_memory_bytes.get(name),
+            device_s=median_or_none(self._comparison.device_call_s.get(name, [])),
         )
 
     def members(self) -> list[MemberTiming]:
@@ -51,6 +53,11 @@ def waited_share(samples: Sequence[Sample]) -> float | None:
     """Return the share of series that was spent waiting for a core; `None` where the kernel does not count it."""
     waited = [sample.waited_ns for sample in samples if sample.waited_ns is not None]
     return sum(waited) / sum(sample.elapsed_ns for sample in samples) if len(waited) == len(samples) else None
+
+
+def median_or_none(values: Sequence[float]) -> float | None:
+    """Return the middle value; `None` of no values."""
+    return statistics.median(values) if values else None
 
 
 def raw(comparison: Comparison) -> list[SeriesSample]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from joulegrid.errors import UsageError
 from joulegrid.kernels.draw import Draw, agent_provide_weights
+from joulegrid.kernels.judge.cuda_memory import require_gpu
 from joulegrid.kernels.module import call, construct, flat_tensors, in_dtype, load_class, load_state
 from joulegrid.kernels.problem import Problem, Shape
 from joulegrid.kernels.timing.conditions import on_cores, quiet_cores, threads
@@ -17,6 +18,12 @@ from joulegrid.kernels.timing.member import Setting
 from joulegrid.kernels.timing.result import TimingSettings
 from joulegrid.kernels.timing.roofs import Roofs, machine_roofs
 from joulegrid.kernels.trial import constructor_arguments
+
+SHARES = 12
+"""Of a GPU's free memory one is for the inputs and outputs of one series of one member."""
+MOST_GPU_CALLS = 512
+"""N at most: calls of 5 µs then make series of 5 ms; drawing and verifying their numbers takes a hundred times that."""
+LEAST_SERIES_BYTES, MOST_SERIES_BYTES = 1 << 20, 8 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +76,36 @@ def timed_shape(problem: Problem, settings: TimingSettings) -> Shape:
     return found[0]
 
 
+def on_device(settings: TimingSettings) -> TimingSettings:
+    """Return the settings for their device: what they leave open is chosen by a GPU's memory and its shorter calls.
+
+    Four members have inputs, outputs, and copies of these; the judge has copies of two members' outputs.
+    """
+    if settings.device == "cpu":
+        return settings
+    import torch
+
+    free, _ = torch.cuda.mem_get_info()
+    chosen = {"memory_bytes": gpu_series_bytes(free), "most_calls": MOST_GPU_CALLS}
+    said = settings.model_fields_set
+    return settings.model_copy(update={name: value for name, value in chosen.items() if name not in said})
+
+
+def gpu_series_bytes(free: int) -> int:
+    """Return the memory for the inputs and outputs of one series of one member, of so much that is free."""
+    return max(LEAST_SERIES_BYTES, min(free // SHARES, MOST_SERIES_BYTES))
+
+
 def make_ground(problem: Problem, settings: TimingSettings) -> Ground:
     """Draw weights, run the reference once, choose the quietest cores."""
+    if settings.device == "cuda":
+        require_gpu()
     dtype = settings.dtype or problem.dtypes[0]
     if dtype not in problem.dtypes:
         raise UsageError(f"dtype: {dtype!r} was given; {problem.name} has {', '.join(problem.dtypes)}")
     dims = timed_shape(problem, settings).dims
     draw = Draw(dims, dtype, seed=secrets.randbits(40), device=settings.device)
+    settings = on_device(settings)
     init = constructor_arguments(problem, dims)
     module = in_dtype(construct(load_class(problem), init), dtype, settings.device)
     state = agent_provide_weights(problem, draw, module.state_dict())

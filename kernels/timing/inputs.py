@@ -22,6 +22,8 @@ from joulegrid.kernels.problem import Arguments, Problem, TensorSpec
 
 NUMBERS_DRAWN = 2_000_000
 """Numbers drawn for one series at most: some 20 ms."""
+NUMBERS_ON_GPU = 4_000_000_000
+"""The same where the device draws them itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,14 @@ class InputSet:
     distribution: str = "normal"
 
 
-def fresh_inputs(problem: Problem, draw: Draw, count: int, numbers: int = NUMBERS_DRAWN) -> list[InputSet]:
-    """Return this many sets that never existed before; everything but the seed is taken from `draw`."""
+def fresh_inputs(problem: Problem, draw: Draw, count: int, numbers: int | None = None) -> list[InputSet]:
+    """Return this many sets that never existed before; everything but the seed is taken from `draw`.
+
+    At most so many `numbers` are drawn; on a GPU the device itself draws them.
+    """
+    if draw.device == "cuda":
+        draw = replace(draw, made_there=True)
+    numbers = numbers or (NUMBERS_ON_GPU if draw.made_there else NUMBERS_DRAWN)
     first = _drawn(problem, draw)
     size = max(1, sum(tensor.numel() for tensor in flat_tensors(tuple_of(first.arguments))))
     drawn = min(count, max(1, numbers // size))

@@ -17,6 +17,7 @@ from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Verdict
 from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.problem import Arguments
 from joulegrid.kernels.timing.conditions import prefer, preferred, waited_ns
+from joulegrid.kernels.timing.device_clock import device_call_s, lead_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ class TimedMember:
     niceness: int | None
     waited_ns: int | None = None
     """How long its first thread waited for a core during the last series."""
+    device_call_s: float | None = None
+    """Device time of a call; `None` on a CPU or before it was taken."""
+    _peak_bytes: int | None = None
     first_call_s: float = 0.0
 
     def prepare(self, inputs: Sequence[Arguments]) -> None:
@@ -84,12 +88,41 @@ class TimedMember:
         with blamed(self.member):
             self.session.refill(inputs)
 
-    def run_series(self, count: int) -> int:
+    @property
+    def trusted(self) -> bool:
+        """Whether it runs the judge's own code."""
+        return self.member.trusted
+
+    @property
+    def device_ns(self) -> int | None:
+        """The last series by the device's clock, as the process says."""
+        return self.session.device_ns
+
+    @property
+    def copied_ns(self) -> int | None:
+        """How long the last series' outputs were copied on a GPU."""
+        return self.session.revealed_ns
+
+    def run_flushes(self, count: int) -> int:
+        """Flush the device's cache so many times; return nanoseconds."""
+        with blamed(self.member):
+            return self.session.run_flushes(count)
+
+    def take_device_time(self, inputs: Sequence[Arguments], call_s: float) -> None:
+        """Have some calls timed on the device alone, on these inputs; nothing happens on a CPU."""
+        if self.session.device == "cpu":
+            return
+        self.refill(inputs)
+        with blamed(self.member):
+            times_ns, self._peak_bytes = self.session.device_times(len(inputs), lead_s(call_s, len(inputs)))
+            self.device_call_s = device_call_s(times_ns)
+
+    def run_series(self, count: int, *, flush: bool = False) -> int:
         """Run so many calls on the inputs written last; return nanoseconds. `CandidateFault` if it left its cores."""
         with blamed(self.member):
             before = waited_ns(self.session.pid)
             with preferred():
-                elapsed_ns = self.session.run_series(count, describe=False)
+                elapsed_ns = self.session.run_series(count, describe=False, flush=flush)
             after = waited_ns(self.session.pid)
             self.waited_ns = None if before is None or after is None else after - before
             self._require_cores()
@@ -103,7 +136,12 @@ class TimedMember:
             return self.session.outputs(call, self.setting.like)[1]
 
     def peak_memory_bytes(self) -> int | None:
-        """Return the most that the process had resident (`VmHWM` of proc(5)); `None` where it cannot be read."""
+        """Return the most that the process had resident (`VmHWM` of proc(5)), on a GPU what torch had allocated there.
+
+        `None` where it is not known.
+        """
+        if self.session.device == "cuda":
+            return self._peak_bytes
         with suppress(OSError):
             for line in Path(f"/proc/{self.session.pid}/status").read_text(encoding="utf-8").splitlines():
                 if line.startswith("VmHWM:"):

@@ -55,7 +55,8 @@ class SeriesSample(Fact):
     pair: int
     """Which inputs; those of one pair are the same for every member."""
     member: str
-    """`candidate`, a baseline's name, or `same`: the strongest baseline in a process of its own once more."""
+    """`candidate`, a baseline's name, `same`: the strongest baseline in a process of its own once more, or `flush`: a
+    trusted process that flushed the GPU's cache as often and called nothing."""
     place: int
     """How many series of the same pair ran before it."""
     calls: int
@@ -64,6 +65,10 @@ class SeriesSample(Fact):
     """By the judge's clock, from `go` to `done`."""
     waited_ns: int | None
     """Of these, how long the process waited for a core, as the kernel counts; never taken off; null where unknown."""
+    device_ns: int | None = None
+    """By events of the GPU, as the process says; null on a CPU."""
+    copied_ns: int | None = None
+    """How long outputs were copied on a GPU, after the series; null on a CPU."""
 
 
 class MemberTiming(Fact):
@@ -82,7 +87,8 @@ class MemberTiming(Fact):
     waited_share: float | None
     """Share of its series in which it waited for a core: above a hundredth the machine was too busy for a timing."""
     device_s: float | None = None
-    """Device time of a call, as the process says; null on a CPU or where it was not asked for."""
+    """Device time of a call by the GPU's events, its cache flushed before each, as the process says: the median over
+    calls and processes. Launching is no part of it. Null on a CPU."""
 
 
 class BaselineTiming(Fact):

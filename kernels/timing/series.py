@@ -14,12 +14,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from joulegrid.kernels.problem import Arguments
 from joulegrid.kernels.timing.inputs import InputSet
-from joulegrid.kernels.timing.pairs import Sample, orders
+from joulegrid.kernels.timing.pairs import FLUSHES, Sample, orders
 from joulegrid.kernels.timing.result import TimingSettings
 
 FEWEST_READ, SHARE_READ = 16, 1 / 8
@@ -34,6 +34,11 @@ _RANDOM = random.SystemRandom()
 class TimedSession(Protocol):
     """One member in a process of its own, built and loaded, that stands still whenever it is not timed."""
 
+    @property
+    def trusted(self) -> bool:
+        """Whether it runs the judge's own code, a baseline's."""
+        ...
+
     def load(self, state: Mapping[str, Any]) -> None:
         """Change the module's weights in place."""
         ...
@@ -42,13 +47,30 @@ class TimedSession(Protocol):
         """Write these inputs where the series will find them, while the member stands still."""
         ...
 
-    def run_series(self, count: int) -> int:
-        """Say `go`, wait for `done` of so many calls; return the nanoseconds between the two."""
+    def run_series(self, count: int, *, flush: bool = False) -> int:
+        """Say `go`, wait for `done` of so many calls; return the nanoseconds between the two.
+
+        `flush` pushes everything out of the device's cache before each call, inside that time.
+        """
+        ...
+
+    def run_flushes(self, count: int) -> int:
+        """Flush so many times and call nothing, through the same channel; return the nanoseconds."""
         ...
 
     @property
     def waited_ns(self) -> int | None:
         """How long it waited for a core during its last series; `None` where that is not known."""
+        ...
+
+    @property
+    def device_ns(self) -> int | None:
+        """The last series by the device's clock, as the process says; `None` on a CPU."""
+        ...
+
+    @property
+    def copied_ns(self) -> int | None:
+        """How long the last series' outputs were copied afterwards; `None` on a CPU."""
         ...
 
     def outputs(self, call: int) -> list[Any]:
@@ -95,6 +117,8 @@ class Course:
     """Members whose outputs are looked at."""
     verify: Callable[[Left], None]
     """Looks at what they left of the same inputs; raises to end the timing."""
+    flush: bool = False
+    """The device's cache is flushed before each call, and by a trusted member alone for as many times."""
 
 
 def run_course(sessions: Mapping[str, TimedSession], course: Course, samples: list[Sample]) -> None:
@@ -115,30 +139,38 @@ def run_course(sessions: Mapping[str, TimedSession], course: Course, samples: li
                 course.verify(_untimed(sessions, course, state))
                 continue
             sets = course.fresh(calls)
-            taken = _run(sessions, order, sets)
-            samples += [Sample(course.process, pair, member, *one) for member, one in zip(order, taken, strict=True)]
+            samples += [replace(one, pair=pair) for one in _run(sessions, order, sets, course)]
             course.verify(Left(_visits(sessions, course, sets, read_calls(calls)), state))
 
 
 def _run(
-    sessions: Mapping[str, TimedSession], order: Sequence[str], sets: Sequence[InputSet]
-) -> list[tuple[int, int, int, int | None]]:
-    """Run one series of each member: place in the order, calls, nanoseconds, how long it waited for a core."""
+    sessions: Mapping[str, TimedSession], order: Sequence[str], sets: Sequence[InputSet], course: Course
+) -> list[Sample]:
+    """Run one series of each member, then one of flushes alone where calls are flushed."""
     for member in order:
         sessions[member].refill([one.arguments for one in sets])
-    taken = []
+    samples, calls = [], len(sets)
     for place, member in enumerate(order):
-        elapsed_ns = sessions[member].run_series(len(sets))
-        taken.append((place, len(sets), elapsed_ns, sessions[member].waited_ns))
-    return taken
+        session = sessions[member]
+        elapsed_ns = session.run_series(calls, flush=course.flush)
+        beside = session.waited_ns, session.device_ns, session.copied_ns
+        samples.append(Sample(course.process, 0, member, place, calls, elapsed_ns, *beside))
+    if course.flush:
+        elapsed_ns = next(session for session in sessions.values() if session.trusted).run_flushes(calls)
+        samples.append(Sample(course.process, 0, FLUSHES, len(order), calls, elapsed_ns))
+    return samples
 
 
 def _untimed(sessions: Mapping[str, TimedSession], course: Course, state: Mapping[str, Any]) -> Left:
-    """Run a series that nobody can tell from a timed one, some of its calls on inputs of other kinds."""
-    calls = _RANDOM.choice(lengths(course.calls))
-    odd = dict(zip(_RANDOM.sample(range(calls), calls), course.odd(), strict=False))
+    """Run a series that nobody can tell from a timed one before it ends, some of its calls on inputs of other kinds.
+
+    It may be as long as any and is mostly shorter: work that is put together for several calls is not done at its end.
+    """
+    kinds = course.odd()
+    calls = max(len(kinds), round(longest(course.calls) ** _RANDOM.random()))
+    odd = dict(zip(_RANDOM.sample(range(calls), len(kinds)), kinds, strict=True))
     mixed = [odd.get(call, one) for call, one in enumerate(course.fresh(calls))]
-    _run(sessions, [member for member in sessions if member in course.verified], mixed)
+    _run(sessions, [member for member in sessions if member in course.verified], mixed, course)
     return Left(_visits(sessions, course, mixed, sorted({*read_calls(calls), *odd})), state, sorted(odd))
 
 

@@ -16,6 +16,7 @@ from joulegrid.kernels.timing.baseline_timing import baselines_on, floor_of, tim
 from joulegrid.kernels.timing.baselines import baseline_member
 from joulegrid.kernels.timing.bootstrap import change
 from joulegrid.kernels.timing.comparison import Comparison, compare_members
+from joulegrid.kernels.timing.device_clock import disagreement, postponement
 from joulegrid.kernels.timing.energy import EnergyProbe, Timed, energy_windows
 from joulegrid.kernels.timing.estimates import Estimates, raw
 from joulegrid.kernels.timing.ground import Ground, make_ground
@@ -108,6 +109,9 @@ class _Run:
             compare_members(zygote, [*self.members(), again], self.ground, self.afterwards.verify, self.compared)
         except (CandidateFault, WrongAfterTiming) as found:
             return found.verdict, [found.evidence]
+        for odd in (disagreement(self.compared.samples, CANDIDATE), postponement(self.compared.samples, CANDIDATE)):
+            if odd is not None:
+                return Verdict.TAMPERING, [odd]
         return self._physical()
 
     def _physical(self) -> tuple[Verdict, list[Evidence]]:
@@ -177,4 +181,6 @@ class _Run:
         size, cache = calls * self.ground.set_bytes, floor_of(self.ground, self.compared.calls).roofs.cache_bytes
         within = "an unknown cache" if cache is None else f"the last-level cache of {cache} bytes"
         relation = "beside" if cache is None else "more than" if size > cache else "within"
-        return f"{calls} sets in a series, never seen before, {size} bytes: {relation} {within}"
+        flushed = "; the cache is flushed before each call, and flushes alone are taken off"
+        told = f"{calls} sets in a series, never seen before, {size} bytes: {relation} {within}"
+        return told + (flushed if self.compared.flush else "")

@@ -69,8 +69,17 @@ class SimulatedSession:
     """Arguments → outputs."""
     seen: list[Arguments] = field(default_factory=list)
     waited_ns: int | None = None
+    device_ns: int | None = None
+    copied_ns: int | None = None
+    trusted: bool = True
+    flush_ns: float = 0.0
+    """What one flush of the cache takes."""
     _inputs: Sequence[Arguments] = ()
     _outputs: list[Any] = field(default_factory=list)
+
+    def run_flushes(self, count: int) -> int:
+        """Say what flushes alone take."""
+        return self.machine.elapsed_ns(self.flush_ns, count)
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Change the weights of what computes, where it has any."""
@@ -81,12 +90,12 @@ class SimulatedSession:
         """Take inputs."""
         self._inputs = inputs
 
-    def run_series(self, count: int) -> int:
+    def run_series(self, count: int, *, flush: bool = False) -> int:
         """Compute, and say a time."""
         assert count == len(self._inputs)
         self.seen += self._inputs
         self._outputs = [[self.compute(*one.args, **one.kwargs)] for one in self._inputs]
-        return self.machine.elapsed_ns(self.call_ns, count)
+        return self.machine.elapsed_ns(self.call_ns + flush * self.flush_ns, count)
 
     def outputs(self, call: int) -> list[Any]:
         """Return what was computed."""

@@ -69,7 +69,7 @@ def test_no_call_of_a_course_sees_inputs_that_were_there_before(problem: Problem
     assert [4 <= sample.calls <= 5 or 8 <= sample.calls <= 9 for sample in samples] == [True] * 8
     seen = [one.args[0] for one in sessions["candidate"].seen]
     timed = sum(sample.calls for sample in samples) // 2
-    assert timed + 4 <= len(seen) == afterwards.compared <= timed + 9, "one series is not timed"
+    assert timed + 2 <= len(seen) == afterwards.compared <= timed + 9, "one series is not timed"
     assert not any(torch.equal(left, right) for place, left in enumerate(seen) for right in seen[:place])
     assert all(torch.equal(one.args[0], other) for one, other in zip(sessions["eager"].seen, seen, strict=True))
 
