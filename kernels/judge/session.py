@@ -64,7 +64,9 @@ class Session:
         self._arenas: list[Arena] = []
         self._addresses: dict[int, int] = {}
         self._weights: list[Entry] = []
-        self._returned = Returned(child.pid, zygote.device)
+        self.staged = zygote.staged
+        """Outputs are copied to the judge's memory, as on a GPU."""
+        self._returned = Returned(child.pid, zygote.device, staged=zygote.staged)
         self._described: list[Any] = []
         self._sinks: list[list[Any]] = []
         self._placements: list[Placement] = []
@@ -127,7 +129,7 @@ class Session:
 
         `like` are tensors as the outputs should be; on a GPU they become the places that outputs are copied to.
         """
-        sinks = list(like) if self.device == "cuda" else []
+        sinks = list(like) if self.staged else []
         arena = self._arena(1, sum(needed_bytes(one) for one in inputs) + len(inputs) * needed_bytes(sinks))
         arena.reset()
         self._sinks, self._placements = [], []
@@ -191,7 +193,7 @@ class Session:
         said = self._ask(message, self.limits.call_timeout_s * count, "series")
         elapsed_ns = self._answered_ns - self._asked_ns
         self._described = described_calls(said, count) if describe else relocated(said, self._described)
-        if self.device == "cuda" and not describe:
+        if self.staged and not describe:
             found = counts(self._ask({"do": "reveal"}, self.limits.call_timeout_s, "series"))
             self.device_ns = found.get("device_ns")
             self.revealed_ns = self._answered_ns - self._asked_ns

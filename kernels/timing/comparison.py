@@ -140,9 +140,10 @@ def _time(started: Mapping[str, TimedMember], process: int, ground: Ground, veri
         return fresh_inputs(ground.problem, ground.draw, count)
 
     run_course(started, Course(process, into.calls, into.pairs, fresh, VERIFIED, verified, into.flush), into.samples)
-    last = [one.arguments for one in fresh(min(2 * into.calls, DEVICE_CALLS))] if settings.device == "cuda" else []
     for name, timed in started.items():
-        timed.take_device_time(last, _slowest_call_s(into.samples, name))
+        if timed.staged:
+            sets = fresh(min(2 * into.calls, DEVICE_CALLS))
+            timed.take_device_time([one.arguments for one in sets], _slowest_call_s(into.samples, name))
         into.note(name, timed)
 
 

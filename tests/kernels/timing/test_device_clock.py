@@ -54,6 +54,13 @@ def test_what_a_gpu_does_to_every_member_condemns_no_candidate() -> None:
     assert disagreement(odd + series("candidate", 20 * MS, 5 * MS), "candidate") is None
 
 
+def test_a_busy_machine_makes_no_disagreement() -> None:
+    quiet = series("candidate", 10 * MS, 10 * MS - 100_000)
+    busy = [replace(one, elapsed_ns=one.elapsed_ns + 9 * MS, copied_ns=9 * MS) if one.pair else one for one in quiet]
+    assert disagreement(TRUSTED + busy, "candidate") is None
+    assert postponement(TRUSTED + busy, "candidate") is None
+
+
 def test_on_a_cpu_there_is_no_second_clock() -> None:
     samples = series("eager", MS, None, None) + series("candidate", MS, None, None)
     assert disagreement(samples, "candidate") is None
