@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,7 +45,7 @@ class CpuDevice:
     def flush(self) -> None:
         """The inputs of a series are more than the cache, or they are not: nothing is flushed."""
 
-    def call_times_ns(self, calls: list[Callable[[], Any]], lead_s: float) -> list[int]:
+    def call_times_ns(self, calls: Sequence[Callable[[], Any]], lead_s: float) -> list[int]:
         """There is no device time."""
         return []
 
@@ -85,7 +85,7 @@ class StagedCpuDevice(CpuDevice):
         """Write some memory."""
         self._scratch[:] = bytes(len(self._scratch))
 
-    def call_times_ns(self, calls: list[Callable[[], Any]], lead_s: float) -> list[int]:
+    def call_times_ns(self, calls: Sequence[Callable[[], Any]], lead_s: float) -> list[int]:
         """Return the time of each call."""
         found = []
         for call in calls:

@@ -49,8 +49,8 @@ def device_call_s(times_ns: Sequence[int]) -> float | None:
 def disagreement(samples: Sequence[Sample], candidate: str) -> Evidence | None:
     """Say where the candidate's device tells another time than the judge's clock; `None` where it agrees.
 
-    Compared is the least that the judge's clock shows more, over the longest series: a busy machine only adds to it. The
-    trusted members' is what the channel takes.
+    Compared is the least that the judge's clock shows more, over the longest series: a busy machine only adds to it.
+    The trusted members' is what the channel takes.
     """
     more = {name: _least([_more(one) for one in own]) for name, own in _longest(samples).items()}
     found = more.pop(candidate, None)

@@ -102,9 +102,7 @@ def test_a_copy_that_the_candidate_has_patched_is_not_the_one_that_is_used(
     assert float(outcome.outputs[0].abs().max()) > 0
 
 
-def test_members_of_a_comparison_have_a_second_clock_and_device_times(
-    zygote: Zygote, problem: Problem, tmp_path: Path
-) -> None:
+def test_members_have_a_second_clock_and_device_times(zygote: Zygote, problem: Problem, tmp_path: Path) -> None:
     before = os.environ.get("XDG_CACHE_HOME")
     os.environ["XDG_CACHE_HOME"] = str(tmp_path)
     try:
