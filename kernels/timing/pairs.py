@@ -6,7 +6,6 @@ that warms up or slows down steadily favours nobody: with members A, B, C the or
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -47,22 +46,14 @@ def orders(members: Sequence[str], pairs: int, turn: int = 0) -> Iterator[tuple[
 
 
 def durations(samples: Sequence[Sample], member: str) -> Durations:
-    """Gather a member's samples as arrays of (processes, pairs); `ValueError` where any are missing.
-
-    Where the cache was flushed before each call, the same flushes alone are taken off: the median of a trusted member's
-    series of this length in the same process. The channel's cost goes with them.
-    """
+    """Gather a member's samples as arrays of (processes, pairs); `ValueError` where any are missing."""
     import numpy as np
 
     own = [sample for sample in samples if sample.member == member]
     lengths = sorted({sample.calls for sample in own})
     if len(lengths) != 2 or lengths[1] != 2 * lengths[0]:
         raise ValueError(f"{member}: series of {lengths} calls were timed; a slope needs N and 2N")
-    flushes = _flushes_ns(samples)
-    taken = {
-        (sample.process, sample.pair, sample.calls): sample.elapsed_ns - flushes.get((sample.process, sample.calls), 0)
-        for sample in own
-    }
+    taken = {(sample.process, sample.pair, sample.calls): sample.elapsed_ns for sample in own}
     processes = sorted({sample.process for sample in own})
     pairs = sorted({sample.pair for sample in own})
     missing = len(processes) * len(pairs) * 2 - len(taken)
@@ -73,12 +64,3 @@ def durations(samples: Sequence[Sample], member: str) -> Durations:
         return np.array([[taken[process, pair, calls] for pair in pairs] for process in processes], dtype=float)
 
     return Durations(table(lengths[0]), table(lengths[1]), lengths[0])
-
-
-def _flushes_ns(samples: Sequence[Sample]) -> dict[tuple[int, int], float]:
-    """What flushes alone took, by process and number of calls."""
-    found: dict[tuple[int, int], list[int]] = {}
-    for sample in samples:
-        if sample.member == FLUSHES:
-            found.setdefault((sample.process, sample.calls), []).append(sample.elapsed_ns)
-    return {key: statistics.median(values) for key, values in found.items()}
