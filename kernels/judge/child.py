@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from joulegrid.kernels.judge import protocol
-from joulegrid.kernels.judge.child_cpu import CpuDevice
-from joulegrid.kernels.judge.child_cuda import CudaDevice
+from joulegrid.kernels.judge.child_device import device_of
 from joulegrid.kernels.judge.compiling import REPLAYED, compiled
 from joulegrid.kernels.judge.descriptions import FILE, described_error, described_tensor, leaves, structure
 from joulegrid.kernels.judge.observers import Launches, Observation
@@ -61,7 +60,7 @@ class _Worker:
         torch.set_num_threads(orders.threads)
         torch.set_flush_denormal(False)
         self.orders = orders
-        self.device: Any = CudaDevice() if orders.device == "cuda" else CpuDevice()
+        self.device = device_of(orders)
         self.module_name = "candidate"
         self.launches = Launches()
         self.launches.install()

@@ -8,7 +8,7 @@ Imports of Joulegrid only its neighbour; torch inside functions. Not yet run on 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -88,7 +88,7 @@ class CudaDevice:
         self._flushes += 1
         self._fill(self._scratch, self._flushes % 251)
 
-    def call_times_ns(self, calls: list[Callable[[], Any]], lead_s: float) -> list[int]:
+    def call_times_ns(self, calls: Sequence[Callable[[], Any]], lead_s: float) -> list[int]:
         """Return the device time of each call, the cache flushed before it.
 
         The device pauses first, so that all calls are queued before the first begins: no gap of launching is counted.

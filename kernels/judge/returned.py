@@ -42,8 +42,8 @@ class Entry:
 class Returned:
     """The outputs of one child's last calls."""
 
-    def __init__(self, pid: int, device: str) -> None:
-        self._pid, self._device = pid, device
+    def __init__(self, pid: int, device: str, *, staged: bool) -> None:
+        self._pid, self._device, self._staged = pid, device, staged
         self._kept: list[_Kept] = []
         self._calls = 0
 
@@ -68,7 +68,7 @@ class Returned:
                     outputs.append(torch.empty(layout.shape, dtype=getattr(torch, layout.dtype), device="meta"))
                 elif layout.device != self._device:
                     raise faults.elsewhere(layout.device, self._device)
-                elif self._device == "cuda":
+                elif self._staged:
                     outputs.append(sinks[at].clone())
                 else:
                     outputs.append(read_tensor(self._pid, layout))
@@ -100,7 +100,7 @@ class Returned:
 
     def rehashed(self) -> int | None:
         """Look again at the outputs of a call some calls ago; return its number where they have changed."""
-        if self._device == "cuda" or len(self._kept) < REHASH_DISTANCE:
+        if self._staged or len(self._kept) < REHASH_DISTANCE:
             return None
         kept = self._kept[0]
         with suppress(Unreadable):

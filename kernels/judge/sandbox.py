@@ -74,6 +74,8 @@ class Orders:
     interpret: bool
     cache: str | None = None
     """A folder for compiled code that outlives the child; trusted code alone gets one."""
+    staged: bool = False
+    """Outputs are copied to where the judge wants them, as on a GPU."""
     driver: dict[str, str] = field(default_factory=dict)
     """Variables that a GPU's libraries need."""
 

@@ -44,7 +44,7 @@ def open_session(zygote: Zygote, code: Code, limits: Limits | None = None, *, fr
     """
     limits = (limits or Limits()).on(zygote.device)
     child = zygote.fork(limits)
-    session = Session(Exchange(zygote, child, limits, freezes=freeze), zygote.device, child.facts)
+    session = Session(Exchange(zygote, child, limits, freezes=freeze), zygote.device, child.facts, staged=zygote.staged)
     try:
         session.begin()
         session.run_code(code)
@@ -59,8 +59,10 @@ def open_session(zygote: Zygote, code: Code, limits: Limits | None = None, *, fr
 class Session:
     """A child with one module. Made by `open_session`."""
 
-    def __init__(self, exchange: Exchange, device: str, facts: Facts) -> None:
+    def __init__(self, exchange: Exchange, device: str, facts: Facts, *, staged: bool) -> None:
         self.device = device
+        self.staged = staged
+        """Outputs are copied to the judge's memory, as on a GPU."""
         self.revealed_ns: int | None = None
         """How long the outputs of the last series took to be copied on a GPU, after its time was taken."""
         self.facts: Facts = dict(facts)
@@ -69,7 +71,7 @@ class Session:
         self._closed = False
         self._compile_mode: str | None = None
         self._weights: list[Entry] = []
-        self._returned = Returned(exchange.pid, device)
+        self._returned = Returned(exchange.pid, device, staged=staged)
         self._described: list[Any] = []
         self._turns: dict[int, int] = {}
         """Place of prepared inputs → when in the last series they had their turn."""
@@ -128,7 +130,7 @@ class Session:
 
         `like` are tensors as the outputs should be; on a GPU they become the places that outputs are copied to.
         """
-        sinks = list(like) if self.device == "cuda" else []
+        sinks = list(like) if self.staged else []
         needed = sum(needed_bytes(one) for one in inputs) + len(inputs) * needed_bytes(sinks)
         arena = self._arenas.empty(INPUTS, needed)
         self._sinks, self._placements = [], []
@@ -206,7 +208,7 @@ class Session:
         self._described = described_calls(said, count) if describe else relocated(said, self._described, count)
         self._turns = {place: turn for turn, place in enumerate(places)}
         self._series_changed = self._changed_since(before)
-        if self.device == "cuda" and not describe:
+        if self.staged and not describe:
             self.device_ns = counts(exchange.ask({"do": "reveal"}, patience_s, "series")).get("device_ns")
             self.revealed_ns = exchange.elapsed_ns
         return elapsed_ns

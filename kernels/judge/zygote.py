@@ -49,8 +49,11 @@ class Zygote:
         PreFlightError: torch is missing, or the process does not come up.
     """
 
-    def __init__(self, device: Literal["cpu", "cuda"] = "cpu", preload: Sequence[str] = ()) -> None:
+    def __init__(
+        self, device: Literal["cpu", "cuda"] = "cpu", preload: Sequence[str] = (), *, staged: bool = False
+    ) -> None:
         self.device = device
+        self.staged = staged or device == "cuda"  # on a CPU only to walk a GPU's way without one
         self._preload = list(preload)  # such as torch._inductor, where every child would import it
         self.interpret = device == "cpu"
         self.versions: dict[str, str | None] = {}
@@ -183,6 +186,7 @@ class Zygote:
             device=self.device,
             interpret=self.interpret,
             cache=limits.cache,
+            staged=self.staged,
             driver=self._driver(),
         )
 

@@ -137,9 +137,9 @@ def _time(started: Mapping[str, TimedMember], process: int, ground: Ground, veri
         warm_up(timed, sets, settings.warm_up_s)
     series = iter(range(2 * into.pairs + 1))
     looked_at = set(_RANDOM.sample(range(2 * into.pairs + 1), min(settings.oracle_samples, 2 * into.pairs)))
+    fresh = partial(fresh_inputs, problem, draw)
     course = Course(
-        process, into.calls, into.pairs,
-        fresh=partial(fresh_inputs, problem, draw),
+        process, into.calls, into.pairs, fresh,
         odd=partial(odd_inputs, problem, draw, odd_kinds(draw, process, settings.oracle_kinds)),
         weights=partial(turned_weights, problem, draw, ground.setting.state),
         verified=VERIFIED,
@@ -147,10 +147,10 @@ def _time(started: Mapping[str, TimedMember], process: int, ground: Ground, veri
         flush=into.flush,
     )  # fmt: skip
     run_course(started, course, into.samples)
-    count = min(longest(into.calls), DEVICE_CALLS) if settings.device == "cuda" else 0
-    last = [one.arguments for one in fresh_inputs(problem, draw, count)] if count else []
     for name, timed in started.items():
-        timed.take_device_time(last, _slowest_call_s(into.samples, name))
+        if timed.staged:
+            sets = fresh(min(longest(into.calls), DEVICE_CALLS))
+            timed.take_device_time([one.arguments for one in sets], _slowest_call_s(into.samples, name))
         into.note(name, timed)
 
 

@@ -49,17 +49,17 @@ def device_call_s(times_ns: Sequence[int]) -> float | None:
 def disagreement(samples: Sequence[Sample], candidate: str) -> Evidence | None:
     """Say where the candidate's device tells another time than the judge's clock; `None` where it agrees.
 
-    Compared are the medians of what the judge's clock shows more, over the longest series: trusted members' is what
-    the channel takes.
+    Compared is the least that the judge's clock shows more, over the longest series: a busy machine only adds to it.
+    The trusted members' is what the channel takes.
     """
-    more = {name: _median([_more(one) for one in own]) for name, own in _longest(samples).items()}
+    more = {name: _least([_more(one) for one in own]) for name, own in _longest(samples).items()}
     found = more.pop(candidate, None)
     usual = [value for value in more.values() if value is not None]
     if not usual:
         return None
     if found is None:
         return _evidence("a time of every series", "none")
-    elapsed_s = (_median([one.elapsed_ns for one in _longest(samples)[candidate]]) or 0.0) / 1e9
+    elapsed_s = (_least([one.elapsed_ns for one in _longest(samples)[candidate]]) or 0) / 1e9
     allowed_s = AGREEMENT_SHARE * elapsed_s + AGREEMENT_S
     apart_s = max(min(usual) - found, found - max(usual)) / 1e9
     if apart_s <= allowed_s:
@@ -77,12 +77,12 @@ def _evidence(expected: str, found: str) -> Evidence:
 
 def postponement(samples: Sequence[Sample], candidate: str) -> Evidence | None:
     """Say where copying the candidate's outputs takes so long that it may have computed them then; `None` if not."""
-    took = {name: _median([one.copied_ns for one in own]) for name, own in _longest(samples).items()}
+    took = {name: _least([one.copied_ns for one in own]) for name, own in _longest(samples).items()}
     found = took.pop(candidate, None)
     usual = [value for value in took.values() if value is not None]
     if found is None or not usual:
         return None
-    elapsed_ns = _median([one.elapsed_ns for one in _longest(samples)[candidate]]) or 0.0
+    elapsed_ns = _least([one.elapsed_ns for one in _longest(samples)[candidate]]) or 0
     allowed_ns = max(usual) + COPY_SHARE * elapsed_ns + COPY_S * 1e9
     if found <= allowed_ns:
         return None
@@ -111,6 +111,6 @@ def _more(sample: Sample) -> int | None:
     return None if sample.device_ns is None else sample.elapsed_ns - sample.device_ns
 
 
-def _median(values: Sequence[int | None]) -> float | None:
+def _least(values: Sequence[int | None]) -> int | None:
     known = [value for value in values if value is not None]
-    return float(statistics.median(known)) if known and len(known) == len(values) else None
+    return min(known) if known and len(known) == len(values) else None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from joulegrid.kernels.timing.afterwards import CANDIDATE, SAME, TRUSTED
 from joulegrid.kernels.timing.bootstrap import Resampling, half_width, ratio_bounds
+from joulegrid.kernels.timing.flushes import without_flushes
 from joulegrid.kernels.timing.pairs import FLUSHES, Sample, durations
 from joulegrid.kernels.timing.result import TimingSettings
 
@@ -33,8 +34,8 @@ def enough(samples: Sequence[Sample], settings: TimingSettings, began_s: float) 
 
 def widest(samples: Sequence[Sample], confidence: float) -> float:
     """Return the half-width of the widest interval: of the ratios to the strongest baseline, else to eager."""
-    names = sorted({sample.member for sample in samples} - {FLUSHES})
-    found = {name: durations(samples, name) for name in names}
+    members = without_flushes(samples)
+    found = {name: durations(members, name) for name in sorted({sample.member for sample in members})}
     trusted = [one for name, one in found.items() if name != CANDIDATE]
     held = SAME if SAME in found else TRUSTED
     how = Resampling(confidence, LOOK_RESAMPLES)

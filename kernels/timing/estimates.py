@@ -8,7 +8,8 @@ from dataclasses import asdict
 
 from joulegrid.kernels.timing.bootstrap import Bounds, Resampling, call_bounds, ratio_bounds
 from joulegrid.kernels.timing.comparison import Comparison
-from joulegrid.kernels.timing.pairs import FLUSHES, Sample, durations
+from joulegrid.kernels.timing.flushes import without_flushes
+from joulegrid.kernels.timing.pairs import Sample, durations
 from joulegrid.kernels.timing.result import Interval, MemberTiming, SeriesSample
 from joulegrid.kernels.timing.slope import slope_ns
 
@@ -19,8 +20,9 @@ class Estimates:
     def __init__(self, comparison: Comparison, trusted: Sequence[str], confidence: float) -> None:
         self._comparison = comparison
         self._how = Resampling(confidence)
-        names = dict.fromkeys(sample.member for sample in comparison.samples if sample.member != FLUSHES)
-        self._durations = {name: durations(comparison.samples, name) for name in names}
+        samples = without_flushes(comparison.samples)
+        names = dict.fromkeys(sample.member for sample in samples)
+        self._durations = {name: durations(samples, name) for name in names}
         self._trusted = [self._durations[name] for name in trusted]
 
     def member(self, name: str) -> MemberTiming:

@@ -94,6 +94,11 @@ class TimedMember:
         return self.member.trusted
 
     @property
+    def staged(self) -> bool:
+        """Whether there is a device with a clock of its own."""
+        return self.session.staged
+
+    @property
     def device_ns(self) -> int | None:
         """The last series by the device's clock, as the process says."""
         return self.session.device_ns
@@ -109,9 +114,7 @@ class TimedMember:
             return self.session.run_flushes(count)
 
     def take_device_time(self, inputs: Sequence[Arguments], call_s: float) -> None:
-        """Have some calls timed on the device alone, on these inputs; nothing happens on a CPU."""
-        if self.session.device == "cpu":
-            return
+        """Have some calls timed on the device alone, on these inputs."""
         self.refill(inputs)
         with blamed(self.member):
             times_ns, self._peak_bytes = self.session.device_times(len(inputs), lead_s(call_s, len(inputs)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from joulegrid.kernels.timing.slope import Durations, fast
+from joulegrid.kernels.timing.slope import Durations
 
 FLUSHES = "flush"
 """In a member's place: series in which a trusted one flushed the device's cache and called nothing."""
@@ -47,11 +47,7 @@ def orders(members: Sequence[str], pairs: int, turn: int = 0) -> Iterator[tuple[
 
 
 def durations(samples: Sequence[Sample], member: str) -> Durations:
-    """Gather a member's samples as arrays of (processes, pairs); `ValueError` where any are missing.
-
-    Where the cache was flushed before each call, as many flushes are taken off, at the price of a trusted
-    member's series of flushes alone in the same process. The channel's cost is in that price.
-    """
+    """Gather a member's samples as arrays of (processes, pairs); `ValueError` where any are missing."""
     import numpy as np
 
     own = sorted(
@@ -65,17 +61,4 @@ def durations(samples: Sequence[Sample], member: str) -> Durations:
     elapsed_ns = np.array([sample.elapsed_ns for sample in own], dtype=float).reshape(processes, pairs, 2)
     if not bool((calls[..., 0] < calls[..., 1]).all()):
         raise ValueError(f"{member}: series of equal length were timed; the channel's cost needs short and long ones")
-    flush_ns = _flush_ns(samples)
-    each = np.array([flush_ns.get(process, 0.0) for process in sorted({sample.process for sample in own})])
-    return Durations(elapsed_ns - each[:, None, None] * calls, calls)
-
-
-def _flush_ns(samples: Sequence[Sample]) -> dict[int, float]:
-    """What one flush took, by process: as that of calls, the mean of the faster half of its series of flushes alone."""
-    import numpy as np
-
-    found: dict[int, list[float]] = {}
-    for sample in samples:
-        if sample.member == FLUSHES:
-            found.setdefault(sample.process, []).append(sample.elapsed_ns / sample.calls)
-    return {process: float(fast(np.array(values))) for process, values in found.items()}
+    return Durations(elapsed_ns, calls)
