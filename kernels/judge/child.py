@@ -22,6 +22,7 @@ from joulegrid.kernels.judge import protocol
 from joulegrid.kernels.judge.child_device import device_of
 from joulegrid.kernels.judge.compiling import REPLAYED, compiled
 from joulegrid.kernels.judge.descriptions import FILE, described_error, described_tensor, leaves, structure
+from joulegrid.kernels.judge.held import changed, constants, held
 from joulegrid.kernels.judge.observers import Launches, Observation
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_PERTURB = -1, -4, -6  # mallopt(3)
@@ -87,7 +88,7 @@ class _Worker:
         found = getattr(module, class_name, None)
         if not isinstance(found, type):
             raise AttributeError(f"the file defines no class {class_name}")
-        self.cls = found
+        self.cls, self.constants = found, constants(module)
         return {}
 
     def do_build(
@@ -158,6 +159,7 @@ class _Worker:
         args, kwargs = self.prepared[place]
         self.launches.counts.clear()
         observation = Observation(self.launches, observe)
+        before = held(self.plain, self.constants)
         # Operators show as such where gradients are merely off; unseen calls are made as timed ones are.
         with (
             torch.no_grad() if observe["operators"] else torch.inference_mode(),
@@ -166,6 +168,7 @@ class _Worker:
             result = self.module(*args, **kwargs)
         self.device.deliver(leaves(result), self.sinks[place])
         answer = self._described_outputs(result, self.outputs) | observation.found(result)
+        answer["kept"] = changed(before, held(self.plain, self.constants))[:20]
         return answer | {"launches": dict(self.launches.counts.most_common(200)), "state": self._state()}
 
     def do_settle(self) -> dict[str, Any]:
