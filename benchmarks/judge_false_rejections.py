@@ -20,17 +20,16 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measurement import Series, write
+from benchmarks.measurement import write
 from joulegrid.cases.catalog import module_cases
 from joulegrid.cases.manifest import read_problem
 from joulegrid.kernels.criterion import compare
-from joulegrid.kernels.device import single_threaded, torch_dtype
+from joulegrid.kernels.device import pinned_precision, single_threaded, torch_dtype
 from joulegrid.kernels.distributions import DISTRIBUTIONS
 from joulegrid.kernels.draw import Draw, derived_seed
 from joulegrid.kernels.ensemble import (
@@ -44,7 +43,7 @@ from joulegrid.kernels.ensemble import (
     fixed_members,
     null_ensemble,
 )
-from joulegrid.kernels.module import flat_tensors, load_class
+from joulegrid.kernels.module import call, flat_tensors, load_class
 from joulegrid.kernels.null_errors import FALSE_REJECTIONS
 from joulegrid.kernels.problem import Problem
 from joulegrid.kernels.reordering import summed_in_turn
@@ -154,7 +153,8 @@ def _candidates(case: str, dtype: str) -> list[Path]:
 def _outputs_of(path: Path, trial: Trial) -> list[Any]:
     """What a candidate computes in this process: it is honest."""
     other = load_class(replace(trial.problem, file=path, class_name="OptimizedModel"))
-    return evaluated(replace(trial, cls=other), nullcontext())
+    with pinned_precision():
+        return flat_tensors(call(replace(trial, cls=other).module(), trial.inputs))
 
 
 def rows_of(found: Sequence[Held], field: str) -> list[dict[str, Any]]:
@@ -184,18 +184,19 @@ def interval_95(events: int, trials: int) -> tuple[float, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables and write the JSON, anew after each round."""
+    """Print the tables at the end; the JSON is written anew after each case, so that a run may be broken off."""
     options = _options(arguments)
-    rounds = Series("refused though right", "of one")
     found: list[Held] = []
-    for one_round in _rounds(options):
-        right = [one for one in one_round if one.right]
-        rounds.values.append(sum(bool(one.measures) for one in right) / len(right))
-        found += one_round
-        _report(options, rounds, found)
+    for number, case, compared in _tries(options):
+        print(f"round {number}: {case}: {len(compared)} compared", flush=True)
+        found += compared
+        if found:
+            tables = _report(options, number, found)
+    for title, rows in tables.items():
+        shown(title, rows)
 
 
-def _report(options: argparse.Namespace, rounds: Series, found: Sequence[Held]) -> None:
+def _report(options: argparse.Namespace, number: int, found: Sequence[Held]) -> dict[str, list[dict[str, Any]]]:
     right, wrong = ([one for one in found if one.right is truth] for truth in (True, False))
     tables = {
         "right_by_kind": rows_of(right, "kind"),
@@ -204,14 +205,13 @@ def _report(options: argparse.Namespace, rounds: Series, found: Sequence[Held]) 
         "wrong_by_kind": rows_of(wrong, "kind"),
         "wrong_by_case": rows_of(wrong, "case"),
     }
-    for title, rows in tables.items():
-        shown(title, rows)
     refusals = [
         f"{one.case} {one.dtype} {one.draw}: {one.kind}: {', '.join(one.measures)}" for one in right if one.measures
     ]
-    print("\n".join(refusals))
     facts = {"seed": options.seed, "nominal": FALSE_REJECTIONS, "cases": len({one.case for one in found})}
-    write(options.results, [rounds], facts | {"refusals": refusals} | tables)
+    last = {"round": number, "of": options.rounds + options.more, "case": found[-1].case}
+    write(options.results, [], facts | {"last": last, "refusals": refusals} | tables)
+    return tables
 
 
 def _candidates_row(right: Sequence[Held]) -> list[dict[str, Any]]:
@@ -220,18 +220,15 @@ def _candidates_row(right: Sequence[Held]) -> list[dict[str, Any]]:
     return [row("candidates", candidates)] if candidates else []
 
 
-def _rounds(options: argparse.Namespace) -> Iterator[list[Held]]:
+def _tries(options: argparse.Namespace) -> Iterator[tuple[int, str, list[Held]]]:
+    """Yield round, case and what was compared."""
     folders = [folder for name, folder in module_cases().items() if not options.case or name in options.case]
     with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
         for number in range(options.rounds + options.more):
-            found: list[Held] = []
             compiled = 0 if number else options.compiled
             plan = Round(number, options.seed, options.draws, compiled, candidates_alone=number >= options.rounds)
-            work = partial(held_of, plan=plan)
-            for folder, compared in zip(folders, pool.map(work, folders), strict=True):
-                found += compared
-                print(f"round {number}: {folder.name}", flush=True)
-            yield found
+            for folder, compared in zip(folders, pool.map(partial(held_of, plan=plan), folders), strict=True):
+                yield number, folder.name, compared
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

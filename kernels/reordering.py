@@ -122,6 +122,11 @@ class _Evaluation:
             aten.mean.dim: self.mean,
             aten.var.correction: lambda x, *args, **kwargs: self.var_mean(x, *args, **kwargs)[0],
             aten.var_mean.correction: self.var_mean,
+            aten.std.correction: self.std,
+            # Decompositions of norms ask for the variance in this form, which is not yet taken apart there.
+            aten.var_mean.dim: lambda x, dim, unbiased=True, keepdim=False: self.var_mean(
+                x, dim, correction=int(unbiased), keepdim=keepdim
+            ),
             aten.cumsum.default: self.cumsum,
             aten._to_copy.default: self.cast,
             # Inside a decomposition casts are not yet taken apart.
@@ -177,7 +182,10 @@ class _Evaluation:
         squares = self.orders.total((wide - mean).square(), dims, keepdim)
         terms = math.prod(x.shape[place] for place in dims) - (1 if correction is None else correction)
         mean = mean if keepdim else self._dropped(mean, dims)
-        return self.rounded(squares / max(0, terms), x.dtype), self.rounded(mean, x.dtype)
+        return self.rounded(self._divided(squares, max(0, terms)), x.dtype), self.rounded(mean, x.dtype)
+
+    def std(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.rounded(self.var_mean(x.float(), *args, **kwargs)[0].double().sqrt(), x.dtype)
 
     def cumsum(self, x: Any, dim: int, *, dtype: Any = None) -> Any:
         wanted = dtype or x.dtype
@@ -219,7 +227,11 @@ class _Evaluation:
         return torch.ops.aten._to_copy.default(self.rounded(x, dtype) if narrower else x, dtype=dtype, **kwargs)
 
     def _mean(self, x: Any, dims: list[int], keepdim: bool) -> Any:
-        return self.orders.total(x, dims, keepdim) / math.prod(x.shape[place] for place in dims)
+        return self._divided(self.orders.total(x, dims, keepdim), math.prod(x.shape[place] for place in dims))
+
+    def _divided(self, total: Any, terms: int) -> Any:
+        """Round as pointwise: where all terms are equal no order changes their mean, which a variance divides by ε."""
+        return self.rounded(total.double() / terms, total.dtype)
 
     def _dropped(self, x: Any, dims: list[int]) -> Any:
         return x.reshape([size for place, size in enumerate(x.shape) if place not in dims])

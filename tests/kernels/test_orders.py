@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
 from joulegrid.kernels.orders import Orders  # noqa: E402
-from joulegrid.kernels.reordering import reordered, summed_in_turn  # noqa: E402
+from joulegrid.kernels.reordering import _evaluated, _Evaluation, reordered, summed_in_turn  # noqa: E402
 from joulegrid.kernels.rounding import Noise, randomly_rounded, ulp  # noqa: E402
 
 
@@ -79,6 +79,17 @@ def test_evaluations_differ_by_seed_and_repeat() -> None:
         with reordered(seed):
             results.append(left @ right)
     assert results[0].equal(results[1]) and not results[0].equal(results[2])
+
+
+@pytest.mark.parametrize("name", ["layer_norm", "group_norm", "std", "var", "softmax", "norm"])
+def test_the_sums_inside_an_operator_are_made_in_other_orders(name: str) -> None:
+    compute, given = OPERATORS[name]
+    results = []
+    with torch.no_grad():
+        for order in (0, 1, 2, 3):
+            with _evaluated(_Evaluation(Orders(torch.Generator().manual_seed(order)), None)):
+                results.append(compute(*(one * 1.1 for one in given)))
+    assert any(not one.equal(results[0]) for one in results[1:])
 
 
 def test_what_a_dtype_can_hold_is_not_rounded() -> None:
