@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,7 +68,8 @@ def verify(
     subjects = [subject(name, candidate, "tiny", dtype, used) for dtype in dtypes or first.problem.dtypes]
     shelf = _shelf(store or settings.archive) if archive else None
     folder = _folder(settings, first, chosen)
-    with open_zygote(used) as zygote:
+    words = f"judging {candidate.name} in {', '.join(one.dtype for one in subjects)}"
+    with _announced(words), open_zygote(used) as zygote:
         judgements = [
             Judgement(one, verified(one.problem, one.candidate, one.dtype, zygote=zygote)) for one in subjects
         ]
@@ -109,7 +111,8 @@ def time(
     judged = subject(name, candidate, _shape(name, shape, used), dtype, used)
     shelf = _shelf(store or settings.archive) if archive else None
     folder = _folder(settings, judged, chosen)
-    with open_zygote(used) as zygote:
+    words = f"judging {candidate.name} in {judged.dtype}, then timing it on {judged.shape_name}; a minute or more"
+    with _announced(words), open_zygote(used) as zygote:
         judgement = timed(judged, zygote=zygote, processes=processes, probe=probe)
     spent = probe.call_energy(judgement.timing) if probe and judgement.timing and judgement.passed else None
     if as_json:
@@ -138,7 +141,8 @@ def baseline(
 
     settings, used = _settings(device)
     chosen = _shape(name, shape, used)
-    found = baselines_of(name, chosen, dtype, used)
+    with _announced(f"timing {name} on {chosen}, as it is and compiled; a minute or more"):
+        found = baselines_of(name, chosen, dtype, used)
     folder = settings.artifacts / found.problem / "baseline"
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
@@ -173,6 +177,17 @@ def profile(
         typer.echo(found.model_dump_json(indent=2))
     else:
         print_profile(found)
+
+
+@contextmanager
+def _announced(words: str) -> Iterator[None]:
+    """Say on stderr what takes its time; on Ctrl-C, that it was not finished."""
+    typer.echo(f"{words} …", err=True)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("joulegrid: interrupted; nothing was kept", err=True)
+        raise
 
 
 def _settings(device: str | None) -> tuple[LabSettings, Device]:
