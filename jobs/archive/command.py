@@ -80,6 +80,7 @@ def replay(
     used = device or opened.record.points[0].device
     if used not in ("cpu", "cuda"):
         raise UsageError(f"--device: {used!r} was given; cpu and cuda are allowed")
+    typer.echo(f"judging {opened.record.candidate} again …", err=True)
     with open_zygote("cuda" if used == "cuda" else "cpu") as zygote:
         found = replayed(opened, zygote, fresh=fresh)
     if as_json:
