@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class CaseEntry:
     dtypes: tuple[str, ...] = ()
     shapes: int = 0
     error: str | None = None
+    is_own: bool = False
+    """It lies in `./cases` of the project, not among the packaged ones."""
 
 
 def case_folders(places: Sequence[Path] | None = None) -> dict[str, Path]:
@@ -49,13 +51,19 @@ def case_folder(name: str) -> Path:
     if (path / "manifest.yaml").is_file():
         return path.resolve()
     near = get_close_matches(name, folders, n=3)
-    hint = f"did you mean {', '.join(near)}? " if near else ""
-    raise UsageError(f"case: {name!r} was not found; {hint}`joulegrid case list` shows all; a folder's path does, too")
+    hint = f" (did you mean {', '.join(near)}?)" if near else ""
+    bare = next((one for one in (path, Path("cases") / name) if name and one.is_dir()), None)
+    found = "was not found" if bare is None else f"is a folder without manifest.yaml ({bare.resolve()})"
+    raise UsageError(
+        f"case: {name!r} {found}{hint}; give a name that `joulegrid case list` shows, or the path of a case's folder"
+    )
 
 
 def list_cases(places: Sequence[Path] | None = None) -> list[CaseEntry]:
     """Return all cases of every kind, those with a broken manifest included."""
-    return [_entry(name, folder) for name, folder in case_folders(places).items()]
+    own = Path("cases").resolve()
+    found = [_entry(name, folder) for name, folder in case_folders(places).items()]
+    return [replace(entry, is_own=entry.folder.parent == own != PACKAGED) for entry in found]
 
 
 def module_cases() -> dict[str, Path]:

@@ -69,7 +69,10 @@ class CaseForward:
 
 
 def make_case_forward(
-    case: str | Path | Problem, implementation: Any = None, point: CasePoint | None = None
+    case: str | Path | Problem,
+    implementation: Any = None,
+    point: CasePoint | None = None,
+    settings: LabSettings | None = None,
 ) -> CaseForward:
     """Return a case's forward, ready to be called.
 
@@ -82,7 +85,7 @@ def make_case_forward(
     from joulegrid.kernels.draw import Draw
     from joulegrid.kernels.tensor_cache import TensorCache
 
-    settings, point = lab_settings(), point or CasePoint()
+    settings, point = settings or lab_settings(), point or CasePoint()
     problem = read_problem(case_folder(str(case))) if isinstance(case, str | Path) else case
     shape = shape_named(problem, point.shape)
     seed = settings.seed if point.seed is None else point.seed
@@ -150,7 +153,7 @@ def _forward(problem: Problem, draw: Draw, tensors: SharedTensors, given: Any) -
     from joulegrid.kernels.trial import constructor_arguments
 
     if isinstance(given, str | Path):
-        name, cls = str(given), load_class(replace(problem, file=Path(given), class_name=ENTRY))
+        name, cls = str(given), _candidate_class(problem, Path(given))
     elif given is None or isinstance(given, type):
         name, cls = ("reference", load_class(problem)) if given is None else (given.__qualname__, given)
     elif callable(given):
@@ -160,6 +163,14 @@ def _forward(problem: Problem, draw: Draw, tensors: SharedTensors, given: Any) -
     built = in_dtype(construct(cls, constructor_arguments(problem, draw.dims)), draw.dtype, draw.device)
     module = load_state(built, tensors.state)
     return name, lambda arguments: call(module, arguments)
+
+
+def _candidate_class(problem: Problem, path: Path) -> Any:
+    from joulegrid.kernels.module import load_class
+
+    if not path.is_file():
+        raise UsageError(f"candidate: {path} is {'a folder' if path.is_dir() else 'missing'}; give a Python file")
+    return load_class(replace(problem, file=path, class_name=ENTRY))
 
 
 def _measured(label: str, variant: CaseForward, settings: LabSettings) -> VariantMetrics:

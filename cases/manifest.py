@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from joulegrid.cases.manifest_fields import (
+    FORMS,
     HiddenSection,
     InputsSection,
     ModuleManifest,
@@ -34,6 +36,8 @@ from joulegrid.kernels.problem import (
 )
 
 KINDS = ("model", "module", "script", "brief")
+_SAID = {"missing": "missing; it has no default, so give a value", "extra_forbidden": "unknown field"}
+_SHOWN = 60
 
 
 def read_manifest(folder: Path) -> ModuleManifest:
@@ -170,18 +174,25 @@ def _yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: it cannot be read as YAML: {error}") from error
     if not isinstance(values, Mapping):
-        raise UsageError(f"{path}: found {type(values).__name__}; a manifest is a mapping of fields to values")
+        found = "it is empty" if values is None else f"found {type(values).__name__}"
+        raise UsageError(f"{path}: {found}; a manifest is a mapping of fields to values")
     return dict(values)
 
 
 def _complaint(path: Path, problem: Any) -> str:
     """One line for one wrong field: where, what was given, what is allowed."""
-    field = ".".join(str(part) for part in problem["loc"])
-    known = f"; the fields are {listed(_fields())}" if problem["type"] == "extra_forbidden" and "." not in field else ""
-    given = problem["input"]
-    shown = "" if problem["type"] == "missing" or isinstance(given, Mapping) else f" ({given!r:.60} was given)"
-    return f"{path}: {f'{field}: ' if field else ''}{problem['msg'].removeprefix('Value error, ')}{shown}{known}"
+    field = ".".join(str(part) for part in problem["loc"] if part not in FORMS)
+    given, said = problem["input"], _SAID.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    shown = "" if problem["type"] == "missing" or isinstance(given, Mapping) else f" ({_cut(repr(given))} was given)"
+    known = _fields() if problem["type"] == "extra_forbidden" and "." not in field else []
+    near = get_close_matches(field, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; the fields are {listed(known)}" if known else ""
+    return f"{path}: {f'{field}: ' if field else ''}{said}{shown}{hint}"
 
 
 def _fields() -> list[str]:
     return [field.alias or name for name, field in ModuleManifest.model_fields.items()]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from joulegrid.cases.contract import Section
 from joulegrid.kernels.problem import Domain, OutputKind, ToleranceClass
@@ -66,12 +67,35 @@ class RangeSection(Section):
         return self
 
 
+FORMS = ("(range)", "(list)", "(formula)", "(size)")
+"""Names of the forms of a hidden dim in pydantic's paths, which no manifest has."""
+
+
+def _form(value: Any) -> str | None:
+    """Which form a hidden dim was given in, so that only what is wrong with that one is told."""
+    given = (RangeSection | dict, list, str, int)
+    return next((form for form, kind in zip(FORMS, given, strict=True) if isinstance(value, kind)), None)
+
+
+Source = Annotated[
+    Annotated[RangeSection, Tag("(range)")]
+    | Annotated[list[int], Tag("(list)")]
+    | Annotated[str, Tag("(formula)")]
+    | Annotated[int, Tag("(size)")],
+    Discriminator(
+        _form,
+        custom_error_type="source",
+        custom_error_message="a hidden dim is {low: …, high: …, multiple: …}, a list of sizes, a formula or a size",
+    ),
+]
+
+
 class HiddenSection(Section):
     """A generator of shapes that a candidate's author does not see drawn."""
 
     name: str = Field(min_length=1)
     """A word for evidence."""
-    dims: dict[str, RangeSection | list[int] | str | int] = Field(min_length=1)
+    dims: dict[str, Source] = Field(min_length=1)
     """Name → `{low, high, multiple}`, a list to choose from, a formula over dims above it, or a size."""
 
 
@@ -98,12 +122,19 @@ class OutputSection(Section):
 class WeightsSection(Section):
     """Where weights come from; without it they are drawn by name."""
 
-    provider: str | None = Field(default=None, pattern=r"^[\w.-]+\.py:\w+$")
+    provider: str | None = None
     """`FILE.py:FUNCTION` in the case's folder: `function(state, generator)` returns name → tensor."""
     domains: dict[str, Domain] = Field(default={})
     """Pattern of names → where their numbers lie."""
     keep: list[str] = Field(default=[])
     """Patterns of names that stay as the constructor made them."""
+
+    @field_validator("provider")
+    @classmethod
+    def _file_and_function(cls, provider: str | None) -> str | None:
+        if provider is not None and not re.fullmatch(r"[\w.-]+\.py:\w+", provider):
+            raise ValueError("write FILE.py:FUNCTION, a file of the case's folder and a function in it")
+        return provider
 
 
 class ModuleManifest(Section):

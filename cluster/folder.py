@@ -23,17 +23,17 @@ _TEMPORARY = ".tmp-"
 # What link() says on file systems without hard links (vfat, exFAT, some FUSE and SMB mounts).
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _REMEDIES = {
-    errno.ENOSPC: "the disk is full; free some space or choose another place with -o",
-    errno.EDQUOT: "the quota is used up; free some space or choose another place with -o",
-    errno.EROFS: "the file system is read-only; choose another place with -o",
-    errno.EACCES: "the right is missing; change the folder's permissions or choose another place with -o",
-    errno.EPERM: "the right is missing; change the folder's permissions or choose another place with -o",
-    errno.EEXIST: "a file stands where a folder is needed; choose another place with -o",
-    errno.ENOTDIR: "a file stands where a folder is needed; choose another place with -o",
+    errno.ENOSPC: "the disk is full; free some space or choose another place",
+    errno.EDQUOT: "the quota is used up; free some space or choose another place",
+    errno.EROFS: "the file system is read-only; choose another place",
+    errno.EACCES: "the right is missing; change the folder's permissions or choose another place",
+    errno.EPERM: "the right is missing; change the folder's permissions or choose another place",
+    errno.EEXIST: "a file stands where a folder is needed; choose another place",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another place",
     errno.ENAMETOOLONG: "the name is too long for this file system; shorten the study's name or the folder",
     errno.EMFILE: "too many files are open; raise the limit with `ulimit -n`",
     errno.ESTALE: "the network file system lost the folder; mount it again and resume the run",
-    errno.EIO: "the disk has a fault; see the system log and choose another place with -o",
+    errno.EIO: "the disk has a fault; see the system log and choose another place",
 }
 
 

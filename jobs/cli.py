@@ -284,7 +284,15 @@ def _complain_of_usage(error: Exception) -> int:
     if told.startswith("Usage:"):  # a group of verbs without its verb: what it says is its help
         sys.stderr.write(f"{message()}\n")
         return UsageError.exit_code
-    return _complain(f"{told}; see `joulegrid --help`" if told else "", UsageError.exit_code)
+    see = f" See `{_command(error)} --help`" if told.endswith("?") else f"; see `{_command(error)} --help`"
+    return _complain(f"{told}{see}" if told else "", UsageError.exit_code)
+
+
+def _command(error: Exception) -> str:
+    """The command that was typed, as far as it is one: its help says what it takes."""
+    context = getattr(error, "ctx", None)
+    below = "" if context is None else context.command_path.removeprefix(context.find_root().command_path)
+    return f"joulegrid{below}"
 
 
 def _complain(message: str, code: int) -> int:

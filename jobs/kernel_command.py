@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from joulegrid.errors import UsageError
+from joulegrid.errors import PreFlightError, UsageError
 
 if TYPE_CHECKING:
     from joulegrid.cases.judged import CallEnergy
-    from joulegrid.cases.judging import Device, Judgement
+    from joulegrid.cases.judging import Device, Judgement, Subject
     from joulegrid.cases.lab_settings import LabSettings
+    from joulegrid.cluster.storage import Store
 
 app = typer.Typer(
     help="Judge, time and profile kernels against the module of a case.\n\n"
@@ -22,7 +24,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 CaseName = Annotated[
-    str, typer.Argument(metavar="NAME", help="Of the case; `joulegrid case list`.", show_default=False)
+    str,
+    typer.Argument(metavar="NAME", help="A case: its name (`joulegrid case list`), or its folder.", show_default=False),
 ]
 CandidateFile = Annotated[
     Path, typer.Option("--candidate", "-c", help="The candidate's Python file.", show_default=False)
@@ -37,17 +40,17 @@ DeviceName = Annotated[str | None, typer.Option("--device", help="cpu or cuda [c
 Label = Annotated[
     str | None, typer.Option("--label", help="Name of the variant's folder in artifacts/CASE/ [the file's].")
 ]
-Store = Annotated[str | None, typer.Option("--store", help="Folder or s3:// that archive/ lies in [results].")]
 Precision = Annotated[
     float,
     typer.Option(
         "--precision", min=0.001, help="Add processes until ratios are known to this share, for 90 s at most."
     ),
 ]
+StoreUrl = Annotated[str | None, typer.Option("--store", help="Folder or s3:// that archive/ lies in [results].")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
-@app.command()
+@app.command(short_help="Judge a candidate: is it right?")
 def verify(
     name: CaseName,
     candidate: CandidateFile,
@@ -55,7 +58,7 @@ def verify(
     device: DeviceName = None,
     label: Label = None,
     archive: Annotated[bool, typer.Option("--archive", help="Keep it in the archive, too.")] = False,
-    store: Store = None,
+    store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a candidate: fresh draws, hidden shapes, changing weights, in a process that can do nothing else.
@@ -69,21 +72,24 @@ def verify(
     chosen = _label(candidate, label)
     first = subject(name, candidate, "tiny", dtypes[0] if dtypes else None, used)
     subjects = [subject(name, candidate, "tiny", dtype, used) for dtype in dtypes or first.problem.dtypes]
-    with open_zygote(used) as zygote:
+    shelf = _shelf(store or settings.archive) if archive else None
+    folder = _folder(settings, first, chosen)
+    words = f"judging {candidate.name} in {', '.join(one.dtype for one in subjects)}"
+    with _announced(words), open_zygote(used) as zygote:
         judgements = [
             Judgement(one, verified(one.problem, one.candidate, one.dtype, zygote=zygote)) for one in subjects
         ]
-    folder = _written(settings, judgements, chosen)
     if as_json:
         typer.echo(json.dumps([one.verification.model_dump(mode="json") for one in judgements], indent=2))
     else:
         print_verifications(judgements, folder)
-    if archive:
-        _archived(judgements, store or settings.archive, chosen, quiet=as_json)
+    _write_points(folder, judgements, chosen)
+    if shelf is not None:
+        _archived(judgements, shelf, chosen, quiet=as_json)
     raise typer.Exit(0 if all(one.passed for one in judgements) else 1)
 
 
-@app.command()
+@app.command(short_help="Judge a candidate, and time what passed.")
 def time(
     name: CaseName,
     candidate: CandidateFile,
@@ -95,12 +101,12 @@ def time(
     energy: Annotated[bool, typer.Option("--energy", help="Also the joules of a call: four windows of 10 s.")] = False,
     label: Label = None,
     archive: Annotated[bool, typer.Option("--archive/--no-archive", help="Keep it in the archive.")] = True,
-    store: Store = None,
+    store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify a candidate, then time it against every baseline by the judge's clock; keep it in the archive.
 
-    Exit code 0: passed, however fast; 1: not passed; 2: wrong usage.
+    Exit code 0: passed, however fast; 1: not passed, or this machine cannot judge it; 2: wrong usage.
     """
     from joulegrid.cases.judging import open_zygote, subject, timed, timing_settings
     from joulegrid.jobs.kernel_energy import MeterProbe
@@ -110,24 +116,27 @@ def time(
     chosen = _label(candidate, label)
     probe = MeterProbe() if energy else None
     judged = subject(name, candidate, _shape(name, shape, used), dtype, used)
-    with open_zygote(used) as zygote:
-        effort = {"processes": processes, "precision": precision}
-        wanted = timing_settings(judged.shape, judged.dtype, judged.device, **effort)
+    shelf = _shelf(store or settings.archive) if archive else None
+    folder = _folder(settings, judged, chosen)
+    effort = {"processes": processes, "precision": precision}
+    wanted = timing_settings(judged.shape, judged.dtype, judged.device, **effort)
+    words = f"judging {candidate.name} in {judged.dtype}, then timing it on {judged.shape_name}; a minute or more"
+    with _announced(words), open_zygote(used) as zygote:
         judgement = timed(judged, zygote=zygote, settings=wanted, probe=probe)
     spent = probe.call_energy(judgement.timing) if probe and judgement.timing and judgement.passed else None
-    folder = _written(settings, [judgement], chosen)
     if as_json:
         parts = {"verification": judgement.verification, "timing": judgement.timing, "energy": spent}
         told = {name: None if part is None else part.model_dump(mode="json") for name, part in parts.items()}
         typer.echo(json.dumps(told, indent=2))
     else:
         print_timing(judgement, spent, folder / "metrics.json")
-    if archive:
-        _archived([judgement], store or settings.archive, chosen, spent=spent, quiet=as_json)
+    _write_points(folder, [judgement], chosen)
+    if shelf is not None:
+        _archived([judgement], shelf, chosen, spent=spent, quiet=as_json)
     raise typer.Exit(0 if judgement.passed else 1)
 
 
-@app.command()
+@app.command(short_help="Time the case's own module.")
 def baseline(
     name: CaseName,
     shape: ShapeName = None,
@@ -141,17 +150,18 @@ def baseline(
 
     settings, used = _settings(device)
     chosen = _shape(name, shape, used)
-    found = baselines_of(name, chosen, dtype, used)
+    with _announced(f"timing {name} on {chosen}, as it is and compiled; a minute or more"):
+        found = baselines_of(name, chosen, dtype, used)
     folder = settings.artifacts / found.problem / "baseline"
-    _write(folder, {"baselines.json": f"{found.model_dump_json(indent=2)}\n".encode()})
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
     else:
         print_baselines(found, chosen)
         typer.echo(str(folder / "baselines.json"))
+    _write(folder, {"baselines.json": f"{found.model_dump_json(indent=2)}\n".encode()})
 
 
-@app.command()
+@app.command(short_help="Say where a module's or a candidate's time goes.")
 def profile(
     name: CaseName,
     candidate: Annotated[
@@ -159,6 +169,7 @@ def profile(
     ] = None,
     shape: ShapeName = None,
     dtype: Dtype = None,
+    device: DeviceName = None,
     label: Label = None,
     as_json: AsJson = False,
 ) -> None:
@@ -167,14 +178,25 @@ def profile(
     from joulegrid.cases.profiling import profile as traced
     from joulegrid.jobs.kernel_view import print_profile
 
-    settings, used = _settings(None)
-    forward = make_case_forward(name, candidate, CasePoint(_shape(name, shape, used), dtype))
-    chosen = label or (candidate.stem if candidate else "baseline")
+    settings, used = _settings(device)
+    chosen = _label(candidate or Path("baseline"), label)
+    forward = make_case_forward(name, candidate, CasePoint(_shape(name, shape, used), dtype), settings)
     found = traced(forward, variant_folder(settings, forward.problem.name, chosen) / "profiler")
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
     else:
         print_profile(found)
+
+
+@contextmanager
+def _announced(words: str) -> Iterator[None]:
+    """Say on stderr what takes its time; on Ctrl-C, that it was not finished."""
+    typer.echo(f"{words} …", err=True)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("joulegrid: interrupted; nothing was kept", err=True)
+        raise
 
 
 def _settings(device: str | None) -> tuple[LabSettings, Device]:
@@ -206,24 +228,43 @@ def _label(candidate: Path, given: str | None) -> str:
     return checked_label(given) if given is not None else slug(candidate.stem)
 
 
-def _written(settings: LabSettings, judgements: Sequence[Judgement], label: str) -> Path:
-    """Write judgements to `artifacts/{case}/{label}`, those of further dtypes below it; an earlier time is removed."""
+def _folder(settings: LabSettings, subject: Subject, label: str) -> Path:
+    """Make `artifacts/{case}/{label}`: that it cannot be made is told before a minute is spent."""
     from joulegrid.cases.explore import variant_folder
-    from joulegrid.cases.judging import point_files
 
-    first = judgements[0].subject
-    folder = variant_folder(settings, first.problem.name, label)
-    for place, one in enumerate(judgements):
-        own = folder if place == 0 else folder / one.subject.dtype
-        (own / "timing.json").unlink(missing_ok=True)
-        _write(own, point_files(one, label))
+    folder = variant_folder(settings, subject.problem.name, label)
+    _write(folder, {})
     return folder
 
 
+def _shelf(url: str) -> Store:
+    """Open the store of an archive and see whether it can be written, for the same reason."""
+    from joulegrid.cluster.storage import open_store, probe
+
+    store = open_store(url)
+    probe(store)
+    return store
+
+
+def _write_points(folder: Path, judgements: Sequence[Judgement], label: str) -> None:
+    """Write judgements to their folder, those of further dtypes below it; an earlier time is removed."""
+    from joulegrid.cases.judging import point_files
+
+    for place, one in enumerate(judgements):
+        own = folder if place == 0 else folder / one.subject.dtype
+        _write(own, point_files(one, label))
+        if one.timing is None:
+            (own / "timing.json").unlink(missing_ok=True)
+
+
 def _write(folder: Path, files: dict[str, bytes]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise PreFlightError(f"{folder} cannot be written: {why}; set JOULEGRID_ARTIFACTS to another folder") from error
 
 
 def _traces(judgement: Judgement, label: str) -> dict[str, bytes]:
@@ -239,16 +280,14 @@ def _traces(judgement: Judgement, label: str) -> dict[str, bytes]:
 
 
 def _archived(
-    judgements: Sequence[Judgement], store: str, label: str, *, spent: CallEnergy | None = None, quiet: bool
+    judgements: Sequence[Judgement], shelf: Store, label: str, *, spent: CallEnergy | None = None, quiet: bool
 ) -> None:
     from joulegrid.cluster.environment import capture
-    from joulegrid.cluster.storage import open_store
     from joulegrid.jobs.archive.from_judgement import contents_of
     from joulegrid.jobs.archive.shelf import keep
 
     environment = capture(Path.cwd()).model_dump_json(indent=2).encode()
-    place = open_store(store)
     contents = contents_of(judgements, label, environment, spent).with_files(_traces(judgements[0], label))
-    record = keep(place, contents)
+    record = keep(shelf, contents)
     if not quiet:
-        typer.echo(f"{place.url}/archive/{record.name}")
+        typer.echo(f"{shelf.url}/archive/{record.name}")

@@ -24,18 +24,32 @@ if TYPE_CHECKING:
 
 _REFUSALS_SHOWN = 10
 _OPERATORS_SHOWN = 12
+_UNIT = "Errors are told in units of what other sound evaluations of the module err there: docs/kernel-numerics.md."
+_CONFINED = {
+    "pid_namespace": "no sight of other processes",
+    "network_namespace": "no network",
+    "secrets_hidden": "cases hidden",
+    "scratch_limited": "a small scratch folder",
+    "first_to_go": "first to end when memory runs out",
+    "limits": "limits of memory, files and time",
+    "dies_with_zygote": "no life after the judge",
+    "landlock_abi": "Landlock",
+}
+"""How `Verification.isolation` reads for people; other names are told as they are."""
 
 
 def print_verifications(judgements: Sequence[Judgement], written: Path) -> None:
     """Print the verdict of each dtype with its evidence; then what confined the candidate, and what it used."""
     console, last = page_console(), judgements[-1].verification
     console.print(Text(_title(judgements[0].subject, [one.subject.dtype for one in judgements])))
+    told: Sequence[Evidence] = ()
     for one in judgements:
         found = one.verification
         words = f"{one.subject.dtype}: {_draws(found)}, {found.seconds:.1f} s, {found.trust}, {found.mode}"
         _print_verdict(console, str(found.verdict), words)
-        _print_evidence(console, found.evidence)
-    for refusal in last.gate[:_REFUSALS_SHOWN]:
+        _print_evidence(console, () if found.evidence == told else found.evidence)
+        told = found.evidence
+    for refusal in last.gate[1:_REFUSALS_SHOWN]:  # the first is the evidence
         console.print(Text(plain(f"  line {refusal.line}: {refusal.code.strip()}")))
         console.print(Text(plain(f"    {refusal.reason}")), style="dim")
     for line in _facts(last):
@@ -169,7 +183,13 @@ def _draws(found: Verification) -> str:
 
 
 def _facts(found: Verification) -> Iterator[str]:
-    had = [name.replace("_", " ") for name, value in found.isolation.items() if value and not name.endswith("_reason")]
+    if any(one.check == "values" for one in found.evidence):
+        yield _UNIT
+    had = [
+        _CONFINED.get(name, name.replace("_", " "))
+        for name, value in found.isolation.items()
+        if value and not name.endswith("_reason")
+    ]
     if had:
         yield f"Confined by: {', '.join(had)}."
     for name, value in found.isolation.items():

@@ -33,7 +33,8 @@ def evaluate(formula: str | int | float, dims: Mapping[str, int]) -> int | float
     try:
         value: int | float = _value(ast.parse(formula.strip(), mode="eval").body, dims)
     except (SyntaxError, ValueError, TypeError, ZeroDivisionError, OverflowError, RecursionError) as error:
-        raise UsageError(f"formula {formula!r}: {error}; allowed are {_GRAMMAR}") from error
+        why = error.msg if isinstance(error, SyntaxError) else error
+        raise UsageError(f"formula {formula!r}: {why}; allowed are {_GRAMMAR}") from error
     if not math.isfinite(value):
         raise UsageError(f"formula {formula!r} gives {value}, which is no finite number")
     return value

@@ -56,9 +56,12 @@ def load_class(problem: Problem) -> Any:
 def weight_provider(problem: Problem) -> Callable[..., Mapping[str, Any]]:
     """Return the function that `weights.provider` names; `UsageError` where it is not there."""
     file, _, name = (problem.weights.provider or "").partition(":")
-    function = getattr(load_file(problem.file.parent / file), name, None)
+    path = problem.file.parent / file
+    if not path.is_file():
+        raise UsageError(f"weights.provider: {path} is missing")
+    function = getattr(load_file(path), name, None)
     if not callable(function):
-        raise UsageError(f"weights.provider: {problem.file.parent / file} has no function {name!r}")
+        raise UsageError(f"weights.provider: {path} has no function {name!r}")
     return function  # type: ignore[no-any-return]
 
 

@@ -20,7 +20,7 @@ StoreUrl = Annotated[str | None, typer.Option("--store", help="Folder or s3:// t
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
-@app.command(name="list")
+@app.command(name="list", short_help="List what is in the archive.")
 def list_(store: StoreUrl = None, as_json: AsJson = False) -> None:
     """List the archives of a store, oldest first."""
     from dataclasses import asdict
@@ -45,7 +45,7 @@ def list_(store: StoreUrl = None, as_json: AsJson = False) -> None:
         typer.echo(f"{place.url} holds no archive; `joulegrid kernel time` and `joulegrid archive keep RUN` make them.")
 
 
-@app.command()
+@app.command(short_help="Show one archive in full.")
 def show(name: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Show one archive in full. Exit code 1: some of its files are damaged."""
     from joulegrid.jobs.archive.shelf import take_down
@@ -59,7 +59,7 @@ def show(name: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     raise typer.Exit(1 if opened.damaged else 0)
 
 
-@app.command()
+@app.command(short_help="Judge an archived candidate again: does it hold?")
 def replay(
     name: Name,
     store: StoreUrl = None,
@@ -80,6 +80,7 @@ def replay(
     used = device or opened.record.points[0].device
     if used not in ("cpu", "cuda"):
         raise UsageError(f"--device: {used!r} was given; cpu and cuda are allowed")
+    typer.echo(f"judging {opened.record.candidate} again …", err=True)
     with open_zygote("cuda" if used == "cuda" else "cpu") as zygote:
         found = replayed(opened, zygote, fresh=fresh)
     if as_json:
@@ -89,7 +90,7 @@ def replay(
     raise typer.Exit(0 if found.holds else 1)
 
 
-@app.command()
+@app.command(short_help="Show the figures of all archives together.")
 def report(store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Show the figures of all archives together: fast_p, geometric mean, score against the roof."""
     from dataclasses import asdict
@@ -111,7 +112,7 @@ def report(store: StoreUrl = None, as_json: AsJson = False) -> None:
         print_report(found)
 
 
-@app.command()
+@app.command(short_help="Make archives of what a study's run judged.")
 def keep(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Folder or s3:// of a run.", show_default=False)],
     store: StoreUrl = None,

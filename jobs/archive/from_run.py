@@ -47,7 +47,8 @@ def contents_of(store: Store) -> Iterator[Contents]:
         if found is not None:
             groups.setdefault(found.subject, []).append(found)
     if not groups:
-        raise UsageError(f"archive: {store.url} has no done task of the workload `kernel` that judged a candidate")
+        told = f"{store.url} has no done task of the workload `kernel` that judged a candidate"
+        raise UsageError(f"archive keep: {told}; give the folder of a run that has, as `joulegrid status` names it")
     for group in groups.values():
         yield _contents(store, group)
 

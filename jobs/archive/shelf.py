@@ -121,30 +121,31 @@ def keep(store: Store, contents: Contents, now: datetime | None = None) -> Archi
 def archives(store: Store) -> Iterator[Archived | Unreadable]:
     """Yield the archives of a store by name, oldest first; one that was never finished is told as unreadable."""
     for name in store.child(ROOT).folders():
-        try:
-            yield Archived.model_validate_json(store.get(f"{ROOT}/{name}/{INDEX}"))
-        except FileNotFoundError:
-            yield Unreadable(name, "it was never finished: archive.json is missing")
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            place = ".".join(map(str, first["loc"])) or INDEX
-            yield Unreadable(name, f"archive.json is not of this version's form: {place}: {first['msg']}")
+        yield _record(store, name)
 
 
 def take_down(store: Store, name: str) -> Opened:
     """Return one archive with every file's hash compared; `UsageError` where the name means none, or several.
 
-    `name` is the folder's name, a part of it that only one has, or `latest`.
+    `name` is the folder's name, a part of it that only one has, or `latest`: the newest that was finished.
     """
     found = _named(store, name)
-    try:
-        record = Archived.model_validate_json(store.get(f"{ROOT}/{found}/{INDEX}"))
-    except FileNotFoundError as error:
-        raise UsageError(f"archive: {found} was never finished: archive.json is missing") from error
-    except ValidationError as error:
-        raise UsageError(f"archive: {found}/archive.json is damaged or of another version: {error}") from error
+    record = _record(store, found)
+    if isinstance(record, Unreadable):
+        raise UsageError(f"archive: {found}: {record.reason}; `joulegrid archive list` shows those that can be read")
     place = store.child(f"{ROOT}/{found}")
     return Opened(record, place, [path for path, digest in record.files.items() if not _is_sound(place, path, digest)])
+
+
+def _record(store: Store, name: str) -> Archived | Unreadable:
+    try:
+        return Archived.model_validate_json(store.get(f"{ROOT}/{name}/{INDEX}"))
+    except FileNotFoundError:
+        return Unreadable(name, "it was never finished: archive.json is missing")
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or INDEX
+        return Unreadable(name, f"archive.json is not of this version's form: {place}: {first['msg']}")
 
 
 def _is_sound(place: Store, path: str, digest: str) -> bool:
@@ -161,7 +162,8 @@ def _named(store: Store, name: str) -> str:
     if name in names:
         return name
     if name == "latest":
-        return names[-1]
+        finished = (one for one in reversed(names) if store.exists(f"{ROOT}/{one}/{INDEX}"))
+        return next(finished, names[-1])
     fitting = [one for one in names if name and name in one]
     if len(fitting) == 1:
         return fitting[0]

@@ -77,7 +77,7 @@ def points_table(points: Sequence[JudgedPoint]) -> ReportTable:
     energies = [point.energy for point in points]
     numbers = [
         Column("weight", [Cell(f"{point.weight:g}") for point in points]),
-        Column("device", [Cell(point.device, point.mode or "") for point in points], is_number=False),
+        Column("device", [Cell(point.device, _mode(point)) for point in points], is_number=False),
         Column("verdict", [Cell(point.verdict) for point in points], is_number=False),
         Column("draws", [Cell(str(point.draws)) for point in points]),
         Column("call, µs", [Cell(number(point.latency_us)) for point in points]),
@@ -152,6 +152,10 @@ def print_replay(found: Replay, console: Console | None = None) -> None:
 def times(speedup: float | None) -> str:
     """Return a ratio as people write it."""
     return "–" if speedup is None else f"{speedup:.2f}×"
+
+
+def _mode(point: JudgedPoint) -> str:
+    return "" if point.mode in (None, point.device) else str(point.mode)
 
 
 def _middle(point: JudgedPoint) -> str:

@@ -11,6 +11,8 @@ from joulegrid.jobs.plan.plan import REASONS_SHOWN, Plan
 from joulegrid.jobs.report.quantity import counted
 from joulegrid.jsontypes import Json
 
+_UNKNOWN = "not known before it ran"
+
 
 def plan_json(plan: Plan, *, points: bool = False) -> dict[str, Json]:
     """Return the plan's facts for machines."""
@@ -43,7 +45,7 @@ def plan_text(plan: Plan, *, points: bool = False) -> str:
         f"design       {plan.study_design_hash}",
         f"experiments  {len(plan):,}{_of(plan)}",
         f"tasks        {n_tasks:,} = {_product(plan)}, {execution.cycle_order}",
-        f"least time   {duration_words(cost.least_seconds)} on one lane (windows and gaps; loading comes on top)",
+        f"least time   {_least_time(cost.least_seconds)}",
         f"memory       {_memory(cost.memory_bytes)}",
     ]
     lines += [f"note         {note}" for note in _notes(plan)]
@@ -81,7 +83,15 @@ def _product(plan: Plan) -> str:
     return f"{counted(len(plan), 'experiment')} × {counted(plan.study.execution.n_cycles, 'cycle')}"
 
 
+def _least_time(seconds: float) -> str:
+    if seconds <= 0:
+        return _UNKNOWN
+    return f"{duration_words(seconds)} on one lane (windows and gaps; loading comes on top)"
+
+
 def _memory(by_model: dict[str, int | None]) -> str:
+    if all(size is None for size in by_model.values()):
+        return _UNKNOWN
     shown = [f"{name} {_bytes(size)}" for name, size in by_model.items()]
     return "; ".join(shown) + " at most for one task (weights and cache, estimated)"
 

@@ -16,6 +16,11 @@ from tests.cases.made_cases import make_case
 INPUT = {"shape": ["rows", "width"]}
 
 
+def hidden(rows: Any) -> list[dict[str, Any]]:
+    """Two generators of shapes, the number of rows of the first as given."""
+    return [{"name": "a", "dims": {"rows": rows}}, {"name": "b", "dims": {"rows": 3}}]
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -23,8 +28,9 @@ INPUT = {"shape": ["rows", "width"]}
         ({"kind": "script"}, "`module` where a kernel is to be judged"),
         ({"name": "other"}, "it must be the folder's name, 'made'"),
         ({"dtypes": ["fp8"]}, "dtypes.0: .*'bf16'.*'fp8' was given"),
-        ({"dtype": "fp32"}, "dtype: .*the fields are kind, name"),
-        ({"module": {"file": "model.py"}}, "module.class: Field required"),
+        ({"fp": 3}, "fp: unknown field .*the fields are kind, name"),
+        ({"module": {"file": "model.py"}}, "module.class: missing"),
+        ({"dtyps": ["fp32"]}, r"dtyps: unknown field .*; did you mean dtypes\?"),
         ({"hidden": []}, "hidden: .*at least 2"),
         ({"tiny": {"rows": 0, "width": 4}}, "tiny: rows is 0; a size is at least 1"),
         ({"tiny": {"rows": 3}}, "shapes.0.dims has rows, width; tiny has rows"),
@@ -38,7 +44,12 @@ INPUT = {"shape": ["rows", "width"]}
         ({"inputs": {"args": [{"shap": [1]}]}}, r"inputs.args.0: a mapping with shap was given; allowed are \{shape"),
         ({"inputs": {"kwargs": {"x": [INPUT, {"dims": 1}]}}}, "inputs.kwargs.x.1: a mapping with dims"),
         ({"outputs": [{"kind": "index"}]}, "outputs.0: `scores` names a method"),
-        ({"weights": {"provider": "weights"}}, "weights.provider: .*'weights' was given"),
+        ({"weights": {"provider": "weights"}}, "weights.provider: write FILE.py:FUNCTION, .*'weights' was given"),
+        ({"hidden": hidden({"low": 9, "high": 2})}, r"hidden.0.dims.rows: no multiple of 1 lies between 9 and 2$"),
+        ({"hidden": hidden({"min": 2})}, "hidden.0.dims.rows.low: missing"),
+        ({"hidden": hidden([3, "x"])}, r"hidden.0.dims.rows.1: .*'x' was given\)$"),
+        ({"hidden": hidden(None)}, r"hidden.0.dims.rows: a hidden dim is \{low: …"),
+        ({"bytes": "2 * * rows"}, r"bytes: formula '2 \* \* rows': invalid syntax; allowed are numbers"),
         ({"inputs": "x"}, "inputs: .*'x' was given"),
     ],
 )

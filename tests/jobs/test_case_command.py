@@ -1,4 +1,4 @@
-"""`joulegrid case new | list | check` as a person types it."""
+"""`joulegrid case new | list | show | check` as a person types it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,16 @@ def test_a_new_case_is_listed_and_read(tmp_path: Path) -> None:
     entries = {entry["name"]: entry for entry in json.loads(listed.stdout)}
     assert entries["my-norm"]["kind"] == "module" and entries["my-norm"]["error"] is None
     assert entries["tiny-lm"]["kind"] == "model"
+    assert "From ./cases: my-norm." in joulegrid("list", cwd=place).stdout
+    elsewhere = joulegrid("new", "other", "--into", "some where", cwd=place)
+    assert "joulegrid case check 'some where/other'" in elsewhere.stdout
+
+
+def test_a_case_is_shown_with_its_module_dtypes_and_shapes(tmp_path: Path) -> None:
+    told = joulegrid("show", "softmax", cwd=tmp_path).stdout
+    for said in ("softmax/model.py", "fp32, bf16", "scaled:", "handwritten/softmax.py"):
+        assert said in told
+    assert json.loads(joulegrid("show", "softmax", "--json", cwd=tmp_path).stdout)["kind"] == "module"
 
 
 @pytest.mark.parametrize("name", ["9norm", "", "a b", "../x", "TEMPLATE"])
@@ -59,3 +69,6 @@ def test_a_case_that_cannot_be_used_leaves_with_2_and_no_traceback(tmp_path: Pat
     done = joulegrid("check", "no-such-case", cwd=tmp_path)
     assert done.returncode == 2
     assert "'no-such-case' was not found" in done.stderr and "Traceback" not in done.stderr
+    (tmp_path / "cases" / "bare").mkdir(parents=True)
+    assert "'bare' is a folder without manifest.yaml" in joulegrid("check", "bare", cwd=tmp_path).stderr
+    assert "see `joulegrid case check --help`" in joulegrid("check", cwd=tmp_path).stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from joulegrid.errors import PreFlightError
 from joulegrid.jobs.cli import app
 from tests.cases.candidates import right, wrong
 
@@ -55,6 +56,18 @@ def test_a_right_kernel_passes_as_json_and_is_labelled_as_wished(tmp_path: Path)
     assert done.exit_code == 0
     assert [one["verdict"] for one in json.loads(done.stdout)] == ["passed"]
     assert (tmp_path / "artifacts" / "rmsnorm" / "mine" / "verification.json").is_file()
+
+
+def test_places_that_cannot_be_written_are_told_before_anything_is_judged(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    words = ("kernel", "verify", "rmsnorm", "-c", str(right(tmp_path)))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PreFlightError, match=r"the store .*file cannot be used"):
+        joulegrid(tmp_path, *words, "--archive", "--store", str(tmp_path / "file"))
+    assert not (tmp_path / "artifacts").exists()
+    (tmp_path / "artifacts").write_text("")
+    with pytest.raises(PreFlightError, match="set JOULEGRID_ARTIFACTS to another folder"):
+        joulegrid(tmp_path, *words)
 
 
 def test_a_profile_shows_operators_and_the_roof(tmp_path: Path) -> None:

@@ -58,6 +58,10 @@ def test_an_archive_is_found_by_a_part_of_its_name_and_by_latest(tmp_path: Path)
         take_down(store, "nothing like it")
     with pytest.raises(UsageError, match="holds no archive"):
         take_down(shelf(tmp_path / "empty"), "latest")
+    (tmp_path / "archive" / "20261121T150000Z-halfway-untimed").mkdir()
+    assert take_down(store, "latest").record.experiment == "scan"
+    with pytest.raises(UsageError, match="halfway-untimed: it was never finished"):
+        take_down(store, "halfway")
 
 
 def test_damage_is_found_and_an_unfinished_archive_is_told(tmp_path: Path) -> None:
@@ -69,6 +73,8 @@ def test_damage_is_found_and_an_unfinished_archive_is_told(tmp_path: Path) -> No
     assert take_down(store, "norm").damaged == ["candidate.py", "case/model.py"]
     (tmp_path / "archive" / "20261121T130000Z-halfway-untimed").mkdir()
     (place / "archive.json").write_text('{"name": 3}')
+    with pytest.raises(UsageError, match=r"norm-fused-2.00x: archive.json is not of this version's form: name: .*;"):
+        take_down(store, "norm")
     found = list(archives(store))
     assert [one.name for one in found if isinstance(one, Unreadable)] == [one.name for one in found]
     drawn = console()
