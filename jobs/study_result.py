@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from joulegrid.cluster.power.energy import Provenance, Scope, Source
 from joulegrid.jobs.carbon.carbon_account import BudgetSpent, CarbonAccount
 from joulegrid.jobs.report.comparison import Comparisons
-from joulegrid.jobs.report.summary import SummaryRow
+from joulegrid.jobs.report.summary_row import SummaryRow
 from joulegrid.jobs.search.search_result import SearchResult
 from joulegrid.jsontypes import Json
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from joulegrid.actors.attempt import CONTAMINATED
-from joulegrid.actors.result import ExperimentResult, Outcome, Spent
+from joulegrid.actors.outcome import Outcome, Spent
+from joulegrid.actors.result import ExperimentResult
 from joulegrid.actors.spent import spent_in, spent_in_raw
 from joulegrid.cluster.carbon.config import provider_of
 from joulegrid.cluster.carbon.footprint import J_PER_KWH, Accounting

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from joulegrid.actors.commit import committed, task_of
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.outcome import Outcome
+from joulegrid.actors.result import Task
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import in_ray_job
 from joulegrid.cluster.storage import Store, open_store

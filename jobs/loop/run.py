@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 
+from joulegrid.actors.outcome import Outcome
 from joulegrid.actors.portable import portable
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.result import Task
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.storage import Store
 from joulegrid.jobs.carbon.spending import Spending

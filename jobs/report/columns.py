@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from joulegrid.jobs.report.energy_statistic import EnergyStatistic
     from joulegrid.jobs.report.run_report import RunReport
     from joulegrid.jobs.report.statistic import Statistic
-    from joulegrid.jobs.report.summary import SummaryRow
+    from joulegrid.jobs.report.summary_row import SummaryRow
     from joulegrid.jobs.study_result import StudyResult
 
 FIRST_TOKEN = re.compile(r"(^|\.)(ttft|time_to_first_token)(_m?s)?[._](p50|median)(_m?s)?$")

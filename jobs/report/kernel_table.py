@@ -10,7 +10,7 @@ from joulegrid.jobs.report.quantity import number
 from joulegrid.kernels.scores import THRESHOLDS, Judged, best_of_each_case, scores
 
 if TYPE_CHECKING:
-    from joulegrid.jobs.report.summary import SummaryRow
+    from joulegrid.jobs.report.summary_row import SummaryRow
     from joulegrid.kernels.scores import Interval, Scores
 
 TITLE = "Kernels against the strongest baseline"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from joulegrid.jobs.report.plots import Figure, Figures
     from joulegrid.jobs.report.run_report import RunReport
     from joulegrid.jobs.report.statistic import Statistic
-    from joulegrid.jobs.report.summary import SummaryRow
+    from joulegrid.jobs.report.summary_row import SummaryRow
 
 _ROWS = 200
 METHOD = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from joulegrid.jobs.report.statistic import Statistic
-    from joulegrid.jobs.report.summary import SummaryRow
+    from joulegrid.jobs.report.summary_row import SummaryRow
     from joulegrid.jsontypes import Json
 
 ROWS_A_GROUP = 1_000

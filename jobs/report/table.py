@@ -20,7 +20,7 @@ from joulegrid.jobs.report.kernel_table import TITLE as KERNELS
 from joulegrid.jobs.report.kernel_table import kernel_table
 from joulegrid.jobs.report.marks import mark_lines
 from joulegrid.jobs.report.quantity import counted, duration, interval, number, plain
-from joulegrid.jobs.report.summary import SCOPE_WORDS
+from joulegrid.jobs.report.summary_row import SCOPE_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,7 +21,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.outcome import Outcome
+from joulegrid.actors.result import Task
 from joulegrid.jobs.loop.run import Run
 from joulegrid.jobs.plan.estimate import duration_words
 from joulegrid.jsontypes import Json

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegrid.actors.attempt import outcome_of
-from joulegrid.actors.result import Outcome, Spent, Task
+from joulegrid.actors.outcome import Outcome, Spent
+from joulegrid.actors.result import Task
 from joulegrid.cluster.carbon.config import CarbonConfig
 from joulegrid.cluster.carbon.footprint import Accounting
 from joulegrid.cluster.carbon.still import Given

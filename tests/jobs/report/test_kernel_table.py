@@ -10,7 +10,8 @@ from rich.console import Console
 
 from joulegrid.jobs.report.kernel_table import judged_of, kernel_table
 from joulegrid.jobs.report.run_report import read_run, write_report
-from joulegrid.jobs.report.summary import SummaryRow, summarise
+from joulegrid.jobs.report.summary import summarise
+from joulegrid.jobs.report.summary_row import SummaryRow
 from joulegrid.jobs.report.table import print_reports
 from tests.jobs.report.results import Made, done, modelled, run_folder
 
