@@ -92,20 +92,17 @@ def replay(
 @app.command()
 def report(store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Show the figures of all archives together: fast_p, geometric mean, score against the roof."""
-    from dataclasses import asdict
-
     from joulegrid.jobs.archive.record import Archived, judged_of
     from joulegrid.jobs.archive.shelf import archives
     from joulegrid.jobs.archive.view import print_report
-    from joulegrid.jobs.report.kernel_table import with_best
-    from joulegrid.kernels.scores import scores
+    from joulegrid.jobs.report.kernel_figures import figures_of
 
     place = _store(store)
     found = [one for one in archives(place) if isinstance(one, Archived)]
     if not found:
         raise UsageError(f"archive: {place.url} holds no archive that can be read")
     if as_json:
-        told = {name: asdict(scores(judged)) for name, judged in with_best(judged_of(found))}
+        told = [one.model_dump(mode="json") for one in figures_of(judged_of(found))]
         typer.echo(json.dumps(told, indent=2))
     else:
         print_report(found)

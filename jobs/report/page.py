@@ -104,7 +104,7 @@ def _report_table(drawn: ReportTable) -> Html:
 
 
 def _kernels(run: RunReport) -> Html:
-    drawn = kernel_table(run.study.summary)
+    drawn = kernel_table(run.study)
     return joined([element("h2", KERNELS), _report_table(drawn)]) if drawn is not None else Html("")
 
 

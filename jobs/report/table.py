@@ -60,7 +60,7 @@ def print_reports(reports: Sequence[RunReport], console: Console | None = None) 
 
 def _print_kernels(report: RunReport, console: Console, *, named: bool) -> None:
     """Nothing is printed for a study of something else."""
-    drawn = kernel_table(report.study.summary)
+    drawn = kernel_table(report.study)
     if drawn is not None:
         console.print(Text(f"\n{f'{report.name}: ' if named else ''}{KERNELS}"))
         print_table(drawn, console)
