@@ -13,6 +13,9 @@ from pydantic import model_validator
 from joulegrid.cases.contract import Section
 
 PASSED = "passed"
+DISAGREES = "a call took another time in its window than when it was timed"
+"""Why joules of a call are not said although its windows have some."""
+NO_WINDOW = "no window measured the filling in of inputs alone"
 
 
 class CallEnergy(Section):

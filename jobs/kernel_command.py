@@ -86,6 +86,9 @@ def time(
     device: DeviceName = None,
     processes: Annotated[int, typer.Option("--processes", min=5, help="Sets of fresh processes.")] = 5,
     energy: Annotated[bool, typer.Option("--energy", help="Also the joules of a call: four windows of 10 s.")] = False,
+    source: Annotated[
+        str, typer.Option("--source", help="What --energy reads: auto, nvml, rapl, model, zeus, codecarbon or none.")
+    ] = "auto",
     label: Label = None,
     archive: Annotated[bool, typer.Option("--archive/--no-archive", help="Keep it in the archive.")] = True,
     store: Store = None,
@@ -96,16 +99,16 @@ def time(
     Exit code 0: passed, however fast; 1: not passed; 2: wrong usage.
     """
     from joulegrid.cases.judging import open_zygote, subject, timed
-    from joulegrid.jobs.kernel_energy import MeterProbe
+    from joulegrid.jobs.kernel_energy import meter_probe
     from joulegrid.jobs.kernel_view import print_timing
 
     settings, used = _settings(device)
     chosen = _label(candidate, label)
-    probe = MeterProbe() if energy else None
+    probe = meter_probe(used, source) if energy else None
     judged = subject(name, candidate, _shape(name, shape, used), dtype, used)
     with open_zygote(used) as zygote:
         judgement = timed(judged, zygote=zygote, processes=processes, probe=probe)
-    spent = probe.call_energy(judgement.timing) if probe and judgement.timing and judgement.passed else None
+    spent = probe.call_energy(judgement.timing) if probe and judgement.passed else None
     folder = _written(settings, [judgement], chosen)
     if as_json:
         parts = {"verification": judgement.verification, "timing": judgement.timing, "energy": spent}

@@ -113,14 +113,19 @@ def keep(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Folder or s3:// of a run.", show_default=False)],
     store: StoreUrl = None,
 ) -> None:
-    """Archive what a run of the workload `kernel` judged: one archive for each candidate and case."""
-    from joulegrid.cluster.storage import open_store
-    from joulegrid.jobs.archive.from_run import contents_of
-    from joulegrid.jobs.archive.shelf import keep as kept
+    """Archive what a run of the workload `kernel` judged: one archive for each candidate and case.
 
-    place = _store(store)
-    for contents in contents_of(open_store(run)):
-        typer.echo(f"{place.url}/archive/{kept(place, contents).name}")
+    A study does so itself at its end; this is for one that was cut short, or another store. Nothing is kept twice.
+    """
+    from joulegrid.cluster.storage import open_store
+    from joulegrid.jobs.archive.of_study import archived
+
+    place, kept = _store(store), 0
+    for record in archived(open_store(run), place):
+        typer.echo(f"{place.url}/archive/{record.name}")
+        kept += 1
+    if not kept:
+        raise UsageError(f"archive: {run} has no done task of the workload `kernel` that judged a candidate")
 
 
 def _store(url: str | None) -> OpenStore:

@@ -35,6 +35,24 @@ class PointFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The run that an archive is made from."""
+
+    run: str
+    """Folder or URL of the run."""
+    judged_at: datetime
+    """When the last of its points was judged: part of the archive's name."""
+    attempts: tuple[str, ...]
+    """Folders of the results inside the run."""
+
+    @property
+    def claim(self) -> bytes:
+        """What claims an archive's name: of the same results the same, wherever the run lies."""
+        said = json.dumps([self.run.rstrip("/").rpartition("/")[2], *sorted(self.attempts)])
+        return json.dumps({"claimed_by": sha256(said.encode()).hexdigest()}).encode()
+
+
+@dataclass(frozen=True, slots=True)
 class Contents:
     """All that goes into an archive."""
 
@@ -47,7 +65,8 @@ class Contents:
     language: str
     environment: bytes
     points: tuple[PointFiles, ...]
-    run: str | None = None
+    origin: Origin | None = None
+    """`None` for what the command line judged."""
 
     def with_files(self, more: Mapping[str, bytes]) -> Contents:
         """Return the same with further files of the first point."""
@@ -92,30 +111,37 @@ class Unreadable:
 def keep(store: Store, contents: Contents, now: datetime | None = None) -> Archived:
     """Write an archive and return its record; nothing that is there is overwritten.
 
-    The name is claimed first, so that two writers of one second do not mix; the index comes last.
+    The name is claimed first, so that two writers of one second do not mix; the index comes last. What was made of the
+    same results of a run before is finished where it was cut short, and else returned as it is.
     """
-    now = now or datetime.now(UTC)
-    points = [one.point for one in contents.points]
-    name = _claimed(store, archive_name(now, contents.experiment, points))
+    origin = contents.origin
+    now = origin.judged_at if origin else now or datetime.now(UTC)
+    claim = origin.claim if origin else json.dumps({"claimed_by": secrets.token_hex(8)}).encode()
+    name = _claimed(store, archive_name(now, contents.experiment, [one.point for one in contents.points]), claim)
     place, files = store.child(f"{ROOT}/{name}"), contents.files()
+    if place.exists(INDEX):
+        return _record_at(store, name)
     for path, data in files.items():
         place.put(path, data, durable=False)
-    record = Archived(
+    place.create_all({INDEX: (_record(name, now, contents, files).model_dump_json(indent=2) + "\n").encode()})
+    return _record_at(store, name)
+
+
+def _record(name: str, now: datetime, contents: Contents, files: Mapping[str, bytes]) -> Archived:
+    return Archived(
         name=name,
         created_at=now.isoformat(timespec="seconds"),
         joulegrid=__version__,
         experiment=contents.experiment,
-        run=contents.run,
+        run=contents.origin.run if contents.origin else None,
         case=contents.case,
         fingerprint=contents.fingerprint,
         candidate=contents.candidate,
         candidate_sha256=sha256(contents.candidate_source).hexdigest(),
         language=contents.language,
-        points=points,
+        points=[one.point for one in contents.points],
         files={path: sha256(data).hexdigest() for path, data in sorted(files.items())},
     )
-    place.create_all({INDEX: (record.model_dump_json(indent=2) + "\n").encode()})
-    return record
 
 
 def archives(store: Store) -> Iterator[Archived | Unreadable]:
@@ -137,14 +163,17 @@ def take_down(store: Store, name: str) -> Opened:
     `name` is the folder's name, a part of it that only one has, or `latest`.
     """
     found = _named(store, name)
-    try:
-        record = Archived.model_validate_json(store.get(f"{ROOT}/{found}/{INDEX}"))
-    except FileNotFoundError as error:
-        raise UsageError(f"archive: {found} was never finished: archive.json is missing") from error
-    except ValidationError as error:
-        raise UsageError(f"archive: {found}/archive.json is damaged or of another version: {error}") from error
-    place = store.child(f"{ROOT}/{found}")
+    record, place = _record_at(store, found), store.child(f"{ROOT}/{found}")
     return Opened(record, place, [path for path, digest in record.files.items() if not _is_sound(place, path, digest)])
+
+
+def _record_at(store: Store, name: str) -> Archived:
+    try:
+        return Archived.model_validate_json(store.get(f"{ROOT}/{name}/{INDEX}"))
+    except FileNotFoundError as error:
+        raise UsageError(f"archive: {name} was never finished: archive.json is missing") from error
+    except ValidationError as error:
+        raise UsageError(f"archive: {name}/archive.json is damaged or of another version: {error}") from error
 
 
 def _is_sound(place: Store, path: str, digest: str) -> bool:
@@ -172,11 +201,11 @@ def _named(store: Store, name: str) -> str:
     raise UsageError(f"archive: {name!r} was not found in {store.url}; there are {', '.join(near)}, …; or say `latest`")
 
 
-def _claimed(store: Store, name: str) -> str:
-    """Claim a name, or the next free one of it: `…-2`, `…-3`."""
-    token = json.dumps({"claimed_by": secrets.token_hex(8)}).encode()
+def _claimed(store: Store, name: str, claim: bytes) -> str:
+    """Claim a name, or the next free one of it: `…-2`, `…-3`; one that bears this very claim is ours already."""
     for number in range(1, _NAMES_TRIED):
         tried = name if number == 1 else f"{name}-{number}"
-        if store.create(f"{ROOT}/{tried}/{CLAIM}", token):
+        path = f"{ROOT}/{tried}/{CLAIM}"
+        if store.create(path, claim) or store.get(path) == claim:
             return tried
     raise UsageError(f"archive: {name} and {_NAMES_TRIED} names like it are taken; what writes so many a second?")

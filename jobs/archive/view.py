@@ -11,6 +11,7 @@ from rich.text import Text
 from joulegrid.cases.judged import PASSED, JudgedPoint
 from joulegrid.jobs.archive.record import Archived, judged_of, point_folder
 from joulegrid.jobs.archive.shelf import Unreadable
+from joulegrid.jobs.kernel_view import energy_lines
 from joulegrid.jobs.report.columns import Cell, Column, ReportTable
 from joulegrid.jobs.report.kernel_figures import figures_of
 from joulegrid.jobs.report.kernel_table import figures_table
@@ -96,6 +97,8 @@ def point_lines(opened: Opened, point: JudgedPoint) -> Iterator[str]:
     """Yield evidence, baselines and what the compiler made, as far as they are archived."""
     for one in _json(opened, f"{point_folder(point)}/verification.json").get("evidence", [])[:_EVIDENCE_SHOWN]:
         yield evidence_line(one)
+    if point.energy is not None:
+        yield from energy_lines(point.energy)
     timing = _json(opened, f"{point_folder(point)}/timing.json")
     for one in timing.get("baselines", []):
         if not one.get("available"):

@@ -53,6 +53,8 @@ class Run:
     state: str = "running"
     spending: Spending | None = None
     """What counts the joules and grams of a run that has a budget."""
+    archive: Store | None = None
+    """Where judged kernels are archived at the end."""
     budget: dict[str, Json] | None = None
     """What may be spent and what was, where the study has a budget."""
     before_s: float = 0.0

@@ -153,6 +153,10 @@ def _energy_columns(rows: Sequence[SummaryRow], shared: str | None) -> list[Colu
     units = list(dict.fromkeys(unit for row in rows for unit in row.energy_per))
     if FIRST_UNITS[0] in units:  # tokens say it all; the rest is among the metrics of the page
         units = [unit for unit in FIRST_UNITS if unit in units]
+    elif names := dict.fromkeys(
+        name for row in rows for name in row.differences
+    ):  # the cost itself, without its setting
+        return [_difference_column(name, rows, shared) for name in names]
     return [_per_column(unit, rows, shared) for unit in units if not _is_one(unit, rows)]
 
 
@@ -174,6 +178,13 @@ def footprint_columns(rows: Sequence[SummaryRow], names: Sequence[str], currency
 
 def _per_column(unit: str, rows: Sequence[SummaryRow], shared: str | None) -> Column:
     return _energy_column(f"J/{unit.replace('_', ' ')}", rows, lambda row: row.energy_per.get(unit), shared)
+
+
+def _difference_column(name: str, rows: Sequence[SummaryRow], shared: str | None) -> Column:
+    found = [row.differences.get(name) for row in rows]
+    unit = next(one.unit for one in found if one is not None)
+    cells = [_energy_cell(row, one, bracket=True) for row, one in zip(rows, found, strict=True)]
+    return Column(f"{name}, {unit}", cells, note=shared or "")
 
 
 def _is_one(unit: str, rows: Sequence[SummaryRow]) -> bool:

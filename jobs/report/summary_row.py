@@ -46,6 +46,8 @@ class SummaryRow(BaseModel):
     """Energy of the headline window."""
     energy_per: dict[str, EnergyStatistic] = Field(default_factory=dict)
     """Unit of work → joules for one of them."""
+    differences: dict[str, EnergyStatistic] = Field(default_factory=dict)
+    """Cost by difference, of one repetition of the headline window less one of another → joules for one of its unit."""
     net: dict[str, NetStatistic] = Field(default_factory=dict)
     """`bare_idle`, `loaded_idle` → joules of the headline window above that baseline."""
     beside: list[BesideEnergy] = Field(default_factory=list)

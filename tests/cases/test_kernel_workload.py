@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from joulegrid.cases.contract import LaneCannotError, Measurement, Places
 from joulegrid.cases.judged import JudgedPoint
 from joulegrid.cases.tools import profiler_tool, verification_tool
-from joulegrid.cases.workloads.kernel import Kernel, KernelConfig
+from joulegrid.cases.workloads.kernel import Kernel
+from joulegrid.cases.workloads.kernel_config import KernelConfig
 from joulegrid.errors import UsageError
 from joulegrid.kernels.judge.zygote import Zygote
 from tests.cases.candidates import right, wrong

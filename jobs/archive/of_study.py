@@ -1,0 +1,42 @@
+"""What a study of kernels archives by itself when it ends: where to, and that it is done once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from joulegrid.cases.lab_settings import lab_settings
+from joulegrid.cluster.storage import open_store, probe
+from joulegrid.errors import UsageError
+from joulegrid.jobs.archive.from_run import contents_of
+from joulegrid.jobs.archive.shelf import keep
+
+if TYPE_CHECKING:
+    from joulegrid.cluster.storage import Store
+    from joulegrid.jobs.archive.record import Archived
+
+KERNEL = "kernel"
+
+
+def archive_of(workload: str, wanted: bool | None, output: Store) -> Store | None:
+    """Return the store of a study's archives; `None` where it makes none.
+
+    That is `JOULEGRID_ARCHIVE` where it is set, else the store of its runs. `UsageError` where archives are asked for
+    and there is nothing to archive; `PreFlightError` or `StoreError` where the store cannot be used.
+    """
+    if wanted and workload != KERNEL:
+        raise UsageError(f"execution.archive: only kernels are archived, and the workload is {workload}; leave it out")
+    if workload != KERNEL or wanted is False:
+        return None
+    settings = lab_settings()
+    if "archive" not in settings.model_fields_set:
+        return output
+    place = open_store(settings.archive)
+    probe(place)
+    return place
+
+
+def archived(run: Store, place: Store) -> Iterator[Archived]:
+    """Archive what a run has judged so far and yield the records; what was archived before is not archived again."""
+    for contents in contents_of(run):
+        yield keep(place, contents)
