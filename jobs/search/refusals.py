@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -51,11 +51,22 @@ def refuse_shared_faults(study: StudyConfig, typed: TypedSegment, paths: Collect
 
 
 def refuse_barren_space(region: Region, segment: Segment) -> None:
-    """Raise for what refuses every point of the space alike, as a script that does not exist does."""
-    for digits in islice(star(segment), _POINTS_TRIED):
-        told = next(((reason, gate) for gate in region.gates if (reason := gate(digits)) is not None), None)
-        if told is None:
-            return
-        reason, gate = told
-        if not gate.axes:
-            raise UsageError(f"every point of the search is refused, nothing is left to run:\n  {reason}")
+    """Raise for what refuses every point of the space: a script that does not exist, or a list of such."""
+    for number, axis in enumerate(segment.axes):
+        reasons = dict.fromkeys(_reasons(region, number, islice(_along(segment, number), _POINTS_TRIED)))
+        if None not in reasons and len(axis.patches) <= _POINTS_TRIED:
+            told = "\n".join(f"  {reason}" for reason in reasons)
+            raise UsageError(f"every point of the search is refused, nothing is left to run:\n{told}")
+
+
+def _along(segment: Segment, number: int) -> Iterator[Digits]:
+    """Yield the points that differ from the first in one axis, and the first."""
+    before, after = (0,) * number, (0,) * (len(segment.axes) - number - 1)
+    return ((*before, digit, *after) for digit in range(len(segment.axes[number].patches)))
+
+
+def _reasons(region: Region, number: int, points: Iterable[Digits]) -> Iterator[str | None]:
+    """Yield of each point why every other point with the same value on this axis is refused like it."""
+    gates = [gate for gate in region.gates if set(gate.axes) <= {number}]
+    for digits in points:
+        yield next((reason for gate in gates if (reason := gate(digits)) is not None), None)
