@@ -35,6 +35,7 @@ from joulegrid.jobs.study.design import (
     write_design,
 )
 from joulegrid.jobs.study.study import StudyConfig
+from joulegrid.jsontypes import Json
 
 DEFAULT_OUTPUT = "results"
 LOOKS_AT_ONCE = 16
@@ -99,7 +100,7 @@ def _opened(study: StudyConfig, plan: Plan | AskedPlan, run: Run, choice: Choice
     store.put("resolved.yaml", mask(resolved_yaml(as_asked(study, plan), plan.workload.input_fields)).encode())
     run.lengthen()
     run.started_at = read_designs(store)[0].get("created_at") or now()
-    run.before_s, run.left_as = _left(store) if run.continued else (0.0, None)
+    run.before_s, run.left_as, run.budget = _left(store) if run.continued else (0.0, None, None)
     _recover(run, verify=choice.retry_failed)
     if choice.retry_failed:
         for at in list(ledger.states.with_status("failed")):
@@ -152,13 +153,13 @@ def _begin(study: StudyConfig, root: Store, design: dict[str, Any]) -> str:
     return name
 
 
-def _left(store: Store) -> tuple[float, str | None]:
-    """Seconds that a run has taken so far, and the state in which it was left."""
+def _left(store: Store) -> tuple[float, str | None, dict[str, Json] | None]:
+    """Seconds that a run has taken so far, the state in which it was left, and what it told of its budget."""
     try:
         told = json.loads(store.get("manifest.json"))
-        return float(told["duration_s"]), str(told["state"])
+        return float(told["duration_s"]), str(told["state"]), told.get("budget")
     except (FileNotFoundError, ValueError, TypeError, KeyError):
-        return 0.0, None
+        return 0.0, None, None
 
 
 def _recover(run: Run, *, verify: bool) -> None:

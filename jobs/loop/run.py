@@ -192,7 +192,11 @@ class Run:
                 last.callback(self.lease.release, self.store)
             last.callback(self.write_manifest, force=True)
             last.callback(self.ledger.snapshot)
-            for at in list(self.states.with_status("running")):
+            running = list(self.states.with_status("running"))
+            if running and self.spending is not None:
+                self.spending.lose(len(running))
+                self.budget = self.spending.told()
+            for at in running:
                 self._altered.add(at)
                 self.ledger.retried(at, self.states.state(at).attempt + 1)
 

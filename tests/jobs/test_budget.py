@@ -177,6 +177,15 @@ def test_earlier_starts_are_counted_from_the_store_contaminated_attempts_too(tmp
     assert counter.budget.n_unknown == 2 and "1,000 J are spent" in (counter.budget.over or "")
 
 
+def test_attempts_that_were_cut_short_and_left_nothing_stay_unknown(tmp_path: Path) -> None:
+    counter = spending(energy_j=1_000.0)
+    counter.lose(2)
+    store = run_folder(tmp_path, [done(Made(energy=measured(5.0)))], budget=counter.told())
+    resumed = spending(energy_j=1_000.0)
+    resumed.recall(store)
+    assert resumed.told()["n_unknown"] == 2 and "2 attempts of unknown energy" in resumed.budget.words()
+
+
 def test_an_outcome_tells_the_joules_of_all_windows_by_the_hour() -> None:
     result = done(Made(energy=measured(500.0), seconds=10.0))
     decode = (result.windows or [])[-1]
