@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from joulegrid.cases.lab_settings import lab_settings
 from joulegrid.cluster.storage import open_store, probe
-from joulegrid.errors import UsageError
 from joulegrid.jobs.archive.from_run import contents_of
 from joulegrid.jobs.archive.shelf import keep
+from joulegrid.jobs.plan.check import KERNEL, refuse_archive
 
 if TYPE_CHECKING:
     from joulegrid.cluster.storage import Store
     from joulegrid.jobs.archive.record import Archived
-
-KERNEL = "kernel"
 
 
 def archive_of(workload: str, wanted: bool | None, output: Store) -> Store | None:
@@ -24,8 +22,7 @@ def archive_of(workload: str, wanted: bool | None, output: Store) -> Store | Non
     That is `JOULEGRID_ARCHIVE` where it is set, else the store of its runs. `UsageError` where archives are asked for
     and there is nothing to archive; `PreFlightError` or `StoreError` where the store cannot be used.
     """
-    if wanted and workload != KERNEL:
-        raise UsageError(f"execution.archive: only kernels are archived, and the workload is {workload}; leave it out")
+    refuse_archive(workload, wanted)
     if workload != KERNEL or wanted is False:
         return None
     settings = lab_settings()
