@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from joulegrid.actors.difference import Left, Spread, less
 from joulegrid.cases.judged import DISAGREES, NO_WINDOW, CallEnergy
+from joulegrid.cluster.power.energy import unknown
 from joulegrid.cluster.power.sampler.recorder import Recorder
 from joulegrid.errors import UsageError
 from joulegrid.jobs.meter.block import Block, meter
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from joulegrid.kernels.timing.result import EnergyWindow, Timing
 
 CANDIDATE = "candidate"
+GPU = "gpu_board"
 NOT_TIMED = "nothing was timed: without a GPU a Triton candidate is interpreted"
 
 
@@ -87,8 +89,14 @@ class MeterProbe:
         parts = {one.part: one for one in (timing.energy if timing else ()) if one.member == CANDIDATE}
         if parts.keys() != {"calls", "inputs"}:
             return CallEnergy(energy_j=None, calls=0, reason=NOT_TIMED if timing is None else NO_WINDOW)
-        calls, inputs = (self.blocks[parts[name].name].energy for name in ("calls", "inputs"))
+        calls, inputs = (self._own(self.blocks[parts[name].name].energy) for name in ("calls", "inputs"))
         return difference(parts["calls"], calls, parts["inputs"], inputs)
+
+    def _own(self, energy: Energy) -> Energy:
+        """The joules of the device that the candidate ran on: a processor's say nothing of a kernel on a GPU."""
+        if self.device == "cpu" or energy.energy_j is None or energy.scope == GPU:
+            return energy
+        return unknown(f"it ran on a GPU, and the source {self.source} reads none here, but {energy.scope}")
 
 
 def difference(window: EnergyWindow, calls: Energy, filling: EnergyWindow, inputs: Energy) -> CallEnergy:
