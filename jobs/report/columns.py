@@ -183,7 +183,10 @@ def _per_column(unit: str, rows: Sequence[SummaryRow], shared: str | None) -> Co
 def _difference_column(name: str, rows: Sequence[SummaryRow], shared: str | None) -> Column:
     found = [row.differences.get(name) for row in rows]
     unit = next(one.unit for one in found if one is not None)
-    cells = [_energy_cell(row, one, bracket=True) for row, one in zip(rows, found, strict=True)]
+    cells = [
+        Cell("unknown") if one is None and row.headline is not None else _energy_cell(row, one, bracket=True)
+        for row, one in zip(rows, found, strict=True)
+    ]
     return Column(f"{name}, {unit}", cells, note=shared or "")
 
 
@@ -213,7 +216,7 @@ def _name_cell(row: SummaryRow, shared_marks: Sequence[str], *, with_kind: bool)
 
 def _energy_cell(row: SummaryRow, statistic: EnergyStatistic | None, *, bracket: bool) -> Cell:
     if statistic is None:
-        return Cell("unknown" if row.n_done and row.unknown else "–")
+        return Cell("unknown" if row.headline is not None and row.unknown else "–")
     cell = statistic_cell(statistic, row.n_done)
     notes = [cell.note] if cell.note else []
     if bracket and is_bracketed(statistic) and statistic.stated_low is not None and statistic.stated_high is not None:

@@ -211,7 +211,7 @@ def _only_failed(task: FailedTask) -> SummaryRow:
 
 
 def _why_unknown(energy: Energy | None) -> str:
-    return energy.reason or "no reason was given" if energy else "the workload named no headline window"
+    return energy.reason or "no reason was given" if energy else "no window was measured"
 
 
 def _ends(energy: Energy | None, value: float) -> tuple[float | None, float | None]:

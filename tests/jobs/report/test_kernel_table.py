@@ -7,9 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from rich.console import Console
 
+from joulegrid.actors.costs import EnergyDifference, EnergyPer
 from joulegrid.jobs.report.assembly import assemble
+from joulegrid.jobs.report.columns import headline_table
 from joulegrid.jobs.report.kernel_figures import KernelFigures, KernelResults
 from joulegrid.jobs.report.kernel_table import figures_table
 from joulegrid.jobs.report.run_report import read_run, write_report
@@ -73,6 +76,29 @@ def test_environments_stand_apart_and_numbers_of_one_letter_together() -> None:
     told = results.figures({0: "A", 1: "B", 2: "B"})
     means = [one.geometric_mean.value for one in told if one.geometric_mean is not None]
     assert [one.words for one in told] == ["all (A)", "all (B)"] and means == [1.5, 3.5]
+
+
+def test_joules_of_a_call_are_a_column_and_unknown_where_they_are_not_said(tmp_path: Path) -> None:
+    ends = {"energy_j": 0.002, "low_j": 0.001, "high_j": 0.004, "provenance": "modelled"}
+    names = {"name": "candidate call", "minuend": "decode", "subtrahend": "prefill", "unit": "call"}
+    known = EnergyDifference.model_validate({**names, **ends})
+    nothing = {"windows": [], "headline": None, "energy_per": [], "work": {}}
+    update: list[dict[str, Any]] = [{"differences": [known]}, {"differences": []}, nothing]
+    results = [
+        done(made(place, 0, kernel("norm"))).model_copy(
+            update={"energy_per": [EnergyPer(unit="call_and_its_inputs", energy_j=0.2)], **one}
+        )
+        for place, one in enumerate(update)
+    ]
+    store = run_folder(tmp_path / "run", results)
+    table = headline_table([read_run(store.url)])
+    (column,) = [one for one in table.numbers if "J/call" in one.title]
+    assert (column.title, column.note) == ("candidate call, J/call", "modelled, CPU")
+    assert [cell.text for cell in column.cells] == ["0.002000", "unknown", "–"]
+    assert column.cells[0].note == "[0.00100–0.00400]"
+    assemble(store, write_summary=True)
+    parquet = pq.read_table(tmp_path / "run" / "summary.parquet")
+    assert parquet["differences.candidate call.mean"].to_pylist() == [0.002, None, None]
 
 
 def test_record_terminal_markdown_and_page_tell_them(tmp_path: Path) -> None:
