@@ -26,7 +26,7 @@ def list_(store: StoreUrl = None, as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from joulegrid.jobs.archive.record import Archived
-    from joulegrid.jobs.archive.shelf import archives
+    from joulegrid.jobs.archive.shelf import MAKERS, archives
     from joulegrid.jobs.archive.view import print_list
 
     place = _store(store)
@@ -42,7 +42,7 @@ def list_(store: StoreUrl = None, as_json: AsJson = False) -> None:
     elif found:
         print_list(found)
     else:
-        typer.echo(f"{place.url} holds no archive; `joulegrid kernel time` and `joulegrid archive keep RUN` make them.")
+        typer.echo(f"{place.url} holds no archive; {MAKERS}.")
 
 
 @app.command()

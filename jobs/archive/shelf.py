@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from joulegrid.cluster.storage import Store
 
 CLAIM = "claim"
+MAKERS = "a study of kernels makes them when it ends, `joulegrid kernel time` and `joulegrid archive keep RUN` at once"
 _SHOWN = 5
 _NAMES_TRIED = 100
 
@@ -186,7 +187,7 @@ def _is_sound(place: Store, path: str, digest: str) -> bool:
 def _named(store: Store, name: str) -> str:
     names = list(store.child(ROOT).folders())
     if not names:
-        raise UsageError(f"archive: {store.url} holds no archive; `joulegrid kernel time` and `archive keep` make them")
+        raise UsageError(f"archive: {store.url} holds no archive; {MAKERS}")
     if name in names:
         return name
     if name == "latest":
