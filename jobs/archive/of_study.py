@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from joulegrid.cases.lab_settings import lab_settings
+from joulegrid.cluster.session import refuse_vanishing
 from joulegrid.cluster.storage import open_store, probe
 from joulegrid.jobs.archive.from_run import contents_of
 from joulegrid.jobs.archive.shelf import keep
@@ -28,6 +29,7 @@ def archive_of(workload: str, wanted: bool | None, output: Store) -> Store | Non
     settings = lab_settings()
     if "archive" not in settings.model_fields_set:
         return output
+    refuse_vanishing("JOULEGRID_ARCHIVE", settings.archive)
     place = open_store(settings.archive)
     probe(place)
     return place

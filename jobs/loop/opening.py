@@ -7,16 +7,15 @@ import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from joulegrid.actors.commit import committed, task_of
 from joulegrid.actors.outcome import Outcome
 from joulegrid.actors.result import Task
 from joulegrid.cluster.secrets import mask
-from joulegrid.cluster.session import in_ray_job
+from joulegrid.cluster.session import refuse_vanishing
 from joulegrid.cluster.storage import Store, open_store
-from joulegrid.errors import PreFlightError, RunHeldError, UsageError
+from joulegrid.errors import RunHeldError, UsageError
 from joulegrid.jobs.loop.continuing import Choice, Found, to_continue
 from joulegrid.jobs.loop.run import Run, now
 from joulegrid.jobs.plan.extension import extended
@@ -47,11 +46,7 @@ VERIFIED_UNASKED = 500
 def open_output(study: StudyConfig) -> Store:
     """Open the store of a study's runs; a relative folder is refused where machines would read it differently."""
     output = study.output or DEFAULT_OUTPUT
-    if in_ray_job() and not output.startswith("s3://") and not Path(output).is_absolute():
-        raise PreFlightError(
-            f"output: {output!r} is relative, but in a Ray job the working folder is a copy that vanishes; "
-            "give --output s3://bucket/prefix or an absolute folder that every node sees"
-        )
+    refuse_vanishing("output", output)
     return open_store(output)
 
 

@@ -13,7 +13,7 @@ from joulegrid.actors.costs import EnergyDifference
 from joulegrid.actors.result import ExperimentResult
 from joulegrid.cases.judged import JudgedPoint
 from joulegrid.cluster.storage import Store
-from joulegrid.errors import UsageError
+from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.jobs.archive.from_run import contents_of
 from joulegrid.jobs.archive.of_study import archive_of, archived
 from joulegrid.jobs.archive.shelf import take_down
@@ -108,6 +108,9 @@ def test_only_a_study_of_kernels_archives_and_in_its_output_unless_a_place_is_se
     os.environ["JOULEGRID_ARCHIVE"] = str(tmp_path / "all archives")
     place = archive_of("kernel", True, output)
     assert place is not None and place.url.endswith("all archives")
+    os.environ |= {"JOULEGRID_ARCHIVE": "results", "RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
+    with pytest.raises(PreFlightError, match="JOULEGRID_ARCHIVE: 'results' is relative"):
+        archive_of("kernel", None, output)
 
 
 def test_a_run_of_something_else_has_none(tmp_path: Path) -> None:
