@@ -74,6 +74,8 @@ class JudgedPoint(Section):
     """Joules of one call; null where none was asked for."""
     cycle: int = 0
     """Which repetition of a study."""
+    take: int = 0
+    """Which of several experiments that are alike in shape, dtype and cycle, and differ in how they were timed."""
 
     @model_validator(mode="after")
     def _speed_only_on_passed(self) -> JudgedPoint:

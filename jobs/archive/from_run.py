@@ -5,6 +5,7 @@ Of the same results always the same archive is made, under the same name: what w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -80,9 +81,18 @@ def _contents(store: Store, located: Sequence[Located]) -> Contents:
         candidate_source=first.files["candidate.py"],
         language=str(effective["language"]),
         environment=first.result.environment.model_dump_json(indent=2).encode(),
-        points=tuple(PointFiles(one.point, _own_files(one)) for one in group),
+        points=tuple(PointFiles(point, _own_files(one)) for one, point in zip(group, _told_apart(group), strict=True)),
         origin=Origin(store.url, max(map(_ended, group)), tuple(one.path for one in located)),
     )
+
+
+def _told_apart(group: Sequence[_Found]) -> Iterator[JudgedPoint]:
+    """Number the points that would lie in one folder."""
+    seen: Counter[tuple[str, str, int]] = Counter()
+    for one in group:
+        place = (one.point.shape, one.point.dtype, one.point.cycle)
+        yield one.point.model_copy(update={"take": seen[place]})
+        seen[place] += 1
 
 
 def _ended(found: _Found) -> datetime:

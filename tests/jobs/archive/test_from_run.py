@@ -92,6 +92,15 @@ def test_an_archive_that_was_cut_short_is_finished_and_a_run_that_grew_has_anoth
     assert list(store.child("archive").folders()) == [whole.name, grown.name] and grown.name.endswith("-4.00x")
 
 
+def test_experiments_that_differ_in_how_they_were_timed_lie_beside_each_other(tmp_path: Path) -> None:
+    run = shelf(tmp_path / "run")
+    for index in (0, 1):
+        judged(run, made(index), fast(2.0), "fused.py")
+    (contents,) = contents_of(run)
+    folders = {path.rpartition("/")[0] for path in contents.files() if path.startswith("points/")}
+    assert folders == {"points/tiny-fp32", "points/tiny-fp32-t1"}
+
+
 def test_environments_are_archived_apart(tmp_path: Path) -> None:
     run, store = shelf(tmp_path / "run"), shelf(tmp_path / "store")
     judged(run, made(0), fast(2.0, shape="wide"), "fused.py")
