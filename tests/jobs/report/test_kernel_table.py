@@ -82,7 +82,7 @@ def test_joules_of_a_call_are_a_column_and_unknown_where_they_are_not_said(tmp_p
     ends = {"energy_j": 0.002, "low_j": 0.001, "high_j": 0.004, "provenance": "modelled"}
     names = {"name": "candidate call", "minuend": "decode", "subtrahend": "prefill", "unit": "call"}
     known = EnergyDifference.model_validate({**names, **ends})
-    nothing = {"windows": [], "headline": None, "energy_per": [], "work": {}}
+    nothing: dict[str, Any] = {"windows": [], "headline": None, "energy_per": [], "work": {}}
     update: list[dict[str, Any]] = [{"differences": [known]}, {"differences": []}, nothing]
     results = [
         done(made(place, 0, kernel("norm"))).model_copy(
