@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from joulegrid.actors.result import ExperimentResult, Outcome, Task
+from joulegrid.actors.outcome import Outcome
+from joulegrid.actors.result import ExperimentResult, Task
 from joulegrid.actors.spent import spent_in
 from joulegrid.cluster.environment import Environment
 from joulegrid.cluster.power.sensors.series import Sample

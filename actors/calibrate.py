@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 DRIVER = Path("/dev/nvidiactl")
 """Without it no GPU computes here (a simulated one has none): nothing could run the bursts."""
-COMMAND = (sys.executable, "-m", "joulegrid", "power", "calibrate", "--missing")
+COMMAND = (sys.executable, "-m", "joulegrid.actors.calibrating")
 LIMIT_S = 90.0
 STEP_S = 0.2
 
@@ -29,11 +29,10 @@ def calibrate_once(
     """
     if not uuids or not driver.exists():
         return False
-    chosen = [part for uuid in uuids for part in ("--gpu", uuid)]
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)  # as the worker finds this package
     env = {**os.environ, "PYTHONPATH": path}
     with subprocess.Popen(
-        [*command, *chosen], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*command, *uuids], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         ends_s = time.monotonic() + LIMIT_S
         while process.poll() is None and time.monotonic() < ends_s and not cancelled():

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from joulegrid.actors.attempt import outcome_of
-from joulegrid.actors.result import ExperimentResult, Outcome, Task
+from joulegrid.actors.outcome import Outcome
+from joulegrid.actors.result import ExperimentResult, Task
 from joulegrid.cluster.storage import Store
 
 DAMAGED = "the committed result "

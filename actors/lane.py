@@ -28,10 +28,11 @@ from joulegrid.actors.gpu_watch import GpuWatch, Idle
 from joulegrid.actors.idle import BareIdle
 from joulegrid.actors.idle import Meter as IdleMeter
 from joulegrid.actors.inline import Inline
+from joulegrid.actors.outcome import Outcome
 from joulegrid.actors.portable import local
 from joulegrid.actors.pricing import Cost
 from joulegrid.actors.record import Attempt, LaneFacts, RunFacts
-from joulegrid.actors.result import ExperimentResult, Outcome, Task
+from joulegrid.actors.result import ExperimentResult, Task
 from joulegrid.actors.spent import spent_in_raw
 from joulegrid.actors.supervisor import Supervisor, ZygoteError, ZygoteStartError
 from joulegrid.cases.contract import LaneView

@@ -17,8 +17,9 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError, Ra
 
 from joulegrid.actors.lane_state import LaneState
 from joulegrid.actors.nodes import cluster_nodes
+from joulegrid.actors.outcome import Outcome
 from joulegrid.actors.placement import Place
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.result import Task
 from joulegrid.actors.roster import Roster, Terms, as_ours, first_line
 from joulegrid.actors.worker import Setup
 from joulegrid.cluster.power.sensors.sources import PowerConfig

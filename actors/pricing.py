@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 from joulegrid.actors.costs import EnergyDifference, EnergyPer
+from joulegrid.actors.difference import Spread, less
 from joulegrid.actors.result import WindowResult
 from joulegrid.cases.contract import SHORT_S
 from joulegrid.cluster.power.energy import Energy
@@ -56,32 +57,17 @@ def per_unit(unit: str, count: float, energy: Energy) -> EnergyPer:
 
 
 def differed(asked: dict[str, Json], windows: Sequence[WindowResult]) -> EnergyDifference:
-    """Return one repetition of a window less one of another, for each unit; null with the reason where one is unknown.
-
-    The edges of two windows are independent, so their errors combine in quadrature. Modelled joules share their watts:
-    both ends move together.
-    """
+    """Return one repetition of a window less one of another, for each unit; null with the reason where unknown."""
     names = {name: asked[name] for name in ("name", "minuend", "subtrahend", "unit")}
     by_name = {window.name: window for window in windows}
-    pair = [by_name.get(asked["minuend"]), by_name.get(asked["subtrahend"])]
-    missing = [asked[side] for side, window in zip(("minuend", "subtrahend"), pair, strict=True) if window is None]
-    whole, part = (_for_one(window, asked["count"]) for window in pair)
-    kinds = [(w.energy.source, w.energy.provenance, w.energy.scope) for w in pair if w is not None]
-    if missing or whole is None or part is None or kinds[0] != kinds[1]:
-        why = f"there is no window {missing[0]!r}" if missing else "the joules of the two are not of one known kind"
-        return EnergyDifference(**names, energy_j=None, reason=why)
-    value = whole[0] - part[0]
-    if kinds[0][1] == "modelled":
-        low, high = sorted((whole[1] - part[1], whole[2] - part[2]))
-    else:
-        low = value - math.hypot(whole[0] - whole[1], part[2] - part[0])
-        high = value + math.hypot(whole[2] - whole[0], part[0] - part[1])
-    return EnergyDifference(**names, energy_j=value, low_j=low, high_j=high, provenance=kinds[0][1])
+    missing = [asked[side] for side in ("minuend", "subtrahend") if asked[side] not in by_name]
+    if missing:
+        return EnergyDifference(**names, energy_j=None, reason=f"there is no window {missing[0]!r}")
+    whole, part = (_spread(by_name[asked[side]], asked["count"]) for side in ("minuend", "subtrahend"))
+    left = less(whole, part)
+    known = whole.energy.provenance if left.energy_j is not None else None
+    return EnergyDifference(**names, **asdict(left), provenance=known)
 
 
-def _for_one(window: WindowResult | None, count: float) -> tuple[float, float, float] | None:
-    """Joules and both ends of one repetition, for each unit."""
-    if window is None or window.energy.energy_j is None or window.energy.low_j is None or window.energy.high_j is None:
-        return None
-    units, energy = count * window.repeats, window.energy
-    return window.energy.energy_j / units, (energy.low_j or 0.0) / units, (energy.high_j or 0.0) / units
+def _spread(window: WindowResult, count: float) -> Spread:
+    return Spread(window.energy, count * window.repeats)

@@ -16,8 +16,8 @@ from joulegrid.actors.attempt import attempt_folder
 from joulegrid.actors.commit import committed
 from joulegrid.actors.lane_state import LaneState
 from joulegrid.actors.nodes import cluster_nodes
+from joulegrid.actors.outcome import Outcome
 from joulegrid.actors.placement import Node, Place
-from joulegrid.actors.result import Outcome
 from joulegrid.actors.sampler import sampler_on
 from joulegrid.actors.worker import Setup, start_worker
 from joulegrid.cluster.power.sensors.sources import PowerConfig

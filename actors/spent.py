@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
-from joulegrid.actors.result import Spent, WindowResult
+from joulegrid.actors.outcome import Spent
+from joulegrid.actors.result import WindowResult
 from joulegrid.cluster.carbon.hours import split
 from joulegrid.jsontypes import Json
 

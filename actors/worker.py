@@ -17,9 +17,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from joulegrid.actors.commit import Done
 from joulegrid.actors.lane import Lane
+from joulegrid.actors.outcome import UNKEPT, Outcome
 from joulegrid.actors.placement import Place
 from joulegrid.actors.record import LaneFacts, RunFacts
-from joulegrid.actors.result import UNKEPT, Outcome, Task
+from joulegrid.actors.result import Task
 from joulegrid.actors.zygote import adopt_orphans
 from joulegrid.cluster.drift import fingerprint
 from joulegrid.cluster.environment import capture

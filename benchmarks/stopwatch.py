@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from joulegrid.actors.result import Outcome
+from joulegrid.actors.outcome import Outcome
 from joulegrid.jobs.loop.run import Run
 from joulegrid.jobs.status.progress import Quiet
 

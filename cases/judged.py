@@ -13,6 +13,9 @@ from pydantic import model_validator
 from joulegrid.cases.contract import Section
 
 PASSED = "passed"
+DISAGREES = "a call took another time in its window than when it was timed"
+"""Why joules of a call are not said although its windows have some."""
+NO_WINDOW = "no window measured the filling in of inputs alone"
 
 
 class CallEnergy(Section):
@@ -71,6 +74,8 @@ class JudgedPoint(Section):
     """Joules of one call; null where none was asked for."""
     cycle: int = 0
     """Which repetition of a study."""
+    take: int = 0
+    """Which of several experiments that are alike in shape, dtype and cycle, and differ in how they were timed."""
 
     @model_validator(mode="after")
     def _speed_only_on_passed(self) -> JudgedPoint:

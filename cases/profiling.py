@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from joulegrid.cases.contract import Section
-from joulegrid.errors import PreFlightError
+from joulegrid.errors import JoulegridError, PreFlightError
 
 if TYPE_CHECKING:
-    from joulegrid.cases.explore import CaseForward
+    from joulegrid.cases.explore import CaseForward, CasePoint
 
 TRACED_CALLS = 10
 OPERATORS_KEPT = 50
+TRACE, OPERATORS = "trace.json", "operators.json"
+CHILD_LIMIT_S = 300.0
 
 
 class OperatorRow(Section):
@@ -76,7 +82,7 @@ class Profile(Section):
     roof: RoofShare
     """Against the roof."""
     trace: str
-    """File for chrome://tracing or ui.perfetto.dev."""
+    """File for chrome://tracing or ui.perfetto.dev; in `operators.json` its name, for it lies beside it."""
 
 
 def profile(variant: CaseForward, folder: Path) -> Profile:
@@ -87,7 +93,7 @@ def profile(variant: CaseForward, folder: Path) -> Profile:
     seconds = _seconds(variant)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        operators, trace = _operators(variant, folder), folder / "trace.json"
+        operators, trace = _operators(variant, folder), folder / TRACE
         found = Profile(
             case=variant.problem.name,
             source=variant.source,
@@ -98,10 +104,42 @@ def profile(variant: CaseForward, folder: Path) -> Profile:
             roof=_roof_share(variant, seconds),
             trace=str(trace),
         )
-        (folder / "operators.json").write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        kept = found.model_copy(update={"trace": trace.name})
+        (folder / OPERATORS).write_text(kept.model_dump_json(indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise PreFlightError(f"{folder} cannot be written: {error}; set JOULEGRID_ARTIFACTS to another one") from error
     return found
+
+
+def profile_apart(case: str | Path, candidate: Path, point: CasePoint, device: str) -> dict[str, bytes] | str:
+    """Trace a candidate in a process of its own and return the files it wrote by their name, or why there are none.
+
+    The process has the rights of whoever starts it, and none of the judge's walls: only for candidates that one would
+    run oneself. What else it writes is not looked at.
+    """
+    with tempfile.TemporaryDirectory(prefix="joulegrid-profile-") as folder:
+        arguments = [str(case), str(candidate), point.shape, str(point.dtype), folder]
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        env = {**os.environ, "PYTHONPATH": path, "JOULEGRID_DEVICE": device}
+        command = [sys.executable, "-m", "joulegrid.cases.profiling", *arguments]
+        try:
+            done = subprocess.run(
+                command, env=env, capture_output=True, text=True, errors="replace", timeout=CHILD_LIMIT_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"profiling took longer than {CHILD_LIMIT_S:g} s"
+        found = {name: Path(folder, name) for name in (TRACE, OPERATORS)}
+        if done.returncode != 0 or not all(place.is_file() for place in found.values()):
+            said = done.stderr.strip().splitlines()
+            return f"profiling left with {done.returncode}: {said[-1] if said else 'it said nothing'}"
+        return {name: place.read_bytes() for name, place in found.items()}
+
+
+def main(case: str, candidate: str, shape: str, dtype: str, folder: str) -> None:
+    """Trace one candidate into a folder: what `profile_apart` starts."""
+    from joulegrid.cases.explore import CasePoint, make_case_forward
+
+    profile(make_case_forward(case, candidate, CasePoint(shape, dtype)), Path(folder))
 
 
 def _seconds(variant: CaseForward) -> float:
@@ -129,7 +167,7 @@ def _operators(variant: CaseForward, folder: Path) -> list[OperatorRow]:
         for _ in range(TRACED_CALLS):
             variant()
         synchronize(variant.draw.device)
-    tracer.export_chrome_trace(str(folder / "trace.json"))
+    tracer.export_chrome_trace(str(folder / TRACE))
     events = list(tracer.key_averages())
     whole_device = sum(_device_us(event) for event in events)
     whole = whole_device or sum(float(event.self_cpu_time_total) for event in events) or 1.0
@@ -171,3 +209,10 @@ def _roof_share(variant: CaseForward, seconds: float) -> RoofShare:
         bytes_per_s=roofs.bytes_per_s,
         flops_per_s=peak,
     )
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except JoulegridError as error:
+        sys.exit(str(error))

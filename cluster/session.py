@@ -23,6 +23,15 @@ def in_ray_job() -> bool:
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
+def refuse_vanishing(what: str, url: str) -> None:
+    """Raise `PreFlightError` for a relative folder inside a Ray job: its working folder is a copy that vanishes."""
+    if in_ray_job() and not url.startswith("s3://") and not Path(url).is_absolute():
+        raise PreFlightError(
+            f"{what}: {url!r} is relative, but in a Ray job the working folder is a copy that vanishes; "
+            f"give {what} s3://bucket/prefix or an absolute folder that every node sees"
+        )
+
+
 def begins_here(address: str | None = None) -> bool:
     """Whether `ray_session` would start a session of its own on this machine; Ray is not imported for the answer."""
     ray = sys.modules.get("ray")

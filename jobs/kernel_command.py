@@ -99,6 +99,9 @@ def time(
     processes: Annotated[int, typer.Option("--processes", min=5, help="Sets of fresh processes at least.")] = 5,
     precision: Precision = 0.02,
     energy: Annotated[bool, typer.Option("--energy", help="Also the joules of a call: four windows of 10 s.")] = False,
+    source: Annotated[
+        str, typer.Option("--source", help="What --energy reads: auto, nvml, rapl, model, zeus, codecarbon or none.")
+    ] = "auto",
     label: Label = None,
     archive: Annotated[bool, typer.Option("--archive/--no-archive", help="Keep it in the archive.")] = True,
     store: StoreUrl = None,
@@ -109,12 +112,12 @@ def time(
     Exit code 0: passed, however fast; 1: not passed, or this machine cannot judge it; 2: wrong usage.
     """
     from joulegrid.cases.judging import open_zygote, subject, timed, timing_settings
-    from joulegrid.jobs.kernel_energy import MeterProbe
+    from joulegrid.jobs.kernel_energy import meter_probe
     from joulegrid.jobs.kernel_view import print_timing
 
     settings, used = _settings(device)
     chosen = _label(candidate, label)
-    probe = MeterProbe() if energy else None
+    probe = meter_probe(used, source) if energy else None
     judged = subject(name, candidate, _shape(name, shape, used), dtype, used)
     shelf = _shelf(store or settings.archive) if archive else None
     folder = _folder(settings, judged, chosen)
@@ -123,7 +126,7 @@ def time(
     words = f"judging {candidate.name} in {judged.dtype}, then timing it on {judged.shape_name}; a minute or more"
     with _announced(words), open_zygote(used) as zygote:
         judgement = timed(judged, zygote=zygote, settings=wanted, probe=probe)
-    spent = probe.call_energy(judgement.timing) if probe and judgement.timing and judgement.passed else None
+    spent = probe.call_energy(judgement.timing) if probe and judgement.passed else None
     if as_json:
         parts = {"verification": judgement.verification, "timing": judgement.timing, "energy": spent}
         told = {name: None if part is None else part.model_dump(mode="json") for name, part in parts.items()}

@@ -66,6 +66,8 @@ def print_timing(judgement: Judgement, spent: CallEnergy | None, written: Path) 
     if timing is None:
         _print_verdict(console, judgement.verdict, f"{words}; nothing was timed")
         _print_evidence(console, verification.evidence)
+        for line in energy_lines(spent):
+            console.print(Text(plain(line)), style="dim")
     elif not judgement.passed:
         _print_verdict(console, judgement.verdict, f"{words}; timed for {timing.seconds:.0f} s")
         _print_evidence(console, timing.evidence)

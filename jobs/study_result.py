@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from joulegrid.cluster.power.energy import Provenance, Scope, Source
 from joulegrid.jobs.carbon.carbon_account import BudgetSpent, CarbonAccount
 from joulegrid.jobs.report.comparison import Comparisons
-from joulegrid.jobs.report.summary import SummaryRow
+from joulegrid.jobs.report.kernel_figures import KernelFigures
+from joulegrid.jobs.report.summary_row import SummaryRow
 from joulegrid.jobs.search.search_result import SearchResult
 from joulegrid.jsontypes import Json
 
@@ -143,6 +144,8 @@ class StudyResult(Part):
     """Grams of CO₂ equivalent and money, derived from the joules; null in a record of an older version."""
     comparisons: Comparisons | None = None
     """The experiments against the baseline that was declared; null where none was."""
+    kernels: list[KernelFigures] = Field(default_factory=list)
+    """Of the workload `kernel`: what all kernels came to together, by environment; empty of any other workload."""
     notes: list[str] = Field(default_factory=list)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,17 @@ def _run_on_import(tree: ast.AST) -> Iterator[ast.AST]:
         yield from _run_on_import(node)
 
 
+def started(path: Path) -> set[str]:
+    """Folders of ours whose modules a file starts as processes: `[…, "-m", "joulegrid.…"]`; the command is jobs'."""
+    nodes = [
+        node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.List | ast.Tuple)
+    ]
+    words = [[part.value if isinstance(part, ast.Constant) else None for part in node.elts] for node in nodes]
+    modules = [str(word) for line in words for flag, word in pairwise(line) if flag == "-m"]
+    ours = [f"{name}.jobs".split(".")[1] for name in modules if name.split(".")[0] == "joulegrid"]
+    return {"jobs" if name == "__main__" else name for name in ours}
+
+
 def uses(path: Path, library: str) -> bool:
     return any(name.split(".")[0] == library for name in imported(path))
 
@@ -63,6 +75,18 @@ def test_a_folder_imports_only_what_lies_below_it(folder: str) -> None:
     for path in sources(folder):
         ours = {name.split(".")[1] for name in imported(path) if name.startswith("joulegrid.")}
         assert ours & (MAY_IMPORT.keys() | COMMON) <= allowed, name_of(path)
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_a_folder_starts_only_what_lies_below_it(folder: str) -> None:
+    for path in sources(folder):
+        assert started(path) <= MAY_IMPORT[folder] | {folder}, name_of(path)
+
+
+def test_a_process_that_is_started_is_seen_by_its_module(tmp_path: Path) -> None:
+    source = tmp_path / "starts.py"
+    source.write_text('run((exe, "-m", "joulegrid", "power"))\nrun([exe, "-P", "-m", "joulegrid.actors.child", spec])')
+    assert started(source) == {"jobs", "actors"}
 
 
 def test_ray_is_imported_only_by_the_actors_the_session_and_the_job_api() -> None:

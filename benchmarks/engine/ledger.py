@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from benchmarks.measurement import Series, ratios
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.outcome import Outcome
+from joulegrid.actors.result import Task
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.jobs.state.ledger import Ledger
 from joulegrid.jobs.state.states import TaskState

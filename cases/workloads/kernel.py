@@ -12,8 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator
-
 from joulegrid.cases.catalog import case_folder
 from joulegrid.cases.contract import (
     Difference,
@@ -26,9 +24,9 @@ from joulegrid.cases.contract import (
     Places,
     Probe,
     Rule,
-    Section,
 )
 from joulegrid.cases.manifest import read_problem
+from joulegrid.cases.workloads.kernel_config import KernelConfig, KernelParams
 from joulegrid.errors import UsageError
 from joulegrid.kernels.shapes import checked_dtype, shape_named
 
@@ -37,52 +35,13 @@ if TYPE_CHECKING:
     from joulegrid.kernels.judge.zygote import Zygote
     from joulegrid.kernels.timing.result import Timing
 
-Step = Literal["verify", "time"]
 CALL = "call"
 FILLED_CALL = "call_and_its_inputs"
 """What a window of calls produces; joules of a call alone are a difference."""
 CANDIDATE = "candidate"
 FOLDER = "kernel"
 """Below `artifacts`."""
-_ORDER: tuple[Step, ...] = ("verify", "time")
 _HANDWRITTEN = "handwritten"
-
-
-class KernelParams(Section):
-    """Which candidate is judged, on what, and how far."""
-
-    case: str = Field(min_length=1)
-    """Name of a case, or a folder with a manifest."""
-    candidate: str = Field(min_length=1)
-    """The candidate's file, absolute or relative to the study's folder; `handwritten`: Joulegrid's own for the case."""
-    shape: str = Field(default="tiny", min_length=1)
-    """Shape that is timed: `tiny`, one of the case's, or `scaled:NAME`. Verification has shapes of its own."""
-    dtype: str | None = None
-    """`fp32`, `fp16` or `bf16`; null takes the case's first."""
-    steps: tuple[Step, ...] = _ORDER
-    """`verify` alone, or `verify` and `time`; what did not pass is never timed."""
-    processes: int = Field(default=5, ge=5)
-    """Sets of fresh processes that are timed at least."""
-    precision: float = Field(default=0.02, gt=0)
-    """Half-width of the ratios' intervals at which no further processes are timed, within 90 s a comparison."""
-    energy: bool = False
-    """Repeat the candidate's calls in windows that are long enough for its joules."""
-
-    @field_validator("steps")
-    @classmethod
-    def _verified_first(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        if "verify" not in steps or len(set(steps)) < len(steps):
-            raise ValueError("steps: give [verify] or [verify, time]; nothing is timed that was not verified")
-        return tuple(step for step in _ORDER if step in steps)
-
-
-class KernelConfig(ExperimentConfig):
-    """An experiment of the workload `kernel`."""
-
-    workload: Literal["kernel"] = "kernel"
-    """The code that a task runs."""
-    kernel: KernelParams
-    """Case, candidate, shape and dtype."""
 
 
 def _has(case: str, shape: str, dtype: str | None) -> str | None:
@@ -154,8 +113,9 @@ class Kernel:
         probe.progress(0, 1, "judging")
         with nullcontext(self._zygote) if self._zygote is not None else open_zygote(subject.device) as zygote:
             judgement = _judged(subject, params, probe, zygote)
-        _keep(judgement, probe.scratch / "artifacts" / FOLDER)
-        return _measurement(judgement, params.candidate)
+        traces = _traces(judgement) if "profile" in params.steps and judgement.passed else {}
+        _keep(judgement, traces, probe.scratch / "artifacts" / FOLDER)
+        return _measurement(judgement, params.candidate, traces)
 
 
 def _judged(subject: Subject, params: KernelParams, probe: Probe, zygote: Zygote) -> Judgement:
@@ -220,7 +180,20 @@ def _refuse(found: Subject) -> None:
         raise LaneCannotError(reason)
 
 
-def _keep(judgement: Judgement, folder: Path) -> None:
+def _traces(judgement: Judgement) -> dict[str, bytes] | str:
+    """The profiler's files by name, or why there are none: what an interpreter does says nothing of a kernel."""
+    from joulegrid.cases.explore import CasePoint
+    from joulegrid.cases.profiling import profile_apart
+
+    subject = judgement.subject
+    if judgement.verification.mode == "interpreter":
+        return "a Triton candidate is interpreted without a GPU, and a profile would be the interpreter's"
+    return profile_apart(
+        subject.folder, subject.candidate.path, CasePoint(subject.shape_name, subject.dtype), subject.device
+    )
+
+
+def _keep(judgement: Judgement, traces: Mapping[str, bytes] | str, folder: Path) -> None:
     """Write what an archive is made of beside the result."""
     from joulegrid.cases.judging import compiled_facts, judged_point, point_files
 
@@ -231,12 +204,13 @@ def _keep(judgement: Judgement, folder: Path) -> None:
     files |= {f"case/{name}": data for name, data in subject.case_files.items()}
     facts = compiled_facts(subject)
     files |= {"aot.json": facts} if facts is not None else {}
+    files |= {} if isinstance(traces, str) else {f"profiler/{name}": data for name, data in traces.items()}
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
 
 
-def _measurement(judgement: Judgement, candidate: str) -> Measurement:
+def _measurement(judgement: Judgement, candidate: str, traces: Mapping[str, bytes] | str) -> Measurement:
     from joulegrid.cases.judging import judged_point
     from joulegrid.kernels.device import device_name
 
@@ -249,11 +223,12 @@ def _measurement(judgement: Judgement, candidate: str) -> Measurement:
     metrics |= {"evidence": _evidence(judgement), "mode": verification.mode, "shape": subject.shape_name}
     metrics |= {"dtype": subject.dtype, "speedup_estimate": point.speedup_estimate}
     metrics |= {"shape_weight": subject.shape.weight, "draws": point.draws, "verify_s": verification.seconds}
-    metrics |= {"energy_disagrees": _disagreeing(judgement)}
+    metrics |= {"energy_disagrees": _disagreeing(judgement), "no_profile": traces if isinstance(traces, str) else None}
     effective = {
         "case": subject.problem.name,
         "fingerprint": subject.problem.fingerprint,
         "candidate": candidate,
+        "candidate_file": subject.candidate.path.name,
         "candidate_sha256": subject.candidate.sha256,
         "language": subject.candidate.language,
         "dtype": subject.dtype,
@@ -291,6 +266,6 @@ def _energy(timing: Timing) -> dict[str, Any]:
         "differences": tuple(
             Difference(f"{member} {CALL}", one.name, fills[member].name, CALL, float(one.calls))
             for member, one in calls.items()
-            if member in fills
+            if member in fills and one.agrees  # else a call was another one there than when it was timed
         ),
     }

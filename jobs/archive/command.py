@@ -26,7 +26,7 @@ def list_(store: StoreUrl = None, as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from joulegrid.jobs.archive.record import Archived
-    from joulegrid.jobs.archive.shelf import archives
+    from joulegrid.jobs.archive.shelf import MAKERS, archives
     from joulegrid.jobs.archive.view import print_list
 
     place = _store(store)
@@ -42,7 +42,7 @@ def list_(store: StoreUrl = None, as_json: AsJson = False) -> None:
     elif found:
         print_list(found)
     else:
-        typer.echo(f"{place.url} holds no archive; `joulegrid kernel time` and `joulegrid archive keep RUN` make them.")
+        typer.echo(f"{place.url} holds no archive; {MAKERS}.")
 
 
 @app.command(short_help="Show one archive in full.")
@@ -93,20 +93,17 @@ def replay(
 @app.command(short_help="Show the figures of all archives together.")
 def report(store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Show the figures of all archives together: fast_p, geometric mean, score against the roof."""
-    from dataclasses import asdict
-
     from joulegrid.jobs.archive.record import Archived, judged_of
     from joulegrid.jobs.archive.shelf import archives
     from joulegrid.jobs.archive.view import print_report
-    from joulegrid.jobs.report.kernel_table import with_best
-    from joulegrid.kernels.scores import scores
+    from joulegrid.jobs.report.kernel_figures import figures_of
 
     place = _store(store)
     found = [one for one in archives(place) if isinstance(one, Archived)]
     if not found:
         raise UsageError(f"archive: {place.url} holds no archive that can be read")
     if as_json:
-        told = {name: asdict(scores(judged)) for name, judged in with_best(judged_of(found))}
+        told = [one.model_dump(mode="json") for one in figures_of(judged_of(found))]
         typer.echo(json.dumps(told, indent=2))
     else:
         print_report(found)
@@ -117,14 +114,20 @@ def keep(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Folder or s3:// of a run.", show_default=False)],
     store: StoreUrl = None,
 ) -> None:
-    """Archive what a run of the workload `kernel` judged: one archive for each candidate and case."""
-    from joulegrid.cluster.storage import open_store
-    from joulegrid.jobs.archive.from_run import contents_of
-    from joulegrid.jobs.archive.shelf import keep as kept
+    """Archive what a run of the workload `kernel` judged: one archive for each candidate and case.
 
-    place = _store(store)
-    for contents in contents_of(open_store(run)):
-        typer.echo(f"{place.url}/archive/{kept(place, contents).name}")
+    A study does so itself at its end; this is for one that was cut short, or another store. Nothing is kept twice.
+    """
+    from joulegrid.cluster.storage import open_store
+    from joulegrid.jobs.archive.of_study import archived
+
+    place, kept = _store(store), 0
+    for record in archived(open_store(run), place):
+        typer.echo(f"{place.url}/archive/{record.name}")
+        kept += 1
+    if not kept:
+        told = f"{run} has no done task of the workload `kernel` that judged a candidate"
+        raise UsageError(f"archive keep: {told}; give the folder of a run that has, as `joulegrid status` names it")
 
 
 def _store(url: str | None) -> OpenStore:

@@ -96,9 +96,9 @@ def archive_name(now: datetime, experiment: str, points: Sequence[JudgedPoint]) 
 
 
 def point_folder(point: JudgedPoint) -> str:
-    """Return the folder of a point inside the archive; of later cycles with their number."""
-    cycle = f"-c{point.cycle}" if point.cycle else ""
-    return f"points/{slug(point.shape)}-{point.dtype}{cycle}"
+    """Return the folder of a point inside the archive; of later cycles and takes with their number."""
+    cycle, take = f"-c{point.cycle}" if point.cycle else "", f"-t{point.take}" if point.take else ""
+    return f"points/{slug(point.shape)}-{point.dtype}{cycle}{take}"
 
 
 def slug(text: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from joulegrid.cluster.storage import Store
 
 CLAIM = "claim"
+MAKERS = "a study of kernels makes them when it ends, `joulegrid kernel time` and `joulegrid archive keep RUN` at once"
 _SHOWN = 5
 _NAMES_TRIED = 100
 
@@ -32,6 +33,24 @@ class PointFiles:
 
     point: JudgedPoint
     files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The run that an archive is made from."""
+
+    run: str
+    """Folder or URL of the run."""
+    judged_at: datetime
+    """When the last of its points was judged: part of the archive's name."""
+    attempts: tuple[str, ...]
+    """Folders of the results inside the run."""
+
+    @property
+    def claim(self) -> bytes:
+        """What claims an archive's name: of the same results the same, wherever the run lies."""
+        said = json.dumps([self.run.rstrip("/").rpartition("/")[2], *sorted(self.attempts)])
+        return json.dumps({"claimed_by": sha256(said.encode()).hexdigest()}).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +66,8 @@ class Contents:
     language: str
     environment: bytes
     points: tuple[PointFiles, ...]
-    run: str | None = None
+    origin: Origin | None = None
+    """`None` for what the command line judged."""
 
     def with_files(self, more: Mapping[str, bytes]) -> Contents:
         """Return the same with further files of the first point."""
@@ -92,36 +112,43 @@ class Unreadable:
 def keep(store: Store, contents: Contents, now: datetime | None = None) -> Archived:
     """Write an archive and return its record; nothing that is there is overwritten.
 
-    The name is claimed first, so that two writers of one second do not mix; the index comes last.
+    The name is claimed first, so that two writers of one second do not mix; the index comes last. What was made of the
+    same results of a run before is finished where it was cut short, and else returned as it is.
     """
-    now = now or datetime.now(UTC)
-    points = [one.point for one in contents.points]
-    name = _claimed(store, archive_name(now, contents.experiment, points))
+    origin = contents.origin
+    now = origin.judged_at if origin else now or datetime.now(UTC)
+    claim = origin.claim if origin else json.dumps({"claimed_by": secrets.token_hex(8)}).encode()
+    name = _claimed(store, archive_name(now, contents.experiment, [one.point for one in contents.points]), claim)
     place, files = store.child(f"{ROOT}/{name}"), contents.files()
+    if place.exists(INDEX):
+        return _record_at(store, name)
     for path, data in files.items():
         place.put(path, data, durable=False)
-    record = Archived(
+    place.create_all({INDEX: (_record(name, now, contents, files).model_dump_json(indent=2) + "\n").encode()})
+    return _record_at(store, name)
+
+
+def _record(name: str, now: datetime, contents: Contents, files: Mapping[str, bytes]) -> Archived:
+    return Archived(
         name=name,
         created_at=now.isoformat(timespec="seconds"),
         joulegrid=__version__,
         experiment=contents.experiment,
-        run=contents.run,
+        run=contents.origin.run if contents.origin else None,
         case=contents.case,
         fingerprint=contents.fingerprint,
         candidate=contents.candidate,
         candidate_sha256=sha256(contents.candidate_source).hexdigest(),
         language=contents.language,
-        points=points,
+        points=[one.point for one in contents.points],
         files={path: sha256(data).hexdigest() for path, data in sorted(files.items())},
     )
-    place.create_all({INDEX: (record.model_dump_json(indent=2) + "\n").encode()})
-    return record
 
 
 def archives(store: Store) -> Iterator[Archived | Unreadable]:
     """Yield the archives of a store by name, oldest first; one that was never finished is told as unreadable."""
     for name in store.child(ROOT).folders():
-        yield _record(store, name)
+        yield _read_record(store, name)
 
 
 def take_down(store: Store, name: str) -> Opened:
@@ -130,14 +157,18 @@ def take_down(store: Store, name: str) -> Opened:
     `name` is the folder's name, a part of it that only one has, or `latest`: the newest that was finished.
     """
     found = _named(store, name)
-    record = _record(store, found)
-    if isinstance(record, Unreadable):
-        raise UsageError(f"archive: {found}: {record.reason}; `joulegrid archive list` shows those that can be read")
-    place = store.child(f"{ROOT}/{found}")
+    record, place = _record_at(store, found), store.child(f"{ROOT}/{found}")
     return Opened(record, place, [path for path, digest in record.files.items() if not _is_sound(place, path, digest)])
 
 
-def _record(store: Store, name: str) -> Archived | Unreadable:
+def _record_at(store: Store, name: str) -> Archived:
+    record = _read_record(store, name)
+    if isinstance(record, Unreadable):
+        raise UsageError(f"archive: {name}: {record.reason}; `joulegrid archive list` shows those that can be read")
+    return record
+
+
+def _read_record(store: Store, name: str) -> Archived | Unreadable:
     try:
         return Archived.model_validate_json(store.get(f"{ROOT}/{name}/{INDEX}"))
     except FileNotFoundError:
@@ -158,7 +189,7 @@ def _is_sound(place: Store, path: str, digest: str) -> bool:
 def _named(store: Store, name: str) -> str:
     names = list(store.child(ROOT).folders())
     if not names:
-        raise UsageError(f"archive: {store.url} holds no archive; `joulegrid kernel time` and `archive keep` make them")
+        raise UsageError(f"archive: {store.url} holds no archive; {MAKERS}")
     if name in names:
         return name
     if name == "latest":
@@ -174,11 +205,11 @@ def _named(store: Store, name: str) -> str:
     raise UsageError(f"archive: {name!r} was not found in {store.url}; there are {', '.join(near)}, …; or say `latest`")
 
 
-def _claimed(store: Store, name: str) -> str:
-    """Claim a name, or the next free one of it: `…-2`, `…-3`."""
-    token = json.dumps({"claimed_by": secrets.token_hex(8)}).encode()
+def _claimed(store: Store, name: str, claim: bytes) -> str:
+    """Claim a name, or the next free one of it: `…-2`, `…-3`; one that bears this very claim is ours already."""
     for number in range(1, _NAMES_TRIED):
         tried = name if number == 1 else f"{name}-{number}"
-        if store.create(f"{ROOT}/{tried}/{CLAIM}", token):
+        path = f"{ROOT}/{tried}/{CLAIM}"
+        if store.create(path, claim) or store.get(path) == claim:
             return tried
     raise UsageError(f"archive: {name} and {_NAMES_TRIED} names like it are taken; what writes so many a second?")

@@ -11,11 +11,12 @@ from rich.text import Text
 from joulegrid.cases.judged import PASSED, JudgedPoint
 from joulegrid.jobs.archive.record import Archived, judged_of, point_folder
 from joulegrid.jobs.archive.shelf import Unreadable
+from joulegrid.jobs.kernel_view import energy_lines
 from joulegrid.jobs.report.columns import Cell, Column, ReportTable
-from joulegrid.jobs.report.kernel_table import scores_table, with_best
+from joulegrid.jobs.report.kernel_figures import figures_of
+from joulegrid.jobs.report.kernel_table import figures_table
 from joulegrid.jobs.report.quantity import counted, number, plain
 from joulegrid.jobs.report.table import page_console, print_table
-from joulegrid.kernels.scores import scores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,6 +97,8 @@ def point_lines(opened: Opened, point: JudgedPoint) -> Iterator[str]:
     """Yield evidence, baselines and what the compiler made, as far as they are archived."""
     for one in _json(opened, f"{point_folder(point)}/verification.json").get("evidence", [])[:_EVIDENCE_SHOWN]:
         yield evidence_line(one)
+    if point.energy is not None:
+        yield from energy_lines(point.energy)
     timing = _json(opened, f"{point_folder(point)}/timing.json")
     for one in timing.get("baselines", []):
         if not one.get("available"):
@@ -125,8 +128,7 @@ def evidence_line(one: Mapping[str, Any]) -> str:
 def print_report(found: Sequence[Archived], console: Console | None = None) -> None:
     """Print the figures of many archives; of one candidate and case archived several times the newest counts."""
     console = console or page_console()
-    told = [(name, scores(judged)) for name, judged in with_best(judged_of(found))]
-    print_table(scores_table(told), console)
+    print_table(figures_table(figures_of(judged_of(found))), console)
     console.print(Text("Of equal candidates for an equal case the newest archive counts."), style="dim")
     devices = sorted({point.device for one in found for point in one.points})
     if len(devices) > 1:

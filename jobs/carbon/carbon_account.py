@@ -95,7 +95,7 @@ class BudgetSpent(Part):
     spent_g: float | None
     """Grams of the facility at the average intensity; null without a budget of grams."""
     n_unknown: int
-    """Attempts that have ended and whose joules are not known."""
+    """Attempts that have ended or were cut short and whose joules are not known: so many at least, after a kill -9."""
     over: str | None
     """Why nothing more is begun; null while something is left."""
 

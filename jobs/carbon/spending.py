@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from joulegrid.actors.attempt import CONTAMINATED
-from joulegrid.actors.result import ExperimentResult, Outcome, Spent
+from joulegrid.actors.outcome import Outcome, Spent
+from joulegrid.actors.result import ExperimentResult
 from joulegrid.actors.spent import spent_in, spent_in_raw
 from joulegrid.cluster.carbon.config import provider_of
 from joulegrid.cluster.carbon.footprint import J_PER_KWH, Accounting
 from joulegrid.cluster.carbon.intensity import hour_of
 from joulegrid.errors import UsageError
 from joulegrid.jobs.carbon.budget import Budget
+from joulegrid.jobs.carbon.carbon_account import budget_told
+from joulegrid.jobs.report.run_results import read_json
 from joulegrid.jobs.report.window_hours import offset_of
 from joulegrid.jsontypes import Json
 
@@ -56,6 +59,13 @@ class Spending:
         """Count every attempt that has left a result in the store, contaminated and failed ones too."""
         for spent, is_done in _attempts(store):
             self._count("an earlier task", spent, is_done=is_done)
+        before = budget_told(read_json(store, "manifest.json"))
+        if before is not None:  # it also knows of attempts that left nothing
+            self.budget.n_unknown = max(self.budget.n_unknown, before.n_unknown)
+
+    def lose(self, n_attempts: int) -> None:
+        """Count attempts that were cut short: what they have drawn nobody knows."""
+        self.budget.n_unknown += n_attempts
 
     def take(self, outcome: Outcome) -> None:
         """Count an attempt that has ended now."""

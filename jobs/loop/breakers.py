@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from joulegrid.actors.result import Outcome
+from joulegrid.actors.outcome import Outcome
 from joulegrid.jobs.loop.breaker import Breaker
 from joulegrid.jobs.state.states import At
 from joulegrid.jobs.study.execution import CircuitBreaker

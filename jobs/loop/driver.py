@@ -20,19 +20,18 @@ from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.session import begins_here, ray_session
 from joulegrid.cluster.storage import Store, probe
 from joulegrid.errors import JoulegridError, PreFlightError, RunHeldError, StudyDrained, StudyInterrupted
-from joulegrid.jobs.carbon.pricing import accounting_of
+from joulegrid.jobs.archive.of_study import archive_of
 from joulegrid.jobs.carbon.spending import Spending
+from joulegrid.jobs.loop.closing import finish
 from joulegrid.jobs.loop.continuing import Choice
 from joulegrid.jobs.loop.drain import Drain
 from joulegrid.jobs.loop.environments import admit, refuse_drift_here
-from joulegrid.jobs.loop.opening import as_asked, open_output, open_run, put_back_damaged
+from joulegrid.jobs.loop.opening import open_output, open_run
 from joulegrid.jobs.loop.run import Run
 from joulegrid.jobs.loop.streams import balance_note
 from joulegrid.jobs.loop.turn import Turn
 from joulegrid.jobs.plan.plan import Plan
-from joulegrid.jobs.plan.resolved import resolved_yaml
 from joulegrid.jobs.plan.upcoming import passed_words
-from joulegrid.jobs.report.assembly import assemble
 from joulegrid.jobs.report.quantity import counted
 from joulegrid.jobs.search.asked import AskedPlan
 from joulegrid.jobs.search.asked_visits import AskedVisits
@@ -88,9 +87,10 @@ def _drive(study: StudyConfig, plan: Plan | AskedPlan, options: Options, metrics
     spending = Spending.of(study)  # what cannot be kept is refused before a run begins
     check = probe(plain)  # a store that cannot be used at all is told of at once
     root = PatientStore(plain, patience)
+    archive = archive_of(plan.workload.name, study.execution.archive, root)
     searcher = plan.source.make() if isinstance(plan, AskedPlan) else None  # what it lacks is said before a run begins
     run = open_run(study, plan, root, options.choice, conditional=check.conditional)
-    run.searcher, run.spending = searcher, spending
+    run.searcher, run.spending, run.archive = searcher, spending, archive
     with kept(run.lease, plain.child(run.name)):
         return _hold(run, options, drain, metrics)
 
@@ -112,7 +112,7 @@ def _hold(run: Run, options: Options, drain: Drain, metrics: Metrics) -> StudyRe
     run.close(state, release=state == "drained")
     if state == "drained":
         raise StudyDrained(f"drained: {_left(run)}")
-    result = _finish(run, options)
+    result = finish(run, options.display, report=options.report)
     run.lease.release(run.store)  # only now: a run whose driver died in the summary is gone on with, not begun anew
     return result
 
@@ -256,26 +256,6 @@ def _setup(run: Run) -> Setup:
     )
     packages = tuple(dict.fromkeys(name.split(".")[0] for name in facts.preload))
     return Setup(facts, run.store, str(study.folder), packages, ("plan.json", run.store.get("plan.json")))
-
-
-def _finish(run: Run, options: Options) -> StudyResult:
-    """Write the summary, the study's result and the report."""
-    from joulegrid.jobs.report.run_report import RunReport, write_report
-
-    accounting = accounting_of(run.store)
-    result = assemble(run.store, accounting, write_summary=True)
-    if result.counts.damaged:  # told now, run again by the next start
-        put_back_damaged(run)
-        run.close("stopped", release=False)
-        result = assemble(run.store, accounting, write_summary=True)
-    if run.study.searcher is not None:
-        resolved = resolved_yaml(as_asked(run.study, run.plan), run.plan.workload.input_fields)
-        run.store.put("resolved.yaml", mask(resolved).encode())
-    run.store.put("study_result.json", result.model_dump_json(indent=1).encode())
-    if options.report:
-        whole = RunReport(run.name, result, run.store, is_finished=True)
-        options.display.say(f"report: {write_report(whole)}")
-    return result
 
 
 @contextmanager

@@ -7,15 +7,15 @@ import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from joulegrid.actors.commit import committed, task_of
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.outcome import Outcome
+from joulegrid.actors.result import Task
 from joulegrid.cluster.secrets import mask
-from joulegrid.cluster.session import in_ray_job
+from joulegrid.cluster.session import refuse_vanishing
 from joulegrid.cluster.storage import Store, open_store
-from joulegrid.errors import PreFlightError, RunHeldError, UsageError
+from joulegrid.errors import RunHeldError, UsageError
 from joulegrid.jobs.loop.continuing import Choice, Found, to_continue
 from joulegrid.jobs.loop.run import Run, now
 from joulegrid.jobs.plan.extension import extended
@@ -34,6 +34,7 @@ from joulegrid.jobs.study.design import (
     write_design,
 )
 from joulegrid.jobs.study.study import StudyConfig
+from joulegrid.jsontypes import Json
 
 DEFAULT_OUTPUT = "results"
 LOOKS_AT_ONCE = 16
@@ -45,11 +46,7 @@ VERIFIED_UNASKED = 500
 def open_output(study: StudyConfig) -> Store:
     """Open the store of a study's runs; a relative folder is refused where machines would read it differently."""
     output = study.output or DEFAULT_OUTPUT
-    if in_ray_job() and not output.startswith("s3://") and not Path(output).is_absolute():
-        raise PreFlightError(
-            f"output: {output!r} is relative, but in a Ray job the working folder is a copy that vanishes; "
-            "give --output s3://bucket/prefix or an absolute folder that every node sees"
-        )
+    refuse_vanishing("output", output)
     return open_store(output)
 
 
@@ -98,7 +95,7 @@ def _opened(study: StudyConfig, plan: Plan | AskedPlan, run: Run, choice: Choice
     store.put("resolved.yaml", mask(resolved_yaml(as_asked(study, plan), plan.workload.input_fields)).encode())
     run.lengthen()
     run.started_at = read_designs(store)[0].get("created_at") or now()
-    run.before_s, run.left_as = _left(store) if run.continued else (0.0, None)
+    run.before_s, run.left_as, run.budget = _left(store) if run.continued else (0.0, None, None)
     _recover(run, verify=choice.retry_failed)
     if choice.retry_failed:
         for at in list(ledger.states.with_status("failed")):
@@ -151,13 +148,13 @@ def _begin(study: StudyConfig, root: Store, design: dict[str, Any]) -> str:
     return name
 
 
-def _left(store: Store) -> tuple[float, str | None]:
-    """Seconds that a run has taken so far, and the state in which it was left."""
+def _left(store: Store) -> tuple[float, str | None, dict[str, Json] | None]:
+    """Seconds that a run has taken so far, the state in which it was left, and what it told of its budget."""
     try:
         told = json.loads(store.get("manifest.json"))
-        return float(told["duration_s"]), str(told["state"])
+        return float(told["duration_s"]), str(told["state"]), told.get("budget")
     except (FileNotFoundError, ValueError, TypeError, KeyError):
-        return 0.0, None
+        return 0.0, None, None
 
 
 def _recover(run: Run, *, verify: bool) -> None:

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 
+from joulegrid.actors.outcome import Outcome
 from joulegrid.actors.portable import portable
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.result import Task
 from joulegrid.cluster.secrets import mask
 from joulegrid.cluster.storage import Store
 from joulegrid.jobs.carbon.spending import Spending
@@ -52,6 +53,8 @@ class Run:
     state: str = "running"
     spending: Spending | None = None
     """What counts the joules and grams of a run that has a budget."""
+    archive: Store | None = None
+    """Where judged kernels are archived at the end."""
     budget: dict[str, Json] | None = None
     """What may be spent and what was, where the study has a budget."""
     before_s: float = 0.0
@@ -189,7 +192,11 @@ class Run:
                 last.callback(self.lease.release, self.store)
             last.callback(self.write_manifest, force=True)
             last.callback(self.ledger.snapshot)
-            for at in list(self.states.with_status("running")):
+            running = list(self.states.with_status("running"))
+            if running and self.spending is not None:
+                self.spending.lose(len(running))
+                self.budget = self.spending.told()
+            for at in running:
                 self._altered.add(at)
                 self.ledger.retried(at, self.states.state(at).attempt + 1)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from joulegrid.actors.result import Outcome
+from joulegrid.actors.outcome import Outcome
 from joulegrid.jobs.carbon.budget import Budget
 from joulegrid.jobs.loop.breakers import Breakers, is_lane_fault
 from joulegrid.jobs.state.states import At

@@ -7,7 +7,8 @@ from collections.abc import Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from joulegrid.actors.result import UNKEPT, Outcome, Task
+from joulegrid.actors.outcome import UNKEPT, Outcome
+from joulegrid.actors.result import Task
 from joulegrid.cluster.storage import StoreError
 from joulegrid.jobs.carbon.spending import Spending
 from joulegrid.jobs.loop.drain import Drain

@@ -30,9 +30,9 @@ _opening = threading.Lock()
 def meter(gpu: str | int | None = None, source: str = "auto", trace: str | None = None) -> Block:
     """Return a context manager that measures its block; see `Block` for what can be read afterwards.
 
-    `gpu` names GPUs by index or UUID, with commas; by default those that `CUDA_VISIBLE_DEVICES` shows. `source` and
-    `trace` are those of a study's `power`. The first meter of a process starts a small process that reads the sensors
-    (about 0.5 s); all others share it and cost about 0.1 ms.
+    `gpu` names GPUs by index or UUID, with commas, or says `none`; by default those that `CUDA_VISIBLE_DEVICES` shows.
+    `source` and `trace` are those of a study's `power`. The first meter of a process starts a small process that reads
+    the sensors (about 0.5 s); all others share it and cost about 0.1 ms.
 
     Raises `UsageError` for a GPU or a source that does not exist, `PreFlightError` for an explicit source that is
     missing here.

@@ -11,17 +11,20 @@ from joulegrid.cluster.power.sensors.sources import PowerConfig
 from joulegrid.cluster.visible import visible_uuids
 from joulegrid.errors import PreFlightError, UsageError
 
+NO_GPU = "none"
 OF_GPUS = ("auto", "nvml", "zeus", "codecarbon")
 
 
 def chosen_gpus(named: str | None, source: str) -> tuple[tuple[str, ...], list[str]]:
-    """Return the UUIDs of the GPUs to report, and notes; `named` holds indices or UUIDs with commas.
+    """Return the UUIDs of the GPUs to report, and notes; `named` holds indices or UUIDs with commas, or is `none`.
 
     Raises `UsageError` where a named GPU is not here. A `CUDA_VISIBLE_DEVICES` that fits nothing is a note: CUDA itself
     shows no GPU then.
     """
     if named is not None and not named.strip():
         raise UsageError("--gpu is empty; give an index or a UUID, e.g. --gpu 0 or --gpu 0,2")
+    if named == NO_GPU:
+        return (), []
     if source not in OF_GPUS:
         if named is not None:
             raise UsageError(f"--gpu {named} needs NVML, but the source is {source}; leave one of them out")

@@ -22,7 +22,7 @@ Command = Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND…", he
 def meter(
     command: Command = None,
     gpu: Annotated[
-        str | None, typer.Option("--gpu", help="GPUs to report: indices or UUIDs, with commas [the visible ones].")
+        str | None, typer.Option("--gpu", help="GPUs to report: indices or UUIDs, with commas, or none [visible ones].")
     ] = None,
     source: Annotated[
         str, typer.Option("--source", help="auto, nvml, rapl, model, zeus, codecarbon, none or replay.")

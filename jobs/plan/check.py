@@ -7,6 +7,8 @@ from joulegrid.jobs.plan.plan import Plan
 from joulegrid.jobs.search.asked import AskedPlan
 from joulegrid.jobs.study.baseline import refuse_unknown_baseline
 
+KERNEL = "kernel"
+
 
 def check_plan(plan: Plan | AskedPlan) -> None:
     """Refuse a plan that is larger than the study allows (a search keeps to that), or that `check_study` refuses."""
@@ -20,10 +22,17 @@ def check_plan(plan: Plan | AskedPlan) -> None:
 
 
 def check_study(plan: Plan | AskedPlan) -> None:
-    """Refuse what no zygote can serve, and a baseline to compare with that is none of the experiments."""
+    """Refuse what no zygote can serve, archives of no kernels, and a baseline that is none of the experiments."""
+    refuse_archive(plan.workload.name, plan.study.execution.archive)
     if "script.preload" in plan.varied:
         raise UsageError(
             "script.preload: one zygote serves all experiments; give it once, in no sweep and no experiment"
         )
     if isinstance(plan, Plan):
         refuse_unknown_baseline(plan)
+
+
+def refuse_archive(workload: str, wanted: bool | None) -> None:
+    """Refuse archives of a workload that has nothing to archive."""
+    if wanted and workload != KERNEL:
+        raise UsageError(f"execution.archive: only kernels are archived, and the workload is {workload}; leave it out")

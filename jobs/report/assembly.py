@@ -95,6 +95,7 @@ def _study_result(store: Store, manifest: Mapping[str, Any], plan: Mapping[str, 
         search=found,
         budget=budget_told(manifest),
         carbon=seen.footprints.account() if seen.footprints else None,
+        kernels=seen.kernels.figures(letters),
         notes=[*manifest["notes"], *_own_notes(seen), *search_notes(found)],
     )
 

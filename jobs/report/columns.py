@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from joulegrid.jobs.report.energy_statistic import EnergyStatistic
     from joulegrid.jobs.report.run_report import RunReport
     from joulegrid.jobs.report.statistic import Statistic
-    from joulegrid.jobs.report.summary import SummaryRow
+    from joulegrid.jobs.report.summary_row import SummaryRow
     from joulegrid.jobs.study_result import StudyResult
 
 FIRST_TOKEN = re.compile(r"(^|\.)(ttft|time_to_first_token)(_m?s)?[._](p50|median)(_m?s)?$")
@@ -153,6 +153,10 @@ def _energy_columns(rows: Sequence[SummaryRow], shared: str | None) -> list[Colu
     units = list(dict.fromkeys(unit for row in rows for unit in row.energy_per))
     if FIRST_UNITS[0] in units:  # tokens say it all; the rest is among the metrics of the page
         units = [unit for unit in FIRST_UNITS if unit in units]
+    elif names := dict.fromkeys(
+        name for row in rows for name in row.differences
+    ):  # the cost itself, without its setting
+        return [_difference_column(name, rows, shared) for name in names]
     return [_per_column(unit, rows, shared) for unit in units if not _is_one(unit, rows)]
 
 
@@ -174,6 +178,16 @@ def footprint_columns(rows: Sequence[SummaryRow], names: Sequence[str], currency
 
 def _per_column(unit: str, rows: Sequence[SummaryRow], shared: str | None) -> Column:
     return _energy_column(f"J/{unit.replace('_', ' ')}", rows, lambda row: row.energy_per.get(unit), shared)
+
+
+def _difference_column(name: str, rows: Sequence[SummaryRow], shared: str | None) -> Column:
+    found = [row.differences.get(name) for row in rows]
+    unit = next(one.unit for one in found if one is not None)
+    cells = [
+        Cell("unknown") if one is None and row.headline is not None else _energy_cell(row, one, bracket=True)
+        for row, one in zip(rows, found, strict=True)
+    ]
+    return Column(f"{name}, {unit}", cells, note=shared or "")
 
 
 def _is_one(unit: str, rows: Sequence[SummaryRow]) -> bool:
@@ -202,7 +216,7 @@ def _name_cell(row: SummaryRow, shared_marks: Sequence[str], *, with_kind: bool)
 
 def _energy_cell(row: SummaryRow, statistic: EnergyStatistic | None, *, bracket: bool) -> Cell:
     if statistic is None:
-        return Cell("unknown" if row.n_done and row.unknown else "–")
+        return Cell("unknown" if row.headline is not None and row.unknown else "–")
     cell = statistic_cell(statistic, row.n_done)
     notes = [cell.note] if cell.note else []
     if bracket and is_bracketed(statistic) and statistic.stated_low is not None and statistic.stated_high is not None:

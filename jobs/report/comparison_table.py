@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from joulegrid.jobs.report.columns import FIRST_TOKEN, Cell, Column, ReportTable, headline_title
 from joulegrid.jobs.report.pareto import THROUGHPUT
 from joulegrid.jobs.report.quantity import counted, number, plain, title_of
-from joulegrid.jobs.report.summary import SCOPE_WORDS
+from joulegrid.jobs.report.summary_row import SCOPE_WORDS
 
 if TYPE_CHECKING:
     from joulegrid.jobs.report.comparison import Comparison, Comparisons

@@ -42,6 +42,8 @@ class RunningParts:
     checked: int = 0
     disagreeing: int = 0
     devices: dict[str, None] = field(default_factory=dict)
+    differences: dict[tuple[str, str], RunningEnergy] = field(default_factory=dict)
+    """Name and unit → joules for one unit."""
     net: dict[str, RunningNet] = field(default_factory=dict)
     beside: dict[_Kind, RunningEnergy] = field(default_factory=dict)
     windows: dict[str, RunningEnergy] = field(default_factory=dict)
@@ -57,6 +59,10 @@ class RunningParts:
                 _add(self.power.setdefault(window.name, RunningEnergy()), window.energy, window.seconds)
         if headline is not None:
             self._add_headline(headline)
+            for one in result.differences:
+                if (one.minuend, one.provenance) == (headline.name, self.kind[0]):
+                    running = self.differences.setdefault((one.name, one.unit), RunningEnergy())
+                    running.add(one.energy_j, one.low_j, one.high_j, headline.energy)
 
     def _add_headline(self, window: WindowResult) -> None:
         energy = window.energy
@@ -79,10 +85,15 @@ class RunningParts:
             "n_disagreeing": self.disagreeing,
             "devices": list(self.devices),
             "net": {name: one for name, one in known.items() if one is not None},
+            "differences": self._differences(),
             "windows": _statistics(self.windows, "J"),
             "power_w": _statistics(self.power, "W"),
             "beside": [_beside(kind, one) for kind, one in self.beside.items()],
         }
+
+    def _differences(self) -> dict[str, EnergyStatistic]:
+        told = {name: one.statistic(f"J/{unit.replace('_', ' ')}") for (name, unit), one in self.differences.items()}
+        return {name: one for name, one in told.items() if one is not None}
 
 
 def device_of(result: ExperimentResult) -> str:

@@ -10,13 +10,14 @@ from joulegrid.jobs.report.energy_statistic import NetStatistic
 from joulegrid.jobs.report.energy_tables import BASELINE_WORDS
 from joulegrid.jobs.report.pareto import headline_unit
 from joulegrid.jobs.report.plots import COLOURS, Figure, new_figure, saved, shortened, styled
-from joulegrid.jobs.report.summary import SCOPE_WORDS
+from joulegrid.jobs.report.summary_row import SCOPE_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from joulegrid.jobs.report.energy_statistic import EnergyStatistic
-    from joulegrid.jobs.report.summary import EnergyKind, SummaryRow
+    from joulegrid.jobs.report.summary import EnergyKind
+    from joulegrid.jobs.report.summary_row import SummaryRow
 
 LINES_SHOWN = 24
 _KINDS_SHOWN = 3

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from joulegrid.jobs.report.energy_statistic import EnergyStatistic
-    from joulegrid.jobs.report.summary import SummaryRow
+    from joulegrid.jobs.report.summary_row import SummaryRow
 
 BASELINE_WORDS = {"bare_idle": "bare idle", "loaded_idle": "loaded idle"}
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from joulegrid.jobs.carbon.carbon_account import CarbonAccount, CarbonTotal, IntensityUsed
 from joulegrid.jobs.report.quantity import counted, interval, number, plain
-from joulegrid.jobs.report.summary import SCOPE_WORDS
+from joulegrid.jobs.report.summary_row import SCOPE_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from joulegrid.jobs.report.summary import SummaryRow
+    from joulegrid.jobs.report.summary_row import SummaryRow
     from joulegrid.jobs.study_result import StudyResult
 
 TITLES = {

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from joulegrid.jobs.report.hardware import hardware_line
+from joulegrid.jobs.report.kernel_figures import KernelResults
 from joulegrid.jobs.report.run_results import Damaged
 from joulegrid.jobs.report.strata import Strata
 from joulegrid.jobs.report.summary import EnergyKind, Experiment, FailedTask, Summary, energy_kind, headline_window
@@ -65,6 +66,7 @@ class Gathering:
     observations: Observations | None = None
     """Kept where something will be compared; else it would cost memory for nothing."""
     strata: Strata = field(default_factory=Strata)
+    kernels: KernelResults = field(default_factory=KernelResults)
     totals: dict[EnergyKind, _Total] = field(default_factory=dict)
     hardware: dict[str, None] = field(default_factory=dict)
     n_disturbed: int = 0
@@ -112,6 +114,7 @@ class Gathering:
         self.last_cycle = max(self.last_cycle, result.cycle)
         stratum = self.strata.number(result)
         summary.add(result, stratum, self.footprints.add(located) if self.footprints else None)
+        self.kernels.add(result, stratum)
         if self.observations is not None:
             self.observations.add(result, stratum)
         share = foreign_share(result)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from joulegrid.jobs.report.columns import Cell, Column, ReportTable
-from joulegrid.jobs.report.quantity import number
-from joulegrid.kernels.scores import THRESHOLDS, Judged, best_of_each_case, scores
+from joulegrid.jobs.report.kernel_figures import ALL, BEST
+from joulegrid.jobs.report.quantity import counted, number
+from joulegrid.kernels.scores import THRESHOLDS
 
 if TYPE_CHECKING:
-    from joulegrid.jobs.report.summary import SummaryRow
-    from joulegrid.kernels.scores import Interval, Scores
+    from collections.abc import Sequence
+
+    from joulegrid.jobs.report.kernel_figures import Figure, KernelFigures
+    from joulegrid.jobs.study_result import StudyResult
 
 TITLE = "Kernels against the strongest baseline"
 NOTES = (
@@ -28,93 +31,40 @@ NOTES = (
 )
 _FLATTERS = "Best of each case: chosen by the very times that are shown, so it flatters; measure it again to claim it."
 _UNTIMED = "Passed without times, and in no figure: {}."
+_FAILED = "Ended without a verdict, and in no figure: {}."
 
 
-def kernel_table(rows: Sequence[SummaryRow]) -> ReportTable | None:
+def kernel_table(study: StudyResult) -> ReportTable | None:
     """Return the table of a study's kernels; `None` where the study is of something else."""
-    groups = list(_groups(rows))
-    if not groups:
+    if not study.kernels:
         return None
-    told = [(name, scores(judged)) for name, judged in groups]
-    return scores_table(told)
+    drawn = figures_table(study.kernels)
+    failed = study.counts.failed
+    return replace(drawn, notes=[*drawn.notes, _FAILED.format(counted(failed, "task"))]) if failed else drawn
 
 
-def scores_table(told: Sequence[tuple[str, Scores]]) -> ReportTable:
+def figures_table(told: Sequence[KernelFigures]) -> ReportTable:
     """Return figures of named sets of kernels as a table."""
-    found = [one for _, one in told]
     numbers = [
-        Column("kernels", [Cell(str(one.n_kernels)) for one in found]),
-        Column("cases", [Cell(str(one.n_cases)) for one in found]),
-        Column("passed", [Cell(str(one.n_passed)) for one in found]),
-        *(Column(f"fast_{p:g}", [_share(one, p) for one in found]) for p in THRESHOLDS),
-        Column("geometric mean", [_interval(one.geometric_mean, "×") for one in found]),
-        Column("score against the roof", [_interval(one.roof_score) for one in found]),
+        Column("kernels", [Cell(str(one.n_kernels)) for one in told]),
+        Column("cases", [Cell(str(one.n_cases)) for one in told]),
+        Column("passed", [Cell(str(one.n_passed)) for one in told]),
+        *(Column(f"fast_{p:g}", [_share(one, f"{p:g}") for one in told]) for p in THRESHOLDS),
+        Column("geometric mean", [_figure(one.geometric_mean, "×") for one in told]),
+        Column("score against the roof", [_figure(one.roof_score) for one in told]),
     ]
-    notes = [*NOTES, *([_FLATTERS] if any(name.startswith("best") for name, _ in told) else [])]
-    untimed = max(one.n_untimed for one in found)
+    notes = [*NOTES, *([_FLATTERS] if any(one.name == BEST for one in told) else [])]
+    untimed = sum(one.n_untimed for one in told if one.name == ALL)
     notes += [_UNTIMED.format(untimed)] if untimed else []
-    names = Column("set", [Cell(name) for name, _ in told], is_number=False)
-    return ReportTable([names], numbers, notes)
+    return ReportTable([Column("set", [Cell(one.words) for one in told], is_number=False)], numbers, notes)
 
 
-def with_best(judged: list[Judged], name: str = "all") -> list[tuple[str, list[Judged]]]:
-    """Return the kernels, and where some case has several the best of each case beside them."""
-    best = best_of_each_case(judged)
-    return [(name, judged), *([(f"best of each case{_of(name)}", best)] if len(best) < len(judged) else [])]
+def _share(one: KernelFigures, p: str) -> Cell:
+    return Cell(f"{one.fast_p[p]:.2f}" if p in one.fast_p else "–")
 
 
-def judged_of(rows: Sequence[SummaryRow]) -> list[Judged]:
-    """Return what a study's rows say of kernels; rows of one experiment that differ in energy alone are one."""
-    by_key: dict[str, list[SummaryRow]] = {}
-    for row in rows:
-        if row.n_done and "verdict" in row.texts and "shape_weight" in row.metrics:
-            by_key.setdefault(row.key, []).append(row)
-    return [_judged(found) for found in by_key.values()]
-
-
-def _judged(rows: Sequence[SummaryRow]) -> Judged:
-    first = rows[0]
-    return Judged(
-        case=_text(first, "case"),
-        candidate=_text(first, "candidate"),
-        shape_weight=first.metrics["shape_weight"].mean,
-        passed=all(row.texts["verdict"] == ["passed"] for row in rows),
-        speedup=_mean(rows, "speedup"),
-        roof_score=_mean(rows, "roof_score"),
-    )
-
-
-def _groups(rows: Sequence[SummaryRow]) -> Iterator[tuple[str, list[Judged]]]:
-    """All kernels of each environment; numbers of unlike ones are never put together."""
-    for stratum in dict.fromkeys(row.stratum for row in rows):
-        judged = judged_of([row for row in rows if row.stratum == stratum])
-        if judged:
-            yield from with_best(judged, "all" if stratum is None else f"all ({stratum})")
-
-
-def _text(row: SummaryRow, name: str) -> str:
-    return " | ".join(row.texts.get(name, [])) or row.label
-
-
-def _mean(rows: Sequence[SummaryRow], name: str) -> float | None:
-    """Mean over the cycles of all rows; none where a cycle did not pass."""
-    known = [row.metrics[name] for row in rows if name in row.metrics]
-    whole = sum(one.n for one in known)
-    if whole < sum(row.n_done for row in rows):
-        return None
-    return sum(one.n * one.mean for one in known) / whole
-
-
-def _share(one: Scores, p: float) -> Cell:
-    return Cell(f"{one.fast[p]:.2f}" if p in one.fast else "–")
-
-
-def _interval(found: Interval | None, unit: str = "") -> Cell:
+def _figure(found: Figure | None, unit: str = "") -> Cell:
     if found is None:
         return Cell("–")
     ends = "one case" if found.low is None else f"[{number(found.low, 3)}–{number(found.high, 3)}]"
     return Cell(f"{number(found.value, 3)}{unit}", ends)
-
-
-def _of(name: str) -> str:
-    return name.removeprefix("all")

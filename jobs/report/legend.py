@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from joulegrid.jobs.report.columns import Column
     from joulegrid.jobs.report.energy_statistic import EnergyStatistic
-    from joulegrid.jobs.report.summary import SummaryRow
+    from joulegrid.jobs.report.summary_row import SummaryRow
 
 SOURCE_WORDS: dict[str, str] = {
     "counter": "from the device's energy counter",

@@ -71,7 +71,7 @@ def _headline(run: RunReport) -> list[str]:
 
 
 def _kernels(run: RunReport) -> list[str]:
-    drawn = kernel_table(run.study.summary)
+    drawn = kernel_table(run.study)
     return [f"## {KERNELS}", *_report_table(drawn)] if drawn is not None else []
 
 

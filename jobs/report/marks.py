@@ -11,7 +11,7 @@ from joulegrid.jobs.report.quantity import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from joulegrid.jobs.report.summary import SummaryRow
+    from joulegrid.jobs.report.summary_row import SummaryRow
     from joulegrid.jobs.study_result import StudyResult
 
 FLAG_WORDS: dict[str, tuple[str, str]] = {

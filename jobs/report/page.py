@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from joulegrid.jobs.report.plots import Figure, Figures
     from joulegrid.jobs.report.run_report import RunReport
     from joulegrid.jobs.report.statistic import Statistic
-    from joulegrid.jobs.report.summary import SummaryRow
+    from joulegrid.jobs.report.summary_row import SummaryRow
 
 _ROWS = 200
 METHOD = (
@@ -104,7 +104,7 @@ def _report_table(drawn: ReportTable) -> Html:
 
 
 def _kernels(run: RunReport) -> Html:
-    drawn = kernel_table(run.study.summary)
+    drawn = kernel_table(run.study)
     return joined([element("h2", KERNELS), _report_table(drawn)]) if drawn is not None else Html("")
 
 

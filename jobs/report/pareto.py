@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from joulegrid.jobs.report.summary import SummaryRow
+    from joulegrid.jobs.report.summary_row import SummaryRow
 
 # What a reader of an inference study looks for first: the number under any of its usual names.
 THROUGHPUT = re.compile(r"(^|\.)output_tokens_per_s(econd)?(\.mean)?$")

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from joulegrid.jobs.report.energy_statistic import EnergyStatistic
     from joulegrid.jobs.report.statistic import Statistic
-    from joulegrid.jobs.report.summary import EnergyKind, SummaryRow
+    from joulegrid.jobs.report.summary import EnergyKind
+    from joulegrid.jobs.report.summary_row import SummaryRow
 
 _KINDS_SHOWN = 2
 _LABELLED = 12

@@ -10,7 +10,7 @@ from joulegrid.jobs.report.columns import experiment_name
 from joulegrid.jobs.report.plots import COLOURS, Figure, new_figure, saved, styled
 from joulegrid.jobs.report.quantity import plain
 from joulegrid.jobs.report.run_results import Located, RunResults
-from joulegrid.jobs.report.summary import SCOPE_WORDS
+from joulegrid.jobs.report.summary_row import SCOPE_WORDS
 
 if TYPE_CHECKING:
     from joulegrid.actors.result import WindowResult

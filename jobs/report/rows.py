@@ -18,8 +18,9 @@ from types import TracebackType
 from typing import IO
 
 from joulegrid.jobs.report.pareto import Fronts, place_of
-from joulegrid.jobs.report.summary import Experiment, SummaryRow
+from joulegrid.jobs.report.summary import Experiment
 from joulegrid.jobs.report.summary_file import SummaryColumns
+from joulegrid.jobs.report.summary_row import SummaryRow
 
 PIECE_BYTES = 8_000_000
 _Packed = tuple[int, str, bytes]

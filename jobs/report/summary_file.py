@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from joulegrid.jobs.report.statistic import Statistic
-    from joulegrid.jobs.report.summary import SummaryRow
+    from joulegrid.jobs.report.summary_row import SummaryRow
     from joulegrid.jsontypes import Json
 
 ROWS_A_GROUP = 1_000
@@ -20,10 +20,11 @@ _FIXED = {"index": "int64", "key": "string", "label": "string", "stratum": "stri
     "n_failed": "int64"
 }
 _WORDS = ("provenance", "source", "scope", "unknown", "interval", "headline")
-_GROUPS = ("energy_per", "net", "windows", "power_w", "beside", "work", "metrics", "footprint")
+_GROUPS = ("energy_per", "differences", "net", "windows", "power_w", "beside", "work", "metrics", "footprint")
 _EDGES = ("edges_low", "edges_high", "systematic")
 _PARTS: dict[str, tuple[str, ...]] = {
     "energy_per": ("stated_low", "stated_high", *_EDGES),
+    "differences": ("stated_low", "stated_high", *_EDGES),
     "windows": ("stated_low", "stated_high", *_EDGES),
     "power_w": ("stated_low", "stated_high", *_EDGES),
     "beside": ("stated_low", "stated_high", *_EDGES),

@@ -20,7 +20,7 @@ from joulegrid.jobs.report.kernel_table import TITLE as KERNELS
 from joulegrid.jobs.report.kernel_table import kernel_table
 from joulegrid.jobs.report.marks import mark_lines
 from joulegrid.jobs.report.quantity import counted, duration, interval, number, plain
-from joulegrid.jobs.report.summary import SCOPE_WORDS
+from joulegrid.jobs.report.summary_row import SCOPE_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def print_reports(reports: Sequence[RunReport], console: Console | None = None) 
 
 def _print_kernels(report: RunReport, console: Console, *, named: bool) -> None:
     """Nothing is printed for a study of something else."""
-    drawn = kernel_table(report.study.summary)
+    drawn = kernel_table(report.study)
     if drawn is not None:
         console.print(Text(f"\n{f'{report.name}: ' if named else ''}{KERNELS}"))
         print_table(drawn, console)

@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain
 
 from joulegrid.cases.contract import Places, Workload
 from joulegrid.cases.registry import workload_named
@@ -20,12 +20,12 @@ from joulegrid.jobs.plan.fields import Fields
 from joulegrid.jobs.plan.grid import Axis, Segment
 from joulegrid.jobs.plan.identity import canonical, digest
 from joulegrid.jobs.plan.label import label_of, short_names
-from joulegrid.jobs.plan.lattice import Digits
-from joulegrid.jobs.plan.merge import leaves, overlap, within
+from joulegrid.jobs.plan.merge import within
 from joulegrid.jobs.plan.order import Order
 from joulegrid.jobs.plan.patches import TypedSegment, Typing
 from joulegrid.jobs.plan.plan import Point, Skipped
 from joulegrid.jobs.plan.region import Region
+from joulegrid.jobs.search.refusals import refusal, refuse_barren_space, refuse_shared_faults, star
 from joulegrid.jobs.search.search import SearcherSource, plain
 from joulegrid.jobs.search.space import Range, Space, space_of
 from joulegrid.jobs.study.study import StudyConfig, unknown_in_experiments
@@ -33,7 +33,6 @@ from joulegrid.jsontypes import Json
 
 _REGIONS_KEPT = 64
 """Experiments whose typed values stay in memory; the others are typed again (1.5 ms) when they are needed."""
-_POINTS_TRIED = 100
 _ONE = (0,)
 """The digits of the only point of an asked segment."""
 
@@ -80,8 +79,9 @@ class AskedPlan:
         self._refused: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
         self._regions: OrderedDict[str, Region] = OrderedDict()
-        self._refuse_shared_faults()
-        self._refuse_barren_space()
+        refuse_shared_faults(study, self._typed, self._segment_paths, self.space)
+        if study.search is not None:
+            refuse_barren_space(Region(self._fields, self._segment, self._typed), self._segment)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -115,7 +115,7 @@ class AskedPlan:
         """
         patch = self._patch(values)
         region = self._region(patch)
-        reason = self._made_before(patch) or _refusal(region, _ONE)
+        reason = self._made_before(patch) or refusal(region, _ONE)
         if reason is not None:
             self._refuse(reason, patch, region)
             return Admission(None, reason=reason)
@@ -182,8 +182,8 @@ class AskedPlan:
         """16 hex digits of what the space is known to read; what an ask reads beside that is in its key."""
         found: set[str] = set()
         region = Region(self._fields, self._segment, self._typed)
-        for digits in _star(self._segment):
-            if _refusal(region, digits) is None:
+        for digits in star(self._segment):
+            if refusal(region, digits) is None:
                 found |= {one.fingerprint for one in region.inputs(digits).values()}
         return digest(sorted(found))
 
@@ -191,7 +191,7 @@ class AskedPlan:
     def resources(self) -> list[tuple[int | None, int | None]]:
         """The (gpus, cpus) that an experiment may ask for: those of the shared fields, or of the space."""
         region = Region(self._fields, self._segment, self._typed)
-        values = [region.values(digits) for digits in _star(self._segment)]
+        values = [region.values(digits) for digits in star(self._segment)]
         value = self._fields.value
         return sorted({(value(one, "resources.gpus"), value(one, "resources.cpus")) for one in values}, key=str)
 
@@ -258,48 +258,6 @@ class AskedPlan:
     def _segment_paths(self) -> frozenset[str]:
         return frozenset(chain.from_iterable(axis.paths for axis in self._segment.axes))
 
-    def _refuse_shared_faults(self) -> None:
-        """A fault in a field that no ask can mend is one of the study; so is an end of a range that is not valid."""
-        said = {path for path, _ in leaves(self.study.experiment)}
-        grown = self.study.search is None
-        problems = [
-            told
-            for path, told in self._typed.faults
-            if (path in said if grown else not any(overlap(path, one) for one in self._segment_paths))
-        ]
-        for dimension, patches in zip(self.space or (), self._typed.axes, strict=False):
-            if isinstance(dimension, Range):
-                problems += [f"sweep.{dimension.path}: {one.refusal}" for one in patches if one.refusal]
-        if problems:
-            raise UsageError("\n".join(dict.fromkeys(problems)))
-
-    def _refuse_barren_space(self) -> None:
-        """What refuses every point of the space alike, as a script that does not exist, is a fault of the study."""
-        if self.study.search is None:
-            return
-        region = Region(self._fields, self._segment, self._typed)
-        for digits in islice(_star(self._segment), _POINTS_TRIED):
-            told = next(((reason, gate) for gate in region.gates if (reason := gate(digits)) is not None), None)
-            if told is None:
-                return
-            reason, gate = told
-            if not gate.axes:
-                raise UsageError(f"every point of the search is refused, nothing is left to run:\n  {reason}")
-
 
 def _segment_of(patch: dict[str, Json]) -> Segment:
     return Segment((Axis("experiments", (patch,)),))
-
-
-def _refusal(region: Region, digits: Digits) -> str | None:
-    found = (gate(digits) for gate in region.gates)
-    return next((reason for reason in found if reason is not None), None)
-
-
-def _star(segment: Segment) -> Iterator[Digits]:
-    """Yield the first point of a segment and those that differ from it in one axis: each value is there once."""
-    first = (0,) * len(segment.axes)
-    yield first
-    for number, axis in enumerate(segment.axes):
-        for digit in range(1, len(axis.patches)):
-            yield (*first[:number], digit, *first[number + 1 :])

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from joulegrid.jobs.report.pareto import beats
-from joulegrid.jobs.report.summary import SummaryRow
+from joulegrid.jobs.report.summary_row import SummaryRow
 from joulegrid.jobs.search.search import is_energy
 from joulegrid.jobs.study.search_config import Objective
 from joulegrid.jsontypes import Json

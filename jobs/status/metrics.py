@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from joulegrid.errors import PreFlightError
 
 if TYPE_CHECKING:
+    from joulegrid.actors.outcome import Outcome
     from joulegrid.actors.placement import Place
-    from joulegrid.actors.result import Outcome, Task
+    from joulegrid.actors.result import Task
 
 OFF = 0
 LOOPBACK = "127.0.0.1"

@@ -21,7 +21,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.outcome import Outcome
+from joulegrid.actors.result import Task
 from joulegrid.jobs.loop.run import Run
 from joulegrid.jobs.plan.estimate import duration_words
 from joulegrid.jsontypes import Json
@@ -232,8 +233,9 @@ def ending_words(outcome: Outcome, label: str) -> str:
     if outcome.status == "failed":
         first_line = next(iter((outcome.message or "").strip().splitlines()), "")
         return f"{head}, {outcome.failure_class}: {textwrap.shorten(first_line, 200, placeholder=' …')}"
-    energy = "energy unknown" if outcome.energy_j is None else f"{outcome.energy_j:.4g} J ({outcome.provenance})"
-    return f"{head}, {energy}"
+    if outcome.energy_j is not None:
+        return f"{head}, {outcome.energy_j:.4g} J ({outcome.provenance})"
+    return f"{head}, energy unknown" if outcome.spent else head  # without a window nothing was to be known
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from joulegrid.actors.result import FailureClass
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from joulegrid.actors.result import Outcome
+    from joulegrid.actors.outcome import Outcome
     from joulegrid.jobs.status.metrics import WatchedLane
 
 STATUSES = ("pending", "running", "done", "failed", "skipped")

@@ -116,7 +116,8 @@ class ExecutionConfig(Section):
     """Nothing more is begun once the run, all its starts together, has spent so many joules (exit code 3)."""
     carbon_budget_g: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """The same in grams of CO₂ equivalent: average intensity, of the facility where a PUE is given."""
-
+    archive: bool | None = None
+    """Archive every judged kernel when the run ends; `null` does it for the workload `kernel`, the only one."""
     report: ReportConfig = ReportConfig()
     """What the report shall tell."""
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from joulegrid.actors.gate import Gate
 from joulegrid.actors.idle import IdleTerms
 from joulegrid.actors.lane import Lane
+from joulegrid.actors.outcome import Outcome
 from joulegrid.actors.record import LaneFacts, RunFacts
-from joulegrid.actors.result import Outcome
 from joulegrid.cluster.environment import capture
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.cluster.power.sampler.recorder import Recorder

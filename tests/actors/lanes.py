@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from joulegrid.actors.lane import Lane
+from joulegrid.actors.outcome import Outcome
 from joulegrid.actors.record import LaneFacts, RunFacts
-from joulegrid.actors.result import ExperimentResult, Outcome, Task
+from joulegrid.actors.result import ExperimentResult, Task
 from joulegrid.cluster.environment import capture
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.cluster.power.sampler.recorder import Recorder

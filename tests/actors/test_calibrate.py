@@ -21,7 +21,7 @@ def test_gpus_are_calibrated_by_uuid_in_a_process_of_its_own(tmp_path: Path) -> 
     said = tmp_path / "said"
     command = [sys.executable, "-c", WRITES, str(said)]
     assert calibrate_once(["GPU-1", "GPU-2"], never, command, driver=tmp_path)
-    assert said.read_text() == "--gpu GPU-1 --gpu GPU-2"
+    assert said.read_text() == "GPU-1 GPU-2"
 
 
 def test_nothing_is_started_without_a_driver_or_without_gpus(tmp_path: Path) -> None:

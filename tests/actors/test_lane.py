@@ -15,7 +15,7 @@ import pytest
 
 from joulegrid.actors.commit import marker_path
 from joulegrid.actors.lane import Lane
-from joulegrid.actors.result import Outcome
+from joulegrid.actors.outcome import Outcome
 from tests.actors.lanes import open_lane, result_of, script_task
 
 BAD_ENDINGS = {

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from joulegrid.actors.outcome import Outcome
 from joulegrid.actors.placement import Need, Node, Place, place_lanes
 from joulegrid.actors.pool import Pool, Terms, cluster_nodes
 from joulegrid.actors.record import RunFacts
-from joulegrid.actors.result import ExperimentResult, Outcome, Task
+from joulegrid.actors.result import ExperimentResult, Task
 from joulegrid.actors.roster import NO_LANE_S, Roster
 from joulegrid.actors.worker import Setup
 from joulegrid.cluster.folder import FolderStore

@@ -15,9 +15,12 @@ pytest.importorskip("torch")
 from pydantic import ValidationError
 
 from joulegrid.cases.contract import LaneCannotError, Measurement, Places
+from joulegrid.cases.explore import CasePoint
 from joulegrid.cases.judged import JudgedPoint
+from joulegrid.cases.profiling import profile_apart
 from joulegrid.cases.tools import profiler_tool, verification_tool
-from joulegrid.cases.workloads.kernel import Kernel, KernelConfig
+from joulegrid.cases.workloads.kernel import Kernel
+from joulegrid.cases.workloads.kernel_config import KernelConfig
 from joulegrid.errors import UsageError
 from joulegrid.kernels.judge.zygote import Zygote
 from tests.cases.candidates import right, wrong
@@ -46,7 +49,8 @@ def run(zygote: Zygote, folder: Path, **params: Any) -> Measurement:
 
 def test_a_right_candidate_passes_and_leaves_what_an_archive_needs(zygote: Zygote, tmp_path: Path) -> None:
     right(tmp_path)
-    found = run(zygote, tmp_path, candidate="right.py", dtype="bf16")
+    os.environ["JOULEGRID_CACHE"] = str(tmp_path / "cache")
+    found = run(zygote, tmp_path, candidate="right.py", dtype="bf16", steps=["profile", "verify"])
     assert found.metrics["verdict"] == "passed" and "speedup" not in found.metrics
     assert found.metrics["draws"] == 16 and found.headline is None
     kept = tmp_path / "scratch" / "artifacts" / "kernel"
@@ -55,6 +59,10 @@ def test_a_right_candidate_passes_and_leaves_what_an_archive_needs(zygote: Zygot
     assert (kept / "candidate.py").read_bytes() == (tmp_path / "right.py").read_bytes()
     assert {path.name for path in (kept / "case").iterdir()} == {"manifest.yaml", "model.py"}
     assert json.loads((kept / "metrics.json").read_text())["trust"] == "isolated"
+    assert "no_profile" not in found.metrics and "traceEvents" in json.loads(
+        (kept / "profiler" / "trace.json").read_text()
+    )
+    assert json.loads((kept / "profiler" / "operators.json").read_text())["trust"] == "in_process"
 
 
 def test_a_wrong_candidate_is_a_result_with_evidence_and_without_speed(zygote: Zygote, tmp_path: Path) -> None:
@@ -101,7 +109,14 @@ def test_what_is_missing_is_named(params: dict[str, str], words: str, tmp_path: 
         Kernel().inputs(config(**params), Places(tmp_path))
 
 
-@pytest.mark.parametrize("steps", [["time"], [], ["verify", "verify"], ["verify", "guess"]])
+def test_a_candidate_that_cannot_be_profiled_says_why(tmp_path: Path) -> None:
+    (tmp_path / "raises.py").write_text("raise ValueError('not here')\n")
+    os.environ["JOULEGRID_CACHE"] = str(tmp_path / "cache")
+    told = profile_apart("rmsnorm", tmp_path / "raises.py", CasePoint("tiny", "fp32"), "cpu")
+    assert isinstance(told, str) and "not here" in told and "Traceback" not in told
+
+
+@pytest.mark.parametrize("steps", [["time"], ["profile"], [], ["verify", "verify"], ["verify", "guess"]])
 def test_nothing_is_timed_that_was_not_verified(steps: list[str]) -> None:
     with pytest.raises(ValidationError):
         config(candidate="right.py", steps=steps)

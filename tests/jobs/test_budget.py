@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegrid.actors.attempt import outcome_of
-from joulegrid.actors.result import Outcome, Spent, Task
+from joulegrid.actors.outcome import Outcome, Spent
+from joulegrid.actors.result import Task
 from joulegrid.cluster.carbon.config import CarbonConfig
 from joulegrid.cluster.carbon.footprint import Accounting
 from joulegrid.cluster.carbon.still import Given
@@ -174,6 +175,15 @@ def test_earlier_starts_are_counted_from_the_store_contaminated_attempts_too(tmp
     counter.recall(store)
     assert counter.budget.joules == pytest.approx({"measured": 1_100.0, "modelled": 160.0})
     assert counter.budget.n_unknown == 2 and "1,000 J are spent" in (counter.budget.over or "")
+
+
+def test_attempts_that_were_cut_short_and_left_nothing_stay_unknown(tmp_path: Path) -> None:
+    counter = spending(energy_j=1_000.0)
+    counter.lose(2)
+    store = run_folder(tmp_path, [done(Made(energy=measured(5.0)))], budget=counter.told())
+    resumed = spending(energy_j=1_000.0)
+    resumed.recall(store)
+    assert resumed.told()["n_unknown"] == 2 and "2 attempts of unknown energy" in resumed.budget.words()
 
 
 def test_an_outcome_tells_the_joules_of_all_windows_by_the_hour() -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.outcome import Outcome
+from joulegrid.actors.result import Task
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.errors import RunHeldError
 from joulegrid.jobs.state.ledger import Ledger, read_states

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from joulegrid.actors.outcome import Outcome
 from joulegrid.actors.placement import Node, Place
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.result import Task
 from joulegrid.errors import PreFlightError
 from joulegrid.jobs.loop.breakers import Breakers
 from joulegrid.jobs.status.metrics import Endpoint, NoMetrics, metrics_endpoint

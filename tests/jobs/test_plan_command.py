@@ -139,10 +139,11 @@ def test_a_plan_with_a_baseline_that_is_none_of_its_experiments_is_shown_and_ref
     assert json.loads(shown)["n_experiments"] == 4 if as_json else "experiments  4" in shown
 
 
-def test_a_search_whose_script_is_missing_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scripts", ["script: none.py\nsweep: {", "sweep: {script.path: [none.py, nor.py], "])
+def test_a_search_whose_scripts_are_all_missing_is_refused(scripts: str, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(
-        "workload: script\nscript: none.py\nsweep: {script.globals.x: {low: 1, high: 9}}\n"
+        f"workload: script\n{scripts}script.globals.x: {{low: 1, high: 9}}}}\n"
         "search: {sampler: random, budget: 3, objectives: minimize duration_s}\n"
     )
     with pytest.raises(UsageError, match=r"(?s)every point of the search is refused.*none\.py does not exist"):

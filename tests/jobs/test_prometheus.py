@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from joulegrid.actors.result import Outcome
+from joulegrid.actors.outcome import Outcome
 from joulegrid.jobs.loop.driver import Options, drive
 from joulegrid.jobs.plan.plan import Plan
 from joulegrid.jobs.status.metrics import Endpoint

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulegrid.actors.result import Outcome
+from joulegrid.actors.outcome import Outcome
 from joulegrid.jobs.loop.schedule import BUNDLES_AFTER, LARGEST_BUNDLE, Rest, Schedule, Visit, gap, may_bundle
 from joulegrid.jobs.loop.streams import Streams
 from joulegrid.jobs.plan.order import Order

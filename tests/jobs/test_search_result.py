@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from joulegrid.jobs.report.energy_statistic import EnergyStatistic
 from joulegrid.jobs.report.statistic import Statistic
-from joulegrid.jobs.report.summary import SummaryRow
+from joulegrid.jobs.report.summary_row import SummaryRow
 from joulegrid.jobs.search.search_result import SearchResult, search_notes, search_result
 
 

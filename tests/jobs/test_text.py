@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from joulegrid.actors.result import Outcome, Task
+from joulegrid.actors.outcome import Outcome
+from joulegrid.actors.result import Task
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.errors import UsageError
 from joulegrid.jobs.api import expand_grid

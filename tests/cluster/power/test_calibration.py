@@ -16,6 +16,7 @@ import pytest
 from benchmarks.energy.boards import Drawn
 from benchmarks.energy.calibrated import calibrated_virtually
 from benchmarks.energy.virtual import Node
+from joulegrid.actors.calibrate import COMMAND
 from joulegrid.cluster.power.bursts import Burst, Shown, shown
 from joulegrid.cluster.power.calibrating import calibrate
 from joulegrid.cluster.power.calibration import Calibration, cache_file, from_readings, remember, remembered
@@ -173,6 +174,9 @@ def test_the_command_calibrates_a_simulated_board_and_says_what_it_cannot_know(t
     kept.write_text(json.dumps({**found, "bursts": 14, "tail": "lag"}))
     missing = subprocess.run([*command, "--missing"], env=env, capture_output=True, text=True, timeout=60)
     assert missing.returncode == 0 and not missing.stdout
+    for uuid, code in ((uuid_of(0), 0), ("GPU-none", 1)):  # what a lane starts
+        lane = subprocess.run([*COMMAND, uuid], env=env, capture_output=True, text=True, timeout=60)
+        assert (lane.returncode, lane.stdout) == (code, "") and "Traceback" not in lane.stderr
     again = subprocess.run(
         [*command, "--gpu", uuid_of(0), "--json"], env=env, capture_output=True, text=True, timeout=60
     )

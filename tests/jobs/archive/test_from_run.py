@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from joulegrid.actors.costs import EnergyDifference
 from joulegrid.actors.result import ExperimentResult
 from joulegrid.cases.judged import JudgedPoint
 from joulegrid.cluster.storage import Store
-from joulegrid.errors import UsageError
+from joulegrid.errors import PreFlightError, UsageError
 from joulegrid.jobs.archive.from_run import contents_of
-from joulegrid.jobs.archive.shelf import keep, take_down
-from tests.jobs.archive.shelves import NOON, fast, point, shelf
+from joulegrid.jobs.archive.of_study import archive_of, archived
+from joulegrid.jobs.archive.shelf import take_down
+from tests.jobs.archive.shelves import fast, point, shelf
 from tests.jobs.report.results import Made, commit, done, folder_of, modelled
 
 CASE = {"case": "norm", "fingerprint": "f" * 64, "language": "torch"}
@@ -53,8 +55,9 @@ def test_shapes_and_dtypes_of_one_candidate_lie_in_one_archive(tmp_path: Path) -
     judged(run, made(1), fast(0.5, shape="small", weight=0.5), "fused.py")
     judged(run, made(2), point(verdict="timeout"), "slow.py")
     store = shelf(tmp_path / "store")
-    names = sorted(keep(store, contents, NOON).name for contents in contents_of(run))
-    assert names == ["20261121T120000Z-norm-fused-1.00x", "20261121T120000Z-norm-slow-failed"]
+    names = sorted(record.name for record in archived(run, store))
+    assert names == ["20260301T100013Z-norm-fused-1.00x", "20260301T100013Z-norm-slow-failed"]
+    assert sorted(record.name for record in archived(run, store)) == names == list(store.child("archive").folders())
     opened = take_down(store, "fused")
     assert sorted(one.shape for one in opened.record.points) == ["small", "wide"]
     assert opened.record.run == run.url and not opened.damaged
@@ -74,8 +77,52 @@ def test_cycles_of_one_point_lie_beside_each_other(tmp_path: Path) -> None:
     assert folders == {"points/tiny-fp32", "points/tiny-fp32-c1"}
 
 
-def test_a_run_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_an_archive_that_was_cut_short_is_finished_and_a_run_that_grew_has_another(
+    tmp_path: Path,
+) -> None:
+    run, store = shelf(tmp_path / "run"), shelf(tmp_path / "store")
+    judged(run, made(0), fast(2.0, shape="wide"), "fused.py")
+    (whole,) = archived(run, store)
+    for lost in ("archive.json", "candidate.py"):  # as kill -9 leaves it
+        store.delete(f"archive/{whole.name}/{lost}")
+    assert list(archived(run, store)) == [whole]
+    assert not take_down(store, whole.name).damaged
+    judged(run, made(1), fast(8.0, shape="small"), "fused.py")
+    (grown,) = archived(run, store)
+    assert list(store.child("archive").folders()) == [whole.name, grown.name] and grown.name.endswith("-4.00x")
+
+
+def test_experiments_that_differ_in_how_they_were_timed_lie_beside_each_other(tmp_path: Path) -> None:
+    run = shelf(tmp_path / "run")
+    for index in (0, 1):
+        judged(run, made(index), fast(2.0), "fused.py")
+    (contents,) = contents_of(run)
+    folders = {path.rpartition("/")[0] for path in contents.files() if path.startswith("points/")}
+    assert folders == {"points/tiny-fp32", "points/tiny-fp32-t1"}
+
+
+def test_environments_are_archived_apart(tmp_path: Path) -> None:
+    run, store = shelf(tmp_path / "run"), shelf(tmp_path / "store")
+    judged(run, made(0), fast(2.0, shape="wide"), "fused.py")
+    judged(run, Made(index=1, workload="kernel", metrics={}), fast(3.0, shape="small"), "fused.py")  # on a GPU
+    assert [len(record.points) for record in archived(run, store)] == [1, 1]
+
+
+def test_only_a_study_of_kernels_archives_and_in_its_output_unless_a_place_is_set(tmp_path: Path) -> None:
+    output = shelf(tmp_path / "out")
+    assert archive_of("kernel", None, output) is output
+    assert archive_of("kernel", False, output) is None and archive_of("script", None, output) is None
+    with pytest.raises(UsageError, match="only kernels are archived, and the workload is script"):
+        archive_of("script", True, output)
+    os.environ["JOULEGRID_ARCHIVE"] = str(tmp_path / "all archives")
+    place = archive_of("kernel", True, output)
+    assert place is not None and place.url.endswith("all archives")
+    os.environ |= {"JOULEGRID_ARCHIVE": "results", "RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
+    with pytest.raises(PreFlightError, match="JOULEGRID_ARCHIVE: 'results' is relative"):
+        archive_of("kernel", None, output)
+
+
+def test_a_run_of_something_else_has_none(tmp_path: Path) -> None:
     run = shelf(tmp_path / "run")
     commit(run, done(Made()))
-    with pytest.raises(UsageError, match="no done task of the workload `kernel`"):
-        list(contents_of(run))
+    assert list(contents_of(run)) == []
