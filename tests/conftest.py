@@ -84,7 +84,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
 
 
-class BySharedCluster(LoadFileScheduling):
+class BySharedCluster(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
     """Files side by side, but those that share a standing cluster behind each other: so it is started once."""
 
     def _split_scope(self, nodeid: str) -> str:
