@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ import psutil
 from tests.cluster.s3_servers import HOST, free_port
 
 _NONCE = "JOULEGRID_TEST_CLUSTER"
+STARTED = "Ray runtime started."
+"""What `ray start` says when the node stands; on a busy machine it gives up after everything already answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ def ray_head(*, dashboard: bool = True) -> Iterator[RayHead]:
         "object-store-memory": 2 * 10**8,
         "include-dashboard": str(dashboard).lower(),
     }
-    command = [_beside_python("ray"), "start", "--head", "--block", *(f"--{name}={options[name]}" for name in options)]
+    start = [sys.executable, "-u", "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    command = [*start, *(f"--{name}={options[name]}" for name in options)]
     if setpriv := shutil.which("setpriv"):
         command = [setpriv, "--pdeathsig", "TERM", "--", *command]  # even when the tests themselves are killed
     log = place / "start.log"
@@ -66,7 +68,7 @@ def ray_head(*, dashboard: bool = True) -> Iterator[RayHead]:
             command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
         )
     try:
-        _wait_until(lambda: _answers(jobs) if dashboard else _listens(place / "t"), process, log)
+        _wait_until(lambda: STARTED in log.read_text() and (not dashboard or _answers(jobs)), process, log)
         yield RayHead(f"http://{HOST}:{jobs}", f"{HOST}:{gcs}", environment)
     finally:
         _end(process, nonce)
@@ -104,14 +106,6 @@ def _answers(port: int) -> bool:
     return False
 
 
-def _listens(temporary: Path) -> bool:
-    """Whether the raylet listens; it is started last."""
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(temporary / "session_latest" / "sockets" / "raylet"))
-        return True
-    return False
-
-
 def _end(process: subprocess.Popen[bytes], nonce: str) -> None:
     """Ask the head to stop what it started, then kill whatever still carries the nonce in its environment."""
     process.send_signal(signal.SIGTERM)
@@ -135,8 +129,3 @@ def _carriers(nonce: str) -> list[psutil.Process]:
             if process.environ().get(_NONCE) == nonce and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
-
-
-def _beside_python(name: str) -> str:
-    beside = Path(sys.executable).parent / name
-    return str(beside) if beside.exists() else name
