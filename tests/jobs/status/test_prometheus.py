@@ -24,8 +24,8 @@ from joulegrid.jobs.status.progress import Quiet
 from joulegrid.jobs.study.load import make_study
 from tests.cluster.prometheus_server import prometheus_server
 from tests.cluster.s3_servers import HOST, free_port
+from tests.jobs.status.test_metrics import expressions, page
 from tests.jobs.studies import TWO_LANES, study_of
-from tests.jobs.test_metrics import expressions, page
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 

@@ -14,7 +14,7 @@ from joulegrid.errors import PreFlightError
 from joulegrid.jobs.loop.continuing import Choice
 from tests.jobs.studies import TWO_LANES, run, study_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BURN = """
 import time
 x = 0
