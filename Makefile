@@ -8,9 +8,13 @@ PYTHON ?= $(firstword $(foreach name,$(CANDIDATES),$(shell \
   $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)) python3)
 PY := .venv/bin/python
 STAMP := .venv/installed
-PIP := $(PY) -m pip -qq --disable-pip-version-check install -c constraints.txt
+# Without compiling: pip would compile 350 MB of sources one by one, `compileall` does it on all cores.
+PIP := $(PY) -m pip -qq --disable-pip-version-check install --no-compile -c constraints.txt
 ARGS ?=
-# Tests wait more than they compute, so that two files at a time suit two cores. WORKERS=0 runs them one by one.
+# Tests start hundreds of interpreters: none of them shall compile Joulegrid's own modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+# Tests wait more than they compute, so that two files at a time suit two cores. WORKERS=0 runs them one by one. The order
+# is ours: xdist's own puts files with few tests last, which here are the longest.
 WORKERS ?= 2
 
 # A .venv that was moved or copied knows another folder: its stamp is out of date.
@@ -20,7 +24,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check setup clean
+.PHONY: help demo test check lint types layers setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
@@ -32,12 +36,18 @@ demo: $(STAMP) ## Install what is missing, run studies/quickstart.yaml, show its
 	@echo "The report with its figures: $$(ls -td results/quickstart_*/report | head -1)"
 
 test: $(STAMP) ## Run the tests: make test ARGS='-k grid'
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(STAMP) ## Lint, formatting, types, direction of imports
+check: lint types layers ## Lint, formatting, types, direction of imports; with -j 2 types beside the others
+
+lint: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+types: $(STAMP)
 	$(PY) -m mypy
+
+layers: $(STAMP)
 	$(PY) -m pytest -q tests/test_layers.py
 
 setup: $(STAMP) ## Only install
@@ -65,5 +75,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) --no-build-isolation -e '.[pytorch,figures,search,kernels,codecarbon,zeus,dev]'
 	@# Zeus alone: of what it names, amdsmi stops Ray on every machine without AMD's library.
 	@$(PIP) --no-deps zeus
+	@$(PY) -m compileall -qq -j 0 .venv/lib || true  # templates of code are no code
 	@rm -f .venv/begun
 	@pwd -P > $(STAMP)

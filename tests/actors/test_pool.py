@@ -21,7 +21,6 @@ from joulegrid.actors.roster import NO_LANE_S, Roster
 from joulegrid.actors.worker import Setup
 from joulegrid.cluster.folder import FolderStore
 from joulegrid.cluster.power.sensors.sources import PowerConfig
-from joulegrid.cluster.session import ray_session
 from joulegrid.errors import PreFlightError
 from tests.actors.lanes import script_task
 
@@ -74,12 +73,6 @@ class Orders:
         return by_lane
 
 
-@pytest.fixture(scope="module")
-def _ray() -> Iterator[None]:
-    with ray_session():
-        yield
-
-
 def setup_in(folder: Path) -> Setup:
     facts = RunFacts("tests", "tests_run", (), "zygote", None)
     return Setup(facts, FolderStore(folder / "run"), str(folder), ())
@@ -94,7 +87,7 @@ def results_of(folder: Path, outcomes: list[Outcome]) -> list[ExperimentResult]:
     return [ExperimentResult.model_validate_json(store.get(f"{one.path}/result.json")) for one in outcomes if one.path]
 
 
-@pytest.mark.usefixtures("_ray")
+@pytest.mark.usefixtures("ray_here")
 def test_a_worker_that_cannot_come_up_ends_the_start_with_the_reason(tmp_path: Path) -> None:
     nowhere = Place("ghost/cpu0", Node("ab" * 28, "ghost", 1, 0), 0, 1, 0)
     with pytest.raises(PreFlightError, match="no worker could be started"):
@@ -114,7 +107,7 @@ class Standing:
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory, _ray: None) -> Iterator[Standing]:
+def two(tmp_path_factory: pytest.TempPathFactory, ray_here: None) -> Iterator[Standing]:
     folder, notes = tmp_path_factory.mktemp("two"), list[str]()
     places = place_lanes(cluster_nodes(), Need(None, 1))[:2]
     with Pool(places, setup_in(folder), MODEL, Terms(note=notes.append)) as pool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from joulegrid.kernels.judge.candidate import read_candidate
+from joulegrid.kernels.judge.zygote import Zygote
+from joulegrid.kernels.timing.ground import make_ground
 from joulegrid.kernels.timing.result import TimingSettings
-from joulegrid.kernels.timing.timing import time_candidate
+from joulegrid.kernels.timing.timing import candidate_on
 from tests.attacks import catalog
 from tests.attacks.judging import problem
 
@@ -25,7 +27,7 @@ TIMED = [one for one in catalog.attacks() if (one.via == "timing" and one.open) 
 
 
 @pytest.mark.parametrize("attack", TIMED, ids=lambda one: one.name)
-def test_an_attack_is_found_by_what_it_computed_while_it_was_timed(attack: catalog.Entry) -> None:
-    timing = time_candidate(problem(attack.case), read_candidate(attack.path), SETTINGS)
+def test_an_attack_is_found_by_what_it_computed_while_it_was_timed(attack: catalog.Entry, zygote: Zygote) -> None:
+    timing = candidate_on(zygote, make_ground(problem(attack.case), SETTINGS), read_candidate(attack.path))
     assert timing.verdict in attack.open, timing.evidence
     assert timing.claim is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,6 @@ from joulegrid.kernels.judge.zygote import Zygote
 from tests.cases.candidates import right, wrong
 from tests.cases.local_probe import LocalProbe
 from tests.cases.made_cases import make_case
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    """One for all tests of this file: starting it takes seconds."""
-    with Zygote() as zygote:
-        yield zygote
 
 
 def config(**params: Any) -> KernelConfig:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.s3_servers import environment
+from tests.faults.forked import prepare
 from tests.faults.trial import PLAIN, Trial
 from tests.jobs.ray_head import RayHead, ray_head
 
@@ -22,7 +23,8 @@ def head() -> Iterator[RayHead]:
     before = dict(os.environ)
     os.environ.update({name: value for name, value in environment("").items() if value})
     try:
-        with ray_head() as found:
+        with ray_head(dashboard=False) as found:
+            prepare(found.environment)
             yield found
     finally:
         os.environ.clear()

@@ -1,16 +1,23 @@
-"""A driver whose store is faulty: `python -m tests.faults.driver_main STUDY ADDRESS FAULT-AS-JSON [--report]`.
+"""What forked drivers do: the plain command, or the same by the same functions with a store that is faulty.
 
-It does what `joulegrid run STUDY --address ADDRESS` does, by the same functions.
+Everything that a driver imports on its way is imported here, so that the process that is forked has it already.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
+import joulegrid.actors.pool
+import joulegrid.actors.worker
+import joulegrid.jobs.commands
+import joulegrid.jobs.report.assembly
+import joulegrid.jobs.report.page
+import joulegrid.jobs.report.table  # noqa: F401
 from joulegrid.cluster.storage import open_store
 from joulegrid.errors import JoulegridError
+from joulegrid.jobs import cli
 from joulegrid.jobs.loop.driver import Options, drive
 from joulegrid.jobs.plan.plan import Plan
 from joulegrid.jobs.status.progress import Plain
@@ -18,9 +25,16 @@ from joulegrid.jobs.study.load import load_study
 from tests.faults.faulty_store import Fault, FaultyStore
 
 
-def main(path: str, address: str, fault: str, *flags: str) -> int:
+def plain(*arguments: str) -> NoReturn:
+    """Do what `joulegrid ARGUMENTS` does."""
+    sys.argv = ["joulegrid", *arguments]
+    cli.main()
+
+
+def faulty(path: str, address: str, fault: dict[str, Any], *flags: str) -> int:
+    """Do what `joulegrid run PATH --address ADDRESS --json` does, with a faulty store."""
     study = load_study(Path(path))
-    struck = Fault(**json.loads(fault))
+    struck = Fault(**fault)
     store = FaultyStore(open_store(study.output or "results"), struck)
     options = Options(address, display=Plain(), report="--report" in flags, store=store)
     try:
@@ -31,7 +45,3 @@ def main(path: str, address: str, fault: str, *flags: str) -> int:
     print(result.model_dump_json())
     sys.stderr.write(f"{struck.seen} operations\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

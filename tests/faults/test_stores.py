@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.s3_servers import BUCKET, environment
+from tests.cluster.s3_servers import BUCKET, environment, moto_server
 from tests.faults.conftest import Trials
 from tests.faults.manifest_watch import ManifestWatch
 from tests.faults.processes import wait_until_gone
@@ -63,6 +63,17 @@ def test_a_store_that_stalls_costs_time_and_nothing_else(trial: Trials) -> None:
     one.check(ended)
 
 
+def test_a_run_goes_to_a_fenced_s3_store(trial: Trials, tmp_path: Path) -> None:
+    with moto_server(tmp_path) as endpoint:
+        os.environ.update(environment(endpoint))
+        one = trial(output=f"s3://{BUCKET}/demo")
+        ended = one.run()
+        assert ended.code == 0, ended.err
+        assert ended.result["run"].startswith("s3://")
+        assert (ended.result["counts"]["done"], ended.result["unfenced"]) == (4, False)
+        one.check(ended)
+
+
 def test_an_s3_server_that_is_killed_and_started_again_is_waited_for(trial: Trials, tmp_path: Path) -> None:
     with RestartableS3(tmp_path / "s3") as server:
         os.environ.update(environment(server.endpoint))
@@ -76,6 +87,7 @@ def test_an_s3_server_that_is_killed_and_started_again_is_waited_for(trial: Tria
         server.start()
         ended = one.end(process)
         assert ended.code == 0, ended.err
+        assert "unfenced" in ended.err and ended.result["unfenced"] is True  # it ignores conditional writes
         assert set(one.executions().values()) == {1}
         one.check(ended)
 
@@ -107,7 +119,8 @@ BULKY = "def main():\n    ran()\n    return {'text': str(x) * 300_000}"
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_ends_the_start_in_words_and_the_next_one_goes_on(trial: Trials, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "1m"):
-        one = trial(BULKY, [1, 2, 3, 4, 5, 6], output=str(tmp_path / "disk" / "out"))
+        breaker = {"circuit_breaker": {"cooldown_seconds": 1.0}}  # its minute is no matter of the store's
+        one = trial(BULKY, [1, 2, 3, 4, 5, 6], output=str(tmp_path / "disk" / "out"), execution=breaker)
         with ManifestWatch(Path(one.output)):
             ended = one.run(JOULEGRID_STORE_PATIENCE_S="1")
             assert ended.code == 1, ended.err

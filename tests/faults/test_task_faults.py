@@ -78,7 +78,7 @@ def test_every_way_in_which_a_task_can_fail_has_its_class_and_the_study_goes_on(
     breaker = {"circuit_breaker": None, "max_retries": {"oom_host": 0}}
     one = trial(FAULTS, [*CLASSES, *SOUND], execution=breaker)
     with ManifestWatch(Path(one.output)):
-        ended = one.run()
+        ended = one.end(one.start())  # a child of this process: its memory is looked at below
     assert ended.code == 1, ended.err
     assert "Traceback" not in ended.err
     one.check(ended, failed=len(CLASSES))

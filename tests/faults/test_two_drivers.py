@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from joulegrid.jobs.state.lease import Lease, read_lease
 from tests.faults.conftest import Trials
 from tests.faults.manifest_watch import ManifestWatch
 from tests.faults.processes import kill, wait_until, wait_until_gone
@@ -93,21 +94,27 @@ def _reads_of_the_log(one: Trial) -> int:
     return next(int(line.split()[0]) for line in copy.read_text().splitlines() if " create " in line)
 
 
+def _lease(one: Trial) -> Lease:
+    lease = read_lease(one.store)
+    assert lease is not None
+    return lease
+
+
 def _is_stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def test_a_stopped_driver_loses_the_run_after_a_while_and_stops_when_it_comes_back(trial: Trials) -> None:
     one = trial(HELD, [1, 2])
-    patience = {"JOULEGRID_LEASE_STALE_S": "12"}  # longer than a start takes on a busy machine
+    patience = {"JOULEGRID_LEASE_STALE_S": "3"}
     with ManifestWatch(Path(one.output)):
         first = one.start(**patience)
         one.until(first, one.executions)
         kill(first.pid, signal.SIGSTOP)
-        refused = one.run("--quiet", **patience)
+        refused = one.run("--quiet", JOULEGRID_LEASE_STALE_S="120")  # longer than a start takes on a busy machine
         assert refused.code == 1
         assert "is driven by process" in refused.err
-        time.sleep(12.5)
+        wait_until(lambda: time.time() - _lease(one).renewed_s > 3)
         # The stopped driver's worker keeps its cores on the standing cluster: the second starts a Ray of its own.
         second = one.start_alone(**patience)
         one.until(second, lambda: sum(one.executions().values()) == 2)

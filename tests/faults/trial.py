@@ -25,9 +25,11 @@ from joulegrid.jobs.report.run_results import RunResults, read_json
 from joulegrid.jobs.state.ledger import read_states
 from joulegrid.jobs.status.status import read_status
 from tests.checkout import ROOT
+from tests.faults.forked import Forked, Main
 from tests.faults.processes import wait_until, wait_until_gone
 from tests.jobs.ray_head import RayHead
 
+Driver = subprocess.Popen[str] | Forked
 LIMIT_S = 150
 """For one start of a study; it takes two seconds on an idle machine."""
 PRELUDE = """
@@ -76,7 +78,7 @@ class Trial:
     xs: list[Any] = field(default_factory=lambda: [1, 2, 3, 4])
     fields: dict[str, Any] = field(default_factory=dict)
     output: str = ""
-    _started: list[subprocess.Popen[str]] = field(default_factory=list)
+    _started: list[Driver] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -105,21 +107,22 @@ class Trial:
         command = [sys.executable, "-m", "joulegrid", "run", str(self.study), "--json", *flags]
         return self._popen(command, env)
 
-    def start_faulty(self, fault: dict[str, Any], *flags: str, **env: str) -> subprocess.Popen[str]:
+    def start_faulty(self, fault: dict[str, Any], *flags: str, **env: str) -> Forked:
         """Start the study with a store that strikes."""
-        command = [sys.executable, "-m", "tests.faults.driver_main", str(self.study), self.head.gcs_address]
-        return self._popen([*command, json.dumps(fault), *flags], env)
+        return self._forked("faulty", (str(self.study), self.head.gcs_address, fault, *flags), env)
 
     def run(self, *flags: str, **env: str) -> Ended:
-        """Start the study by the plain command and wait for its end."""
-        return self.end(self.start(*flags, **env))
+        """Start the study by the plain command, forked, and wait for its end."""
+        arguments = ("run", str(self.study), "--address", self.head.gcs_address, "--json", *flags)
+        return self.end(self._forked("plain", arguments, env))
 
-    def end(self, process: subprocess.Popen[str], limit_s: float = LIMIT_S) -> Ended:
+    def end(self, process: Driver, limit_s: float = LIMIT_S) -> Ended:
         """Wait for the end of a start."""
         out, err = process.communicate(timeout=limit_s)
+        assert process.returncode is not None
         return Ended(process.returncode, out, err)
 
-    def until(self, process: subprocess.Popen[str], true: Callable[[], object]) -> None:
+    def until(self, process: Driver, true: Callable[[], object]) -> None:
         """Wait until a condition holds while a start of the study goes on."""
 
         def holds() -> object:
@@ -198,8 +201,16 @@ class Trial:
         assert found == ("done", n_tasks, n_tasks - failed, failed, 0, 0), status
         assert not status.damaged, status
 
+    def _forked(self, main: Main, arguments: tuple[Any, ...], env: dict[str, str]) -> Forked:
+        said = self.folder / f"driver-{len(self._started)}"
+        self._started.append(process := Forked(main, arguments, self._surroundings(env), said))
+        return process
+
+    def _surroundings(self, env: dict[str, str]) -> dict[str, str]:
+        return self.head.environment | {"PYTHONPATH": str(ROOT)} | _endpoint() | env
+
     def _popen(self, command: list[str], env: dict[str, str]) -> subprocess.Popen[str]:
-        surroundings = self.head.environment | {"PYTHONPATH": str(ROOT)} | _endpoint() | env
+        surroundings = self._surroundings(env)
         pipe = subprocess.PIPE
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=surroundings, cwd=ROOT

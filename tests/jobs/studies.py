@@ -15,6 +15,10 @@ from joulegrid.jobs.study_result import StudyResult
 ADD = "x = 0\ndef main():\n    return {'double': 2 * x}"
 
 
+TWO_LANES = {"cpus": 1}
+"""Of the session's two CPUs one for each lane; without it a study has one lane, which is up in half the time."""
+
+
 def write_script(folder: Path, source: str = ADD, name: str = "script.py") -> Path:
     """Write a script into a folder."""
     path = folder / name
@@ -29,7 +33,7 @@ def study_of(folder: Path, source: str = ADD, xs: list[Any] | None = None, **fie
         "workload": "script",
         "script": {"path": str(write_script(folder, source))},
         "sweep": {"script.globals.x": xs if xs is not None else [1, 2, 3]},
-        "resources": {"cpus": 1},
+        "resources": {"cpus": 2},
         "output": str(folder / "out"),
         **fields,
     }

@@ -1,9 +1,8 @@
-"""`joulegrid run` as a process: signals, exit codes, stdout and stderr, and stores that are not folders."""
+"""`joulegrid run` as a process: signals, exit codes, stdout and stderr."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,9 +16,8 @@ import yaml
 
 from joulegrid.cluster.storage import open_store
 from joulegrid.jobs.report.run_results import RunResults
-from tests.cluster.s3_servers import BUCKET, environment, moto_server, rclone_server
 from tests.jobs.processes import task_processes
-from tests.jobs.studies import study_of
+from tests.jobs.studies import TWO_LANES, study_of
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 
@@ -38,14 +36,10 @@ def started(address: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start `joulegrid run` and end it with the test."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(study: Path, *flags: str, **env: str) -> subprocess.Popen[str]:
-        # Workers of the standing session do not see this process' environment: with one, Ray is started anew.
-        joined = [] if env else ["--address", address]
-        command = [sys.executable, "-m", "joulegrid", "run", str(study), *joined, *flags]
+    def start(study: Path, *flags: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "joulegrid", "run", str(study), "--address", address, *flags]
         pipe = subprocess.PIPE
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=os.environ | env
-        )
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
         processes.append(process)
         return process
 
@@ -85,7 +79,7 @@ def test_failed_tasks_leave_with_exit_code_1(started: Start, tmp_path: Path) -> 
 def test_ctrl_c_ends_the_tasks_leaves_a_valid_manifest_and_the_next_start_does_the_rest(
     started: Start, tmp_path: Path
 ) -> None:
-    study = _written(study_of(tmp_path, SLOW, [0, 0.01, 31, 32]))
+    study = _written(study_of(tmp_path, SLOW, [0, 0.01, 31, 32], resources=TWO_LANES))
     process = started(study)
     run = _wait_for(tmp_path, lambda counts: counts["done"] == 2 and counts["running"] == 2)
     process.send_signal(signal.SIGINT)
@@ -107,7 +101,7 @@ def test_ctrl_c_ends_the_tasks_leaves_a_valid_manifest_and_the_next_start_does_t
 
 
 def test_sigterm_ends_a_run_in_the_same_order_as_ctrl_c(started: Start, tmp_path: Path) -> None:
-    process = started(_written(study_of(tmp_path, SLOW, [30, 31])))
+    process = started(_written(study_of(tmp_path, SLOW, [30, 31], resources=TWO_LANES)))
     run = _wait_for(tmp_path, lambda counts: counts["running"] == 2)
     process.terminate()
     _, err = process.communicate(timeout=20)
@@ -156,27 +150,6 @@ def test_an_address_where_nobody_answers_is_refused_at_once(tmp_path: Path) -> N
     assert done.returncode == 1
     assert "nobody answers at 127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_a_run_goes_to_a_fenced_s3_store(started: Start, tmp_path: Path) -> None:
-    with moto_server(tmp_path) as endpoint:
-        study = _written(study_of(tmp_path, xs=[1, 2]))
-        process = started(study, "-o", f"s3://{BUCKET}/demo", "--json", **environment(endpoint))
-        out, err = process.communicate(timeout=90)
-        result = json.loads(out)
-        assert process.returncode == 0, err
-        assert result["run"].startswith("s3://")
-        assert (result["counts"]["done"], result["unfenced"]) == (2, False)
-
-
-def test_a_store_that_ignores_conditional_writes_is_named_so_on_the_run(started: Start, tmp_path: Path) -> None:
-    with rclone_server(tmp_path) as endpoint:
-        study = _written(study_of(tmp_path, xs=[1, 2]))
-        process = started(study, "-o", f"s3://{BUCKET}/demo", "--json", **environment(endpoint))
-        out, err = process.communicate(timeout=90)
-        assert process.returncode == 0, err
-        assert "unfenced" in err
-        assert json.loads(out)["unfenced"] is True
 
 
 def _written(study: dict[str, Any]) -> Path:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,12 +33,6 @@ SEVERAL_TILES: dict[str, dict[str, int]] = {
     "swiglu": {"rows": 2, "width": 1030},
     "window_mean": {"batch": 1, "channels": 2, "length": 1100},
 }
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with Zygote("cpu") as started:
-        yield started
 
 
 def problem_of(case: str) -> Problem:

@@ -15,9 +15,11 @@ import mmap
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from joulegrid.cluster.gpu_lock import FOLDER
@@ -134,7 +136,7 @@ def simulated_nvml(
     place = folder / "nvml_simulated"
     place.mkdir()
     atexit.register(_remove_locks)
-    _compile(place / "libnvidia-ml.so.1")
+    shutil.copyfile(_library(), place / "libnvidia-ml.so.1")
     boards = boards or [Board(idle_w=idle_w, tick_ms=tick_ms, phase_ms=phase_ms)] * gpus
     control = place / "control"
     with control.open("w+b") as file:
@@ -243,7 +245,12 @@ def _remove_locks() -> None:
         lock.unlink(missing_ok=True)
 
 
-def _compile(library: Path) -> None:
+@cache
+def _library() -> Path:
+    """Compile the library, once for all tests of this process."""
+    folder = Path(tempfile.mkdtemp(prefix="joulegrid-nvml-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    library = folder / "libnvidia-ml.so.1"
     gcc = shutil.which("gcc")
     assert gcc, "gcc is missing: the simulated NVML library is built from C; install it (Debian: apt-get install gcc)"
     command = [
@@ -261,3 +268,4 @@ def _compile(library: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, f"gcc could not build the simulated NVML library:\n{done.stderr}"
+    return library

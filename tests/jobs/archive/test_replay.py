@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from joulegrid.jobs.archive.shelf import Contents, PointFiles, keep, take_down
 from joulegrid.kernels.judge.zygote import Zygote
 from tests.cases.candidates import right, wrong
 from tests.jobs.archive.shelves import NOON, shelf
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    """One for all tests of this file: starting it takes seconds."""
-    with Zygote() as zygote:
-        yield zygote
 
 
 def judged(candidate: Path, zygote: Zygote) -> Contents:

@@ -1,8 +1,8 @@
-"""One zygote for all tests of the judge: torch and triton are imported once."""
+"""A case and candidates for the tests of the judge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,16 +12,9 @@ torch = pytest.importorskip("torch")
 from joulegrid.cases.catalog import case_folder  # noqa: E402
 from joulegrid.cases.manifest import read_problem  # noqa: E402
 from joulegrid.kernels.judge.candidate import Candidate, read_candidate  # noqa: E402
-from joulegrid.kernels.judge.zygote import Zygote  # noqa: E402
 from joulegrid.kernels.problem import Problem  # noqa: E402
 
 Written = Callable[..., Candidate]
-
-
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    with Zygote() as one:
-        yield one
 
 
 @pytest.fixture(scope="session")

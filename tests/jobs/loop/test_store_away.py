@@ -38,7 +38,7 @@ def away(folder: Path, seconds: float) -> str:
 def study(folder: Path, seconds: float, xs: list[int], **execution: object) -> dict[str, object]:
     # inline, because what a task leaves behind in a process of its own is killed with it
     whole = {"isolation": "inline", **execution}
-    return study_of(folder, away(folder, seconds), xs, execution=whole, resources={"cpus": 2})
+    return study_of(folder, away(folder, seconds), xs, execution=whole)
 
 
 def test_a_store_that_comes_back_costs_time_and_no_task(tmp_path: Path) -> None:

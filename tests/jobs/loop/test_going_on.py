@@ -25,7 +25,7 @@ def said(mapping: dict[str, Any], choice: Choice | None = None) -> str:
 
 
 def test_an_unfinished_run_behind_a_finished_one_is_gone_on_with(tmp_path: Path) -> None:
-    study = study_of(tmp_path, FAILS, [0, 1, 2], resources={"cpus": 2})
+    study = study_of(tmp_path, FAILS, [0, 1, 2])
     assert said(study).startswith("begins a run of its own in ")
     unfinished = run({**study, "execution": {"fail_fast": True}})
     assert said(study) == f"goes on with {unfinished.run}, 0 tasks done"

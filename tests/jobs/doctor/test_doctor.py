@@ -14,7 +14,7 @@ from joulegrid.jobs.doctor.finding import Finding
 from tests.cluster.nvml_simulated.build import COUNTER_UNSUPPORTED, Control, simulated_nvml
 from tests.cluster.s3_servers import BUCKET, environment, rclone_server
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:

@@ -27,7 +27,7 @@ from joulegrid.jobs.submit.submit import Targets, submit_command
 from joulegrid.version import __version__
 from tests.jobs.ray_head import RayHead
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 N_TASKS = 8
 LANES = 2
 SCRIPT = "import time\nx = 0\ndef main():\n    time.sleep(1.5)\n    return {'x': x, 'y': 1 / (x - 7)}\n"

@@ -23,7 +23,7 @@ from joulegrid.jobs.study.load import load_study, make_study
 from joulegrid.jobs.study_result import StudyResult
 from tests.jobs.studies import write_script
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.usefixtures("ray_here")
 
 BOWL = "x = 0\ndef main():\n    return {'cost': float((x - 5) ** 2), 'gain': float(x)}"

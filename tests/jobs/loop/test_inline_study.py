@@ -58,7 +58,7 @@ def is_zombie(pid: int) -> bool:
 @pytest.mark.parametrize("library", ["CDLL", "PyDLL"], ids=["waiting", "holding the interpreter"])
 def test_a_task_at_its_limit_dies_with_its_worker_and_the_others_go_on(tmp_path: Path, library: str) -> None:
     execution = {"isolation": "inline", "experiment_timeout_seconds": 1.0}
-    study = study_of(tmp_path, endless(tmp_path, library), [1, 2, 3, 4], execution=execution, resources={"cpus": 2})
+    study = study_of(tmp_path, endless(tmp_path, library), [1, 2, 3, 4], execution=execution)
     done = run(study)
     assert (done.counts.done, done.counts.failed) == (3, 1)
     assert done.failures_by_class == {"timeout": 1}
@@ -68,7 +68,7 @@ def test_a_task_at_its_limit_dies_with_its_worker_and_the_others_go_on(tmp_path:
 
 
 def test_a_drain_ends_a_task_inside_its_worker_at_the_deadline_and_it_is_pending_again(tmp_path: Path) -> None:
-    study = study_of(tmp_path, endless(tmp_path), [1, 2, 3], execution={"isolation": "inline"}, resources={"cpus": 2})
+    study = study_of(tmp_path, endless(tmp_path), [1, 2, 3], execution={"isolation": "inline"})
     os.environ["JOULEGRID_DEADLINE"] = str(
         time.time() + FLUSH_S + 20.0
     )  # time for Ray and the first task, on a busy machine too

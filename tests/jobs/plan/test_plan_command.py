@@ -24,7 +24,7 @@ def joulegrid(*arguments: str | Path, stdin: str | None = None) -> subprocess.Co
         text=True,
         timeout=60,
         check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done

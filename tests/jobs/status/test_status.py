@@ -25,8 +25,8 @@ from joulegrid.jobs.state.ledger import Ledger
 from joulegrid.jobs.status.status import read_status
 from joulegrid.jobs.status.status_view import runs_at, status_line, status_lines
 from tests.cluster.s3_servers import BUCKET, environment, moto_server
+from tests.jobs.status.test_metrics import outcome
 from tests.jobs.studies import run, study_of
-from tests.jobs.test_metrics import outcome
 from tests.test_imports import COMMAND, HEAVY, loaded_by
 
 NAME = "tiny_20260101-000000-abcdef"

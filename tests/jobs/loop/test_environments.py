@@ -12,9 +12,9 @@ import yaml
 
 from joulegrid.errors import PreFlightError
 from joulegrid.jobs.loop.continuing import Choice
-from tests.jobs.studies import run, study_of
+from tests.jobs.studies import TWO_LANES, run, study_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BURN = """
 import time
 x = 0
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("ray_here")
 
 
 def test_another_torch_is_refused_by_name_and_allowed_on_request_and_told_apart(tmp_path: Path) -> None:
-    study = study_of(tmp_path, xs=[1, 2])
+    study = study_of(tmp_path, xs=[1, 2], resources=TWO_LANES)
     folder = Path(run(study).run)
     known = json.loads((folder / "environments.json").read_text())
     assert len(known) == 1

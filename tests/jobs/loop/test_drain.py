@@ -64,7 +64,7 @@ def test_a_drained_run_is_gone_on_with_and_no_try_is_counted(tmp_path: Path, mon
                 time.sleep(60)
             return {{}}
         """
-    study = study_of(tmp_path, source, [1, 2, 3], resources={"cpus": 2})
+    study = study_of(tmp_path, source, [1, 2, 3])
     monkeypatch.setenv("JOULEGRID_DRAIN_FILE", str(file))
     with pytest.raises(StudyDrained, match="drained: 2 tasks left"):
         run(study)

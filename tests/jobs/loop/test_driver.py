@@ -20,13 +20,13 @@ from joulegrid.jobs.state.lease import Lease
 from joulegrid.jobs.status.status import read_status
 from joulegrid.jobs.study.load import make_study
 from joulegrid.jobs.study_result import StudyResult
-from tests.jobs.studies import run, study_of
+from tests.jobs.studies import TWO_LANES, run, study_of
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 
 
 def test_every_experiment_runs_in_every_cycle_and_the_run_is_all_there(tmp_path: Path) -> None:
-    result = run(study_of(tmp_path, execution={"n_cycles": 2}), report=True)
+    result = run(study_of(tmp_path, resources=TWO_LANES, execution={"n_cycles": 2}), report=True)
     assert result.state == "done"
     assert (result.counts.n_tasks, result.counts.done, result.n_experiments) == (6, 6, 3)
     doubles = {(one.index, one.cycle): one.metrics["double"] for one in result.iter_results() if one.metrics}
@@ -59,7 +59,7 @@ def test_a_failing_task_is_a_result_and_the_others_go_on(tmp_path: Path) -> None
 
 
 def test_fail_fast_stops_after_the_first_failure_and_the_next_start_goes_on(tmp_path: Path) -> None:
-    study = study_of(tmp_path, "x = 0\ndef main():\n    return {'inverse': 1 / x}", [0, 1, 2, 4], resources={"cpus": 2})
+    study = study_of(tmp_path, "x = 0\ndef main():\n    return {'inverse': 1 / x}", [0, 1, 2, 4])
     first = run({**study, "execution": {"fail_fast": True}})
     assert (first.state, first.counts.failed, first.counts.pending) == ("stopped", 1, 3)
     assert any(note.startswith("fail_fast: ") and "started again goes on" in note for note in first.notes)
@@ -89,8 +89,8 @@ def test_fresh_begins_a_new_run_beside_an_unfinished_one(tmp_path: Path) -> None
     study = study_of(
         tmp_path, "x = 0\ndef main():\n    return {'inverse': 1 / x}", [0, 1], execution={"fail_fast": True}
     )
-    first = run({**study, "resources": {"cpus": 2}})
-    assert run({**study, "resources": {"cpus": 2}}, Choice(fresh=True)).run != first.run
+    first = run(study)
+    assert run(study, Choice(fresh=True)).run != first.run
 
 
 def test_retry_failed_tries_only_the_failed_tasks_again(tmp_path: Path) -> None:
@@ -108,9 +108,9 @@ def test_retry_failed_tries_only_the_failed_tasks_again(tmp_path: Path) -> None:
 
 
 def test_a_changed_script_is_refused_while_a_run_of_the_old_one_is_unfinished(tmp_path: Path) -> None:
-    failing = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [0, 1], resources={"cpus": 2})
+    failing = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [0, 1])
     first = run({**failing, "execution": {"fail_fast": True}})
-    changed = study_of(tmp_path, "x = 0\ndef main():\n    return {}", [0, 1], resources={"cpus": 2})
+    changed = study_of(tmp_path, "x = 0\ndef main():\n    return {}", [0, 1])
     with pytest.raises(UsageError, match=r"(?s)1 of 2 tasks left.*other contents than before.*--fresh"):
         run(changed)
     second = run(changed, Choice(fresh=True))
@@ -145,7 +145,7 @@ def test_spawn_and_zygote_give_the_same_results_under_the_same_keys(tmp_path: Pa
 
 
 def test_a_run_that_somebody_drives_is_refused_and_says_by_whom(tmp_path: Path) -> None:
-    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [0, 1, 2], resources={"cpus": 2})
+    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [0, 1, 2])
     first = run({**study, "execution": {"fail_fast": True}})
     lease = Lease.take(FolderStore(Path(first.run)))
     with pytest.raises(RunHeldError, match=f"process {lease.pid}"):
@@ -165,7 +165,7 @@ def test_a_lost_worker_is_replaced_and_its_task_is_tried_again(tmp_path: Path) -
             time.sleep(30)
         return {{}}
     """
-    result = run(study_of(tmp_path, source))
+    result = run(study_of(tmp_path, source, resources=TWO_LANES))
     assert flag.exists()
     assert (result.counts.done, result.counts.failed) == (3, 0)
     assert sorted(one.attempt for one in result.iter_results()) == [0, 0, 1]
@@ -173,7 +173,7 @@ def test_a_lost_worker_is_replaced_and_its_task_is_tried_again(tmp_path: Path) -
 
 def test_gaps_are_kept_between_the_tasks_of_a_lane(tmp_path: Path) -> None:
     source = "import time\nx = 0\ndef main():\n    return {'at': time.monotonic()}"
-    study = study_of(tmp_path, source, [1, 2, 3], resources={"cpus": 2}, execution={"config_gap_seconds": 1.0})
+    study = study_of(tmp_path, source, [1, 2, 3], execution={"config_gap_seconds": 1.0})
     times = sorted(one.metrics["at"] for one in run(study).iter_results() if one.metrics)
     assert all(later - earlier >= 1.0 for earlier, later in pairwise(times))
 
@@ -215,7 +215,7 @@ def _metrics(result: StudyResult) -> dict[tuple[str, int], Any]:
 
 
 def test_a_damaged_ledger_is_made_good_from_the_markers_and_the_run_says_so(tmp_path: Path) -> None:
-    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [1, 0, 2], resources={"cpus": 2})
+    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [1, 0, 2])
     folder = Path(run({**study, "execution": {"fail_fast": True}}).run)
     (folder / "log" / "notes.jsonl").write_text("not ours")
     next(folder.glob("snap/*")).unlink()
@@ -255,19 +255,19 @@ def test_a_result_with_other_bytes_than_were_committed_is_told_and_run_again(tmp
 
 def test_a_refused_extension_leaves_the_run_as_it_was(tmp_path: Path) -> None:
     failing = "x = 0\ndef main():\n    assert x\n    return {}"
-    study = study_of(tmp_path, failing, [0, 1, 2], resources={"cpus": 2})
+    study = study_of(tmp_path, failing, [0, 1, 2])
     first = run({**study, "execution": {"fail_fast": True}})
     with pytest.raises(UsageError, match="takes none away"):
-        run(study_of(tmp_path, failing, [1, 2, 3], resources={"cpus": 2}), Choice(extend=True))
-    changed = study_of(tmp_path, failing + "  # changed", [0, 1, 2, 3], resources={"cpus": 2})
+        run(study_of(tmp_path, failing, [1, 2, 3]), Choice(extend=True))
+    changed = study_of(tmp_path, failing + "  # changed", [0, 1, 2, 3])
     with pytest.raises(UsageError, match="other contents than then"):
         run(changed, Choice(extend=True))
-    again = run(study_of(tmp_path, failing, [0, 1, 2], resources={"cpus": 2}))
+    again = run(study_of(tmp_path, failing, [0, 1, 2]))
     assert (again.run, again.counts.done, again.counts.failed) == (first.run, 2, 1)
 
 
 def test_fewer_cycles_than_an_unfinished_run_has_are_refused(tmp_path: Path) -> None:
-    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x < 2\n    return {}", [1, 2, 3], resources={"cpus": 2})
+    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x < 2\n    return {}", [1, 2, 3])
     run({**study, "execution": {"n_cycles": 2, "fail_fast": True, "cycle_order": "sequential"}})
     with pytest.raises(UsageError, match=r"has 2 cycles, but execution\.n_cycles is 1"):
         run(study)
@@ -293,7 +293,7 @@ def test_what_fits_no_lane_is_not_tried_on_one(tmp_path: Path) -> None:
 
 
 def test_a_whole_log_that_is_gone_makes_nothing_run_again(tmp_path: Path) -> None:
-    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [1, 0, 2], resources={"cpus": 2})
+    study = study_of(tmp_path, "x = 0\ndef main():\n    assert x\n    return {}", [1, 0, 2])
     folder = Path(run({**study, "execution": {"fail_fast": True}}).run)
     for told in (*folder.glob("log/*"), *folder.glob("snap/*")):
         told.unlink()

@@ -25,7 +25,7 @@ from joulegrid.jobs.status.prometheus import LaneTime, PrometheusMetrics
 from joulegrid.jobs.study.execution import CircuitBreaker
 from tests.cluster.s3_servers import free_port
 
-DASHBOARD = Path(__file__).parents[2] / "cluster" / "grafana" / "joulegrid.json"
+DASHBOARD = Path(__file__).parents[3] / "cluster" / "grafana" / "joulegrid.json"
 COUNTS = {"n_tasks": 10, "pending": 5, "running": 1, "done": 3, "failed": 1, "skipped": 0}
 
 

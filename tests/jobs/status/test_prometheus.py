@@ -24,8 +24,8 @@ from joulegrid.jobs.status.progress import Quiet
 from joulegrid.jobs.study.load import make_study
 from tests.cluster.prometheus_server import prometheus_server
 from tests.cluster.s3_servers import HOST, free_port
-from tests.jobs.studies import study_of
-from tests.jobs.test_metrics import expressions, page
+from tests.jobs.status.test_metrics import expressions, page
+from tests.jobs.studies import TWO_LANES, study_of
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 
@@ -72,7 +72,7 @@ def running(folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     """Run 200 tasks, every fifth of which fails, with metrics on the port; killed at the end if it still lives."""
     import ray
 
-    study = study_of(folder, SOURCE, list(range(200)), execution={"circuit_breaker": None})
+    study = study_of(folder, SOURCE, list(range(200)), resources=TWO_LANES, execution={"circuit_breaker": None})
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     address = ray.get_runtime_context().gcs_address
     command = [sys.executable, "-m", "joulegrid", "run", str(folder / "study.yaml"), "--yes", "--address", address]
@@ -111,7 +111,8 @@ class Scraper(Quiet):
 
 def test_after_each_task_the_page_holds_its_joules_and_lanes_are_never_busier_than_time_allows(tmp_path: Path) -> None:
     scraper = Scraper(Endpoint(free_port()))
-    study = make_study(study_of(tmp_path, "import time\nx = 0\ndef main():\n    time.sleep(0.3)\n    return {}"))
+    source = "import time\nx = 0\ndef main():\n    time.sleep(0.3)\n    return {}"
+    study = make_study(study_of(tmp_path, source, resources=TWO_LANES))
     began_s = time.monotonic()
     drive(study, Plan(study), Options(display=scraper, report=False, metrics=scraper.endpoint))
     assert [joules for joules, _ in scraper.seen] == pytest.approx([sum(scraper.joules[:n]) for n in (1, 2, 3)])

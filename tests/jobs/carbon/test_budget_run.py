@@ -17,7 +17,7 @@ from joulegrid.jobs.status.status import read_status
 from joulegrid.jobs.status.status_view import status_lines
 from joulegrid.jobs.study.load import load_study
 from joulegrid.jobs.study_result import StudyResult
-from tests.jobs.studies import study_of
+from tests.jobs.studies import TWO_LANES, study_of
 
 BURN = """
 import time
@@ -31,6 +31,7 @@ def main():
 
 def burning(folder: Path, **execution: Any) -> Path:
     fields = {"power": {"source": "model"}, "execution": {"isolation": "inline", **execution}}
+    fields["resources"] = TWO_LANES
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(study_of(folder, BURN, [1, 2, 3, 4, 5, 6], **fields)))
     return path

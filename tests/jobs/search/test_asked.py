@@ -19,8 +19,8 @@ from joulegrid.jobs.search.search import WAIT, CycleResult, SearcherSource, Told
 from joulegrid.jobs.study.load import make_study
 from joulegrid.jobs.study.study import StudyConfig
 from joulegrid.jsontypes import Json
+from tests.jobs.plan.test_plan import AXES, BATCH, SWEEPS, maybe
 from tests.jobs.studies import write_script
-from tests.jobs.test_plan import AXES, BATCH, SWEEPS, maybe
 
 TINY = {"model": "tiny-lm"}
 
