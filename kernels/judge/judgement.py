@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -120,11 +120,12 @@ class Judgement:
         outcome = session.call(trial.inputs, flat_tensors(trial.eager), observe)
         if not near:
             self._record(planned, outcome)
-        findings.require_untouched(outcome, checks, where, _aliases_of_reference(trial) if outcome.aliases else ())
+        aliases = _aliases_of_reference(trial) if outcome.aliases else ()
+        self._hold(findings.require_untouched, outcome, checks, where, aliases)
         if self.candidate.language == "triton":
-            findings.require_language(outcome, self.candidate.passthrough, checks, where)
-        expected = trial.expectations()
-        findings.require_values(outcome, findings.structure_of(trial.eager), expected, where)
+            self._hold(findings.require_language, outcome, self.candidate.passthrough, checks, where)
+        expected = self._expected(trial)
+        self._hold(findings.require_values, outcome, findings.structure_of(trial.eager), expected, where)
         return _Tried(planned, trial, expected, outcome)
 
     def _repeat(self, session: Session, first: _Tried) -> None:
@@ -139,10 +140,10 @@ class Judgement:
             outcome = session.call(trial.inputs, flat_tensors(trial.eager))
             where = f"{_where(first.planned)}, repeated"
             aliases = _aliases_of_reference(trial) if outcome.aliases else ()
-            findings.require_untouched(outcome, checks, where, aliases)
-            findings.require_values(outcome, findings.structure_of(trial.eager), first.expected, where)
+            self._hold(findings.require_untouched, outcome, checks, where, aliases)
+            self._hold(findings.require_values, outcome, findings.structure_of(trial.eager), first.expected, where)
             if not self.problem.atomics:
-                findings.require_same(outcome, first.outcome, where)
+                self._hold(findings.require_same, outcome, first.outcome, where)
 
     def _try_near(self, session: Session, first: _Tried) -> None:
         """Exchange a few numbers of a draw that was called: what knows it by samples answers with the old result."""
@@ -151,26 +152,34 @@ class Judgement:
         swapped = partial(_swapped, chance=chance)
         near = replace(trial, inputs=map_tensors(trial.inputs, swapped))
         state = {name: swapped(tensor) for name, tensor in trial.state.items()}
-        self._load(session, trial.state)
+        weights_change = self.settings.checks.fresh_weights
+        if weights_change:
+            session.load(trial.state, mutate=True)
         self._try(session, planned, self._with_state(near, trial.state), near=True)
-        if any(not state[name].equal(trial.state[name]) for name in state):
-            self._load(session, state)
-            self._try(session, planned, self._with_state(near, state), near=True)
-
-    def _load(self, session: Session, state: Mapping[str, Any]) -> None:
-        if self.settings.checks.fresh_weights:
+        if weights_change and any(not state[name].equal(trial.state[name]) for name in state):
             session.load(state, mutate=True)
+            self._try(session, planned, self._with_state(near, state), near=True)
 
     def _try_without_kernels(self, session: Session, first: _Tried) -> None:
         trial = first.trial
         if not any(tensor.numel() for tensor in flat_tensors(trial.eager)):
             return
         observe = Observe(operators=True, poison=True, suppress_launches=True)
+        if self.settings.checks.fresh_weights:  # what is expected is for these
+            session.load(trial.state, mutate=True)
         try:
             outcome = session.call(trial.inputs, flat_tensors(trial.eager), observe)
         except CandidateFault:
             return  # a candidate that fails without its kernels needs them
-        findings.require_needed_kernels(outcome, first.expected, _where(first.planned))
+        self._hold(findings.require_needed_kernels, outcome, first.expected, _where(first.planned))
+
+    def _hold(self, finding: Callable[..., None], *given: Any) -> None:
+        """Hold a call against one of `findings`; what speaks against it ends the verification."""
+        finding(*given)
+
+    def _expected(self, trial: Trial) -> list[Expectation]:
+        """Return what a trial's outputs are held against."""
+        return trial.expectations()
 
     def _record(self, planned: PlannedDraw, outcome: Outcome) -> None:
         draw = planned.draw
