@@ -107,21 +107,13 @@ def test_kept_rows_are_not_run_again_and_what_there_was_no_time_for_is_missing(t
     done, due = Unit("all", "memory/order_by_chance", 0), Unit("all", "memory/order_by_chance", 1)
     Kept(tmp_path / "rows", "judge").add(done, row("all", done.name))
     with (tmp_path / "rows").open("a") as stream:
-        stream.write('{"key": "cut sh')
+        stream.write('\n{"key": "cut sh')
     with open_pool(Kept(tmp_path / "rows", "judge").read(), jobs=1, minutes=0) as pool:
         assert [one["name"] for one in pool.run([done, due])] == [done.name]
     assert ablation.missing(pool.missing) == {"all, round 1": 1}
     pool.kept.add(due, row("all", due.name))
     assert Kept(tmp_path / "rows", "judge").read().get(due) is not None
     assert Kept(tmp_path / "rows", "another judge").read().get(done) is None
-
-
-def test_a_pool_runs_units_in_processes_of_its_own(tmp_path: Path) -> None:
-    units = [Unit("rewritten", "no_work/affine_dropped", 0), Unit("none", "memory/contiguity_assumed", 0)]
-    with open_pool(Kept(tmp_path / "rows", "judge"), jobs=1, minutes=2) as pool:
-        rows = pool.run(units)
-    assert [one["kind"] for one in rows] == ["rewritten", "none"]
-    assert not pool.missing and not ablation.failed(rows[1])
 
 
 def test_facts_of_a_run_without_time_can_be_printed() -> None:
