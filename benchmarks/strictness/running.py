@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import multiprocessing
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -18,6 +20,7 @@ from benchmarks.strictness.units import Bench, Unit
 from joulegrid.kernels.judge.zygote import Zygote
 
 MOST_IN_A_BATCH = 12
+_PR_SET_PDEATHSIG = 1
 _bench: Bench | None = None
 
 
@@ -101,6 +104,7 @@ def _batches(units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
 
 def _begin(judge: str) -> None:
     global _bench
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing else tells it that the benchmark was killed
     zygote = Zygote("cpu")
     Finalize(None, zygote.close, exitpriority=10)
     _bench = Bench(zygote, judge)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from joulegrid.kernels.criterion import Expectation
-from joulegrid.kernels.judge import findings
 from joulegrid.kernels.judge.draw_plan import PlannedDraw
 from joulegrid.kernels.judge.judgement import Judgement
 from joulegrid.kernels.judge.limits import Checks
@@ -105,7 +104,12 @@ class Survey(Shared):
 
     def _repeat(self, session: Session, first: Any) -> None:
         self._conditions = _conditions(first.planned) | {"determinism", "fresh_weights", "freeze"}
-        super()._repeat(session, first)
+        if not any(output.is_meta for output in first.outcome.outputs):  # what has another shape was not read
+            super()._repeat(session, first)
+
+    def _try_disguised(self, session: Session, first: Any) -> None:
+        self._conditions = _conditions(first.planned) | _OBSERVED | {"disguise", "fresh_weights"}
+        super()._try_disguised(session, first)
 
     def _try_without_kernels(self, session: Session, first: Any) -> None:
         self._conditions = _conditions(first.planned) | _OBSERVED | {"decoy", "fresh_weights"}
@@ -113,8 +117,6 @@ class Survey(Shared):
 
     def _hold(self, finding: Callable[..., None], *given: Any) -> None:
         """Note what all checks together find first, then what each finds alone."""
-        if finding is findings.require_same and any(output.is_meta for one in given[:2] for output in one.outputs):
-            return  # outputs of another shape were not read, and are noted
         try:
             finding(*given)
         except CandidateFault as fault:

@@ -16,6 +16,7 @@ import sys
 import types
 from collections import deque
 from functools import reduce
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -150,32 +151,21 @@ class _Worker:
         self.sinks.append([self._tree(one) for one in sinks or []])
         return {}
 
-    def do_call(
-        self, *, place: int, observe: bool, poison: bool, guards: bool, suppress: bool = False
-    ) -> dict[str, Any]:
-        """Call the module once; with `observe` under the eyes of the observers."""
+    def do_call(self, *, place: int, **observe: bool) -> dict[str, Any]:
+        """Call the module once; `observe` is the judge's `Observe`, by the names of its fields."""
         import torch
 
         args, kwargs = self.prepared[place]
         self.launches.counts.clear()
-        self.launches.suppressed = suppress
-        observation = Observation(self.launches, poison=poison, guards=guards)
-        try:
-            with torch.no_grad():
-                if observe:
-                    observation.provenance.admit_call(self.plain, args, kwargs)
-                    with observation.watching():
-                        result = self.module(*args, **kwargs)
-                    observation.provenance.require("the output", result)
-                else:
-                    result = self.module(*args, **kwargs)
-        finally:
-            self.launches.suppressed = False
+        observation = Observation(self.launches, observe)
+        # Operators show as such where gradients are merely off; unseen calls are made as timed ones are.
+        with (
+            torch.no_grad() if observe["operators"] else torch.inference_mode(),
+            observation.of(self.plain, args, kwargs),
+        ):
+            result = self.module(*args, **kwargs)
         self._deliver(result, self.sinks[place])
-        answer = self._described_outputs(result, self.outputs)
-        if observe:
-            answer |= {"operators": dict(observation.operators.most_common(200)), "torn": observation.torn()}
-            answer["unknown_memory"] = dict(observation.provenance.unknown.most_common(20))
+        answer = self._described_outputs(result, self.outputs) | observation.found(result)
         return answer | {"launches": dict(self.launches.counts.most_common(200)), "state": self._state()}
 
     def do_settle(self) -> dict[str, Any]:
@@ -194,21 +184,22 @@ class _Worker:
         return {}
 
     def do_series(self, *, count: int, describe: bool) -> dict[str, Any]:
-        """Call the module with one set of inputs after another; all outputs are held until they are forgotten.
+        """Call the module with the sets of inputs in turn; all outputs are held until they are forgotten.
 
         Only addresses are told at once; `describe` says all of how outputs lie, which takes as long as a light call.
         """
         import torch
 
+        calls = list(islice(cycle(self.prepared), count))
         gc.disable()
         results = []
         with torch.inference_mode():
             if self.overwrites:
-                for args, kwargs in self.prepared[:count]:
+                for args, kwargs in calls:
                     torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
                     self.module(*args, **kwargs)
             else:
-                for args, kwargs in self.prepared[:count]:
+                for args, kwargs in calls:
                     results.append(self.module(*args, **kwargs))
         if self.orders.device == "cuda":
             torch.cuda.synchronize()
