@@ -17,7 +17,7 @@ from typing import Any
 
 from joulegrid.kernels.module import flat_tensors, map_tensors
 from joulegrid.kernels.orders import Orders
-from joulegrid.kernels.rounding import randomly_rounded, uniform
+from joulegrid.kernels.rounding import Noise, randomly_rounded
 
 FUNCTIONS = frozenset(
     {
@@ -34,12 +34,11 @@ DECOMPOSED = (
 AVERAGED = ("avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d")
 
 
-def reordered(seed: int, device: str = "cpu") -> AbstractContextManager[Any]:
+def reordered(seed: int) -> AbstractContextManager[Any]:
     """Return a context in which modules are evaluated otherwise, the same way each time for the same seed."""
     import torch
 
-    noise = torch.Generator(device=device).manual_seed(seed)
-    return _evaluated(_Evaluation(Orders(torch.Generator().manual_seed(seed)), noise))
+    return _evaluated(_Evaluation(Orders(torch.Generator().manual_seed(seed)), Noise(seed)))
 
 
 def summed_in_turn(accumulator: Any = None) -> AbstractContextManager[Any]:
@@ -101,7 +100,7 @@ class _Evaluation:
     """How each operator is computed in this evaluation."""
 
     orders: Orders
-    noise: Any
+    noise: Noise | None
     """Source of random roundings; `None` rounds to nearest, as eager does."""
 
     def rules(self) -> dict[Any, Callable[..., Any]]:
@@ -144,12 +143,14 @@ class _Evaluation:
         if wide.dtype != wider:  # the dtype was asked for by name
             return result
         if func.overloadpacket.__name__ in FUNCTIONS:
-            ulps = (uniform(wide.new_zeros(()), self.noise) + uniform(wide, self.noise)) / 2
+            ulps = (self.noise.common() + self.noise.of(wide)) / 2
             wide = torch.where(wide == wide.round(), wide, wide * (1 + ulps * torch.finfo(torch.float32).eps))
         return self.rounded(wide, result.dtype)
 
     def rounded(self, wide: Any, dtype: Any) -> Any:
-        return wide.to(dtype) if self.noise is None else randomly_rounded(wide, dtype, self.noise)
+        if self.noise is None or wide.dtype == dtype:
+            return wide.to(dtype)
+        return randomly_rounded(wide, dtype, self.noise.of(wide))
 
     def mm(self, left: Any, right: Any) -> Any:
         return self.rounded(self.orders.product(left.float(), right.float()), left.dtype)
