@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.judge_false_rejections import upper_end
+from benchmarks.judge_false_rejections import interval_95
 from benchmarks.strictness.units import Unit
 from joulegrid.kernels.judge.limits import Checks
 from joulegrid.kernels.judge.verdict import Verdict
@@ -49,11 +49,6 @@ def failed(row: Row) -> bool:
     return bool(row["verdict"] != Verdict.PASSED)
 
 
-def interval(events: int, trials: int) -> list[float]:
-    """Return the 95 % interval of a rate (C. Clopper, E. Pearson, Biometrika 26, 1934)."""
-    return [1 - upper_end(trials - events, trials), upper_end(events, trials)]
-
-
 def rates(rows: Rows) -> dict[str, dict[str, Any]]:
     """Return by part how many verifications, and how many candidates in every round, were judged rightly."""
     return {part: _rate(rows.of(part)) for part in ("all", "open", "honest") if rows.of(part)}
@@ -68,10 +63,10 @@ def _rate(rows: Sequence[Row]) -> dict[str, Any]:
         "right": events,
         "n": len(rows),
         "rate": events / len(rows),
-        "interval_95": interval(events, len(rows)),
+        "interval_95": interval_95(events, len(rows)),
         "candidates": len(by_name),
         "right_in_every_round": always,
-        "candidates_interval_95": interval(always, len(by_name)),
+        "candidates_interval_95": interval_95(always, len(by_name)),
     }
 
 

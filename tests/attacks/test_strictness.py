@@ -68,12 +68,6 @@ def test_a_decoy_in_a_case_with_weights_is_seen_on_the_tiny_shape(zygote: Zygote
     assert judged(attack, zygote, checks).verdict is Verdict.FORBIDDEN
 
 
-def test_intervals_are_clopper_and_pearsons() -> None:
-    assert ablation.interval(0, 24) == pytest.approx([0, 0.14247], abs=1e-5)
-    assert ablation.interval(24, 24) == pytest.approx([0.85753, 1], abs=1e-5)
-    assert ablation.interval(3, 40) == pytest.approx([0.015736, 0.203861], abs=1e-5)
-
-
 def test_tables_tell_what_is_caught_alone_lost_and_found_by_one_check_only() -> None:
     rows = Rows(
         [
