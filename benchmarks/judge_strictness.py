@@ -94,6 +94,7 @@ def _facts(rows: Rows, pool: Pool) -> dict[str, Any]:
             "passed": sorted(f"{row['name']}, rewriting {row['round']}" for row in rewritten if not row["right"]),
         },
         "ablation": {
+            "tried": ablation.tried(attacks),
             "alone": ablation.caught_alone(attacks),
             "finds": ablation.found_at_all(attacks),
             "lost": ablation.lost_without(attacks),

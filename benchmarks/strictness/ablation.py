@@ -119,9 +119,10 @@ def single_points(rows: Rows) -> dict[str, Names]:
     for check, names in found_at_all(rows).items():
         for name in names:
             finders[name].add(check)
+    surveyed = {row["name"] for row in rows.of("survey")}
     alone: Names = defaultdict(list)
     for name, checks in sorted(finders.items()):
-        if len(checks) == 1:
+        if name in surveyed and len(checks) == 1:
             alone[next(iter(checks))].append(name)
     gated = set(found_at_all(rows)["static_gate"])
     lost = {
@@ -129,6 +130,12 @@ def single_points(rows: Rows) -> dict[str, Names]:
         for check, names in lost_without(rows).items()
     }
     return {"only_finder": dict(alone), "lost_by_the_judge": {check: names for check, names in lost.items() if names}}
+
+
+def tried(rows: Rows) -> dict[str, Any]:
+    """Count by check the attacks that were tried with it alone and without it, and all that were surveyed."""
+    counts = {kind: {check: len(rows.of(kind, check)) for check in Checks.names()} for kind in ("on", "off")}
+    return {**counts, "survey": len(rows.of("survey")), "none": len(rows.of("none"))}
 
 
 def together_alone(rows: Rows) -> list[str]:

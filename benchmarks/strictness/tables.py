@@ -63,9 +63,10 @@ def _matrix(ablation: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _points(ablation: Mapping[str, Any]) -> Iterator[str]:
-    switchable = ablation["lost"]
-    yield f"\ncatch nothing alone: {', '.join(one for one in switchable if not ablation['alone'][one]) or 'none'}"
-    yield f"lose nothing when off: {', '.join(one for one in switchable if not switchable[one]) or 'none'}"
+    lost, tried = ablation["lost"], ablation["tried"]
+    yield f"\nsurveyed {tried['survey']} attacks, without any check {tried['none']}"
+    yield from _idle("alone", "catch nothing alone", ablation["alone"], tried["on"])
+    yield from _idle("off", "lose nothing when off", lost, tried["off"])
     yield from _listed("caught by no check alone, but together", ablation["only_together"])
     yield "pass the whole judge less one check:"
     for check, names in ablation["lost_by_the_judge"].items():
@@ -73,6 +74,14 @@ def _points(ablation: Mapping[str, Any]) -> Iterator[str]:
     yield "only one check finds anything:"
     for check, names in ablation["only_finder"].items():
         yield f"  {check} ({len(names)}): {', '.join(names)}"
+
+
+def _idle(what: str, title: str, names: Mapping[str, Sequence[str]], tried: Mapping[str, int]) -> Iterator[str]:
+    idle = [f"{check} (of {count})" for check, count in tried.items() if count and not names[check]]
+    yield f"{title}: {', '.join(idle) or 'none of those that were tried'}"
+    untried = [check for check, count in tried.items() if not count]
+    if untried:
+        yield f"  {what}, not tried on anything: {', '.join(untried)}"
 
 
 def _agreement(agreement: Mapping[str, Any]) -> Iterator[str]:
