@@ -142,6 +142,8 @@ def together_alone(rows: Rows) -> list[str]:
     """Return the attacks that no check catches alone, though all together do."""
     alone = {name for names in caught_alone(rows).values() for name in names}
     tried = {row["name"] for row in rows.of("on")}
+    for check in Checks.names():  # nothing is said of what was not tried with each of them
+        tried &= {row["name"] for row in rows.of("on", check)}
     refused = {row["name"] for row in rows.of("survey") if failed(row)}
     return sorted((tried & refused) - alone)
 

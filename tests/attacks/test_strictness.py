@@ -81,7 +81,9 @@ def test_tables_tell_what_is_caught_alone_lost_and_found_by_one_check_only() -> 
     )  # fmt: skip
     alone, lost = ablation.caught_alone(rows), ablation.lost_without(rows)
     assert (alone["alias"], alone["values"], alone["poison"]) == (["memory/b"], ["no_work/c"], [])
-    assert ablation.together_alone(rows) == ["replay/a"]
+    assert ablation.together_alone(rows) == []
+    everything = [row("on", "replay/a", check=check) for check in Checks.names()]
+    assert ablation.together_alone(Rows([*rows.rows, *everything])) == ["replay/a"]
     assert lost["poison"] == ["replay/a"]
     assert ablation.single_points(rows) == {
         "only_finder": {"values": ["replay/a"]}, "lost_by_the_judge": {"poison": ["replay/a"]},
