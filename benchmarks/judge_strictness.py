@@ -1,16 +1,21 @@
 """How strict and how fair the judge is: attacks refused, honest candidates accepted, what each check has to do with it.
 
-* refused for the right reason: verdicts that the attack's header names, with the static gate and without it;
-* accepted: honest candidates that pass every check;
+* rates: verdicts that the attack's header names, with the static gate and without it; honest candidates that pass.
+  Draws come from the system's entropy. Intervals are Clopper's and Pearson's, at 95 %: over verifications, and over
+  candidates that were judged rightly in every round. They speak of further draws and of candidates like these, not of
+  all attacks that could be thought of;
 * rewritten: attacks after `tests/attacks/obfuscation.py`, and how many of those got past the static gate;
-* alone on: attacks that fail when only this check is on, less those that fail with none of them (shape, dtype and
-  values on the tiny shape remain);
-* alone off: attacks that pass only because this check is off, all others but the static gate being on.
+* alone: attacks that fail when only this check is on and pass with none (shape, dtype and values on the tiny shape
+  remain). Each was really verified so;
+* finds: attacks in which it finds anything in a verification that goes on after a finding (a survey);
+* lost: attacks that pass only because this check is off. Verified where the survey does not show that something else
+  finds them too; a sample of what it shows is verified all the same, and a sample of surveys is held against the judge.
 
-Draws come from the system's entropy, anew in each round. Without a GPU; attacks that only a GPU can run, or that only a
-timing can see, are counted apart.
+All of one round's cells see the same draws. Without a GPU; attacks that only a GPU can run, or that only a timing can
+see, are counted apart. Rows are kept by judge, candidate and case: a run that was ended goes on, and says what is
+missing.
 
-Run: `python -m benchmarks.judge_strictness [--rounds 3] [--rewritten 4] [--no-ablation]`
+Run: `python -m benchmarks.judge_strictness [--rounds 3] [--rewritten 4] [--minutes 40] [--jobs 2] [--no-ablation]`
 """
 
 from __future__ import annotations
@@ -22,115 +27,112 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
-from benchmarks.measurement import Series, print_table, write
-from joulegrid.kernels.judge.candidate import read_candidate
-from joulegrid.kernels.judge.limits import Checks
-from joulegrid.kernels.judge.static_gate import refusals
-from joulegrid.kernels.judge.verdict import Evidence, Verdict
-from joulegrid.kernels.judge.zygote import Zygote
+from benchmarks.measurement import Series, write
+from benchmarks.strictness import ablation, plan, tables
+from benchmarks.strictness.ablation import Row, Rows, failed, honest
+from benchmarks.strictness.running import Kept, Pool, open_pool
+from benchmarks.strictness.units import judge_digest, tested_open, verified
 from tests.attacks import catalog
-from tests.attacks.catalog import Entry
-from tests.attacks.judging import judged
-from tests.attacks.obfuscation import obfuscated
-
-OPEN = Checks().without("static_gate")
-VERIFIED = [attack for attack in catalog.attacks() if attack.refused or attack.via == "verify"]
-TESTED_OPEN = [attack for attack in catalog.attacks() if attack.via == "verify"]
-DECIDING = ("hidden_shapes", "distributions", "layouts", "fresh_weights", "poison", "freeze")
-"""Checks that decide what a candidate is tried on; the others only look at what it did."""
-Rows = list[dict[str, Any]]
 
 
 def main() -> int:
     options = _options()
-    began_s = time.monotonic()
-    with Zygote("cpu") as zygote:
-        rates, rows = _rounds(zygote, options.rounds)
-        facts: dict[str, Any] = {"counts": _counts(), "attacks": rows}
-        facts["rewritten"] = _rewritten(zygote, options.rewritten)
-        if options.ablation:
-            facts["ablation"] = _ablation(zygote)
-    print_table("Share of candidates judged rightly", rates)
-    _print_families(rows)
-    _print_more(facts)
+    judge, began_s = judge_digest(), time.monotonic()
+    kept = Kept(options.kept, judge).read()
+    with open_pool(kept, options.jobs, options.minutes) as pool:
+        rows = Rows(_run(pool, options))
+    facts = _facts(rows, pool)
+    facts |= {"judge": judge, "rounds": options.rounds, "jobs": options.jobs}
     facts["seconds"] = round(time.monotonic() - began_s, 1)
-    print(f"\nwritten to {write('judge_strictness', rates, facts)}")
+    for line in tables.lines(facts):
+        print(line)
+    write("judge_strictness", _series(rows), facts, options.results)
     return 0
 
 
-def _rounds(zygote: Zygote, rounds: int) -> tuple[list[Series], Rows]:
-    """Judge everything, each round on fresh draws."""
-    shares = {name: Series(name, "of 1") for name in ("attacks, all checks", "attacks, no static gate", "honest")}
-    rows: Rows = []
-    for number in range(rounds):
-        found = [_judged(attack, zygote, "all", Checks()) for attack in VERIFIED]
-        found += [_judged(attack, zygote, "no static gate", OPEN) for attack in TESTED_OPEN]
-        found += [_judged(one, zygote, "honest", Checks()) for one in catalog.benign()]
-        for series, part in zip(shares.values(), ("all", "no static gate", "honest"), strict=True):
-            right = [row["right"] for row in found if row["with"] == part]
-            series.values.append(sum(right) / len(right))
-        rows += [{"round": number, **row} for row in found]
-        _progress(f"round {number + 1} of {rounds}")
-    return list(shares.values()), rows
+def _run(pool: Pool, options: argparse.Namespace) -> list[Row]:
+    """Run stage after stage, the first round of everything before the second."""
+    rows: list[Row] = pool.run(plan.rewritten(options.rewritten))
+    for number in range(options.rounds):
+        rows += pool.run(plan.rates(number))
+        _progress(f"round {number + 1} of {options.rounds}: rates")
+        if options.ablation:
+            rows += _ablation(pool, number)
+    return rows
 
 
-def _judged(entry: Entry, zygote: Zygote, part: str, checks: Checks) -> dict[str, Any]:
-    found = judged(entry, zygote, checks, seed=None)
-    by = found.evidence[0].check if found.evidence else None
-    right = found.verdict in entry.right(gate=checks.static_gate)
+def _ablation(pool: Pool, number: int) -> list[Row]:
+    """One round of the ablation, on the round's draws."""
+    chance = Random(f"{pool.kept.judge}/{number}")
+    first = pool.run(plan.surveys(number))
+    _progress(f"round {number + 1}: surveys")
+    surveyed = [row for row in first if row["kind"] == "survey"]
+    attacks = [row for row in surveyed if not honest(row)]
+    undecided = [row for row in first if row["kind"] == "none"]
+    rows = first + pool.run(plan.alone(number, undecided))
+    _progress(f"round {number + 1}: each check alone")
+    rows += pool.run(plan.without(number, attacks, chance))
+    _progress(f"round {number + 1}: without one check")
+    return rows + pool.run([*plan.compared(number, surveyed, chance), *plan.controls(number, chance)])
+
+
+def _facts(rows: Rows, pool: Pool) -> dict[str, Any]:
+    attacks, controls = rows.attacks(), rows.controls()
+    rewritten = rows.of("rewritten")
     return {
-        "name": entry.name, "with": part, "verdict": str(found.verdict), "by": by, "right": right,
-        "seconds": round(found.seconds, 3),
-    }  # fmt: skip
+        "missing": ablation.missing(pool.missing),
+        "counts": _counts(),
+        "rates": ablation.rates(rows),
+        "wrong": ablation.wrong_reasons(rows),
+        "unsteady": ablation.unsteady(rows),
+        "rewritten": {
+            "tried": len(rewritten),
+            "refused_by_the_gate": sum(row["by"] == "static_gate" for row in rewritten),
+            "passed": sorted(f"{row['name']}, rewriting {row['round']}" for row in rewritten if not row["right"]),
+        },
+        "ablation": {
+            "tried": ablation.tried(attacks),
+            "alone": ablation.caught_alone(attacks),
+            "finds": ablation.found_at_all(attacks),
+            "lost": ablation.lost_without(attacks),
+            "only_together": ablation.together_alone(attacks),
+            **ablation.single_points(attacks),
+            "agreement": ablation.agreement(rows),
+        },
+        "controls": _controls(controls),
+        "cost": _cost(rows),
+    }
 
 
-def _rewritten(zygote: Zygote, seeds: int) -> dict[str, Any]:
-    """Judge each attack after as many random rewritings; those that the gate refuses need no child."""
-    tried, refused, passed = 0, 0, []
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "candidate.py"
-        for attack in VERIFIED:
-            for seed in range(seeds):
-                path.write_text(obfuscated(attack.path.read_text(), seed))
-                tried += 1
-                if refusals(read_candidate(path)):
-                    refused += 1
-                elif judged(attack, zygote, seed=None, path=path).passed:
-                    passed.append(f"{attack.name}, seed {seed}")
-    _progress("rewritten")
-    return {"tried": tried, "refused_by_the_gate": refused, "passed": passed}
+def _controls(rows: Rows) -> dict[str, Any]:
+    """Honest candidates under surveys and under every choice of checks: whatever refuses them is in the wrong."""
+    tried = [row for row in rows.rows if row["kind"] in ("survey", "none", "on", "off")]
+    refused = [row for row in tried if failed(row)]
+    lines = (f"{row['kind']} {row['check']}: {row['name']} {row['verdict']} by {row['by']}" for row in refused)
+    return {"tried": len(tried), "refused": dict(Counter(lines))}
 
 
-def _ablation(zygote: Zygote) -> dict[str, Any]:
-    """What each check catches alone, and what is lost without it; all on the same draws."""
-    none = Checks.none()
-    undecided = [attack for attack in VERIFIED if not _fails(attack, zygote, none)]
-    _progress(f"ablation: {len(undecided)} attacks pass where no check is on")
-    caught_by = {attack.name: judged(attack, zygote, OPEN).evidence for attack in TESTED_OPEN}
-    rows = {}
-    for name in Checks.names():
-        caught = [attack.name for attack in undecided if _fails(attack, zygote, _only(name))]
-        tried = [attack for attack in TESTED_OPEN if _may_change(name, caught_by[attack.name])]
-        lost = [attack.name for attack in tried if not _fails(attack, zygote, OPEN.without(name))]
-        rows[name] = {"alone_on": caught, "alone_off": lost}
-        _progress(f"ablation: {name} alone catches {len(caught)}, without it {len(lost)} more pass")
-    passing = [name for name, evidence in caught_by.items() if not evidence]
-    return {"attacks": len(VERIFIED), "values_alone": len(VERIFIED) - len(undecided), "pass": passing, "checks": rows}
+def _cost(rows: Rows) -> dict[str, float]:
+    """Processor seconds of the judge for an honest candidate, its child's apart; the median."""
+    honest_s = sorted(row["judge_cpu_s"] for row in rows.of("honest"))
+    wall_s = sorted(row["seconds"] for row in rows.of("honest"))
+    if not honest_s:
+        return {}
+    return {"judge_cpu_s": honest_s[len(honest_s) // 2], "seconds": wall_s[len(wall_s) // 2]}
 
 
-def _may_change(check: str, evidence: Sequence[Evidence]) -> bool:
-    """Whether an attack that was refused can pass without this check: it refused it, or decides what is tried."""
-    return bool(evidence) and (check in DECIDING or evidence[0].check == check)
-
-
-def _only(name: str) -> Checks:
-    return Checks().without(*(other for other in Checks.names() if other != name))
-
-
-def _fails(attack: Entry, zygote: Zygote, checks: Checks) -> bool:
-    return judged(attack, zygote, checks).verdict is not Verdict.PASSED
+def _series(rows: Rows) -> list[Series]:
+    """The share that was judged rightly, round by round."""
+    found = []
+    for part in ("all", "open", "honest"):
+        rounds = sorted({row["round"] for row in rows.of(part)})
+        groups = [[bool(row["right"]) for row in rows.of(part) if row["round"] == number] for number in rounds]
+        if groups:
+            found.append(Series(part, "of 1", [sum(group) / len(group) for group in groups]))
+    return found
 
 
 def _counts() -> dict[str, Any]:
@@ -138,7 +140,8 @@ def _counts() -> dict[str, Any]:
     return {
         "attacks": families.total(),
         "families": dict(families),
-        "judged_by_verify": len(VERIFIED),
+        "judged_by_verify": len(verified()),
+        "without_the_gate": len(tested_open()),
         "only_seen_by_timing": [attack.name for attack in catalog.attacks() if attack.via == "timing"],
         "only_the_gate_can_tell": [attack.name for attack in catalog.attacks() if not attack.open],
         "need_a_gpu": [attack.name for attack in catalog.gpu_attacks()],
@@ -146,39 +149,21 @@ def _counts() -> dict[str, Any]:
     }
 
 
-def _print_families(rows: Rows) -> None:
-    for part in ("all", "no static gate", "honest"):
-        families = dict.fromkeys(row["name"].partition("/")[0] for row in rows if row["with"] == part)
-        print(f"\n{part}: rightly judged / judged, over all rounds")
-        for family in families:
-            right = [row["right"] for row in rows if row["with"] == part and row["name"].startswith(f"{family}/")]
-            print(f"  {family:10} {sum(right):5} / {len(right)}")
-    wrong = Counter((row["with"], row["name"], row["verdict"]) for row in rows if not row["right"])
-    for (part, name, verdict), times in sorted(wrong.items()):
-        print(f"  {part}: {name} was {verdict} {times}×")
-
-
-def _print_more(facts: dict[str, Any]) -> None:
-    rewritten = facts["rewritten"]
-    print(f"\nrewritten attacks: {rewritten['tried']} tried, {rewritten['refused_by_the_gate']} refused by the gate,")
-    print(f"  passed in the end: {', '.join(rewritten['passed']) or 'none'}")
-    if "ablation" not in facts:
-        return
-    print(f"\nof {facts['ablation']['attacks']} attacks {facts['ablation']['values_alone']} fail with no check at all")
-    print(f"{'':14} alone on catches   alone off (and the gate) lets pass")
-    for name, row in facts["ablation"]["checks"].items():
-        print(f"{name:14} {len(row['alone_on']):16}   {len(row['alone_off']):3} {', '.join(row['alone_off'][:4])}")
-
-
 def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=3, help="everything on fresh draws so many times")
+    parser.add_argument("--rounds", type=int, default=3, help="everything on other draws so many times")
     parser.add_argument("--rewritten", type=int, default=4, help="rewritings of each attack")
+    parser.add_argument("--minutes", type=float, default=40.0, help="begin nothing after that long")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that verify")
     parser.add_argument("--no-ablation", dest="ablation", action="store_false", help="leave out check by check")
+    kept = Path(tempfile.gettempdir()) / "joulegrid-judge-strictness.jsonl"
+    parser.add_argument("--kept", type=Path, default=kept, help="file of rows, to go on from (%(default)s)")
+    results = Path(__file__).resolve().parent / "results"
+    parser.add_argument("--results", type=Path, default=results, help="folder for the JSON (%(default)s)")
     return parser.parse_args(arguments)
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from joulegrid.errors import UsageError
+from joulegrid.kernels.dispatch import dispatched
 from joulegrid.kernels.module import call, construct, flat_tensors, load_class, load_state, map_tensors
 from joulegrid.kernels.problem import Arguments, Problem
 
@@ -74,23 +75,21 @@ def _remapped_casts() -> Any:
 
 def _refusal_of_narrow_floats() -> Any:
     import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
 
     def narrow(tensor: Any) -> bool:
         return bool(tensor.dtype.is_floating_point or tensor.is_complex()) and tensor.dtype not in wide_enough
 
     wide_enough = (torch.float64, torch.complex128)
 
-    class RefusalOfNarrowFloats(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if func is torch.ops.aten.view.dtype:
-                raise UsageError("oracle: forward reads bits as another dtype (view), which has no float64 counterpart")
-            result = func(*args, **(kwargs or {}))
-            if any(narrow(tensor) for tensor in flat_tensors(result)):
-                raise UsageError(
-                    f"oracle: {func} returned a float narrower than float64, so the oracle would not be exact; let"
-                    " forward take its dtypes from its inputs or name them as torch dtypes"
-                )
-            return result
+    def wide(func: Any, args: Any, kwargs: Any) -> Any:
+        if func is torch.ops.aten.view.dtype:
+            raise UsageError("oracle: forward reads bits as another dtype (view), which has no float64 counterpart")
+        result = func(*args, **kwargs)
+        if any(narrow(tensor) for tensor in flat_tensors(result)):
+            raise UsageError(
+                f"oracle: {func} returned a float narrower than float64, so the oracle would not be exact; let"
+                " forward take its dtypes from its inputs or name them as torch dtypes"
+            )
+        return result
 
-    return RefusalOfNarrowFloats()  # type: ignore[no-untyped-call]
+    return dispatched(wide)

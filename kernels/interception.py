@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from joulegrid.kernels.dispatch import dispatched
 from joulegrid.kernels.module import call, map_tensors
 from joulegrid.kernels.problem import Arguments
 
@@ -99,12 +100,9 @@ def _rounded(tensor: Any) -> Any:
 
 
 def _mode(after: Callable[[Any], Any], changes: dict[Any, Change]) -> AbstractContextManager[Any]:
-    from torch.utils._python_dispatch import TorchDispatchMode
+    def changed(func: Any, args: Any, kwargs: Any) -> Any:
+        result = changes[func](func, *args, **kwargs) if func in changes else NotImplemented
+        return after(func(*args, **kwargs) if result is NotImplemented else result)
 
-    class Interception(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            kwargs = kwargs or {}
-            result = changes[func](func, *args, **kwargs) if func in changes else NotImplemented
-            return after(func(*args, **kwargs) if result is NotImplemented else result)
-
-    return Interception()  # type: ignore[no-untyped-call]
+    mode: AbstractContextManager[Any] = dispatched(changed)
+    return mode

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from joulegrid.kernels.dispatch import dispatched
 from joulegrid.kernels.module import flat_tensors, map_tensors
 from joulegrid.kernels.orders import Orders
 from joulegrid.kernels.rounding import Noise, randomly_rounded
@@ -60,24 +61,22 @@ def _evaluated(evaluation: _Evaluation) -> AbstractContextManager[Any]:
 
 def _mode(evaluation: _Evaluation) -> AbstractContextManager[Any]:
     import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
 
     rules, decompositions = evaluation.rules(), _decompositions()
 
-    class Reordering(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            kwargs = kwargs or {}
-            if func in decompositions and _narrow(args):
-                with self:
-                    return decompositions[func](*args, **kwargs)
-            result = rules[func](*args, **kwargs) if func in rules and _narrow(args) else NotImplemented
-            if result is not NotImplemented:
-                return result
-            if torch.Tag.pointwise in func.tags and not func._schema.is_mutable:
-                return evaluation.pointwise(func, args, kwargs)
-            return func(*args, **kwargs)
+    def evaluated(func: Any, args: Any, kwargs: Any) -> Any:
+        if func in decompositions and _narrow(args):
+            with mode:
+                return decompositions[func](*args, **kwargs)
+        result = rules[func](*args, **kwargs) if func in rules and _narrow(args) else NotImplemented
+        if result is not NotImplemented:
+            return result
+        if torch.Tag.pointwise in func.tags and not func._schema.is_mutable:
+            return evaluation.pointwise(func, args, kwargs)
+        return func(*args, **kwargs)
 
-    return Reordering()  # type: ignore[no-untyped-call]
+    mode: AbstractContextManager[Any] = dispatched(evaluated)
+    return mode
 
 
 @lru_cache(maxsize=1)

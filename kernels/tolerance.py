@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from joulegrid.kernels.dispatch import dispatched
 from joulegrid.kernels.module import call
 from joulegrid.kernels.problem import Arguments, ToleranceClass
 
@@ -30,15 +31,12 @@ def least_class(module: Any, arguments: Arguments) -> tuple[ToleranceClass, str]
 
 
 def _operators(module: Any, arguments: Arguments) -> set[str]:
-    from torch.utils._python_dispatch import TorchDispatchMode
-
     used: set[str] = set()
 
-    class Listening(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            used.add(func.overloadpacket.__name__)
-            return func(*args, **(kwargs or {}))
+    def noted(func: Any, args: Any, kwargs: Any) -> Any:
+        used.add(func.overloadpacket.__name__)
+        return func(*args, **kwargs)
 
-    with Listening():  # type: ignore[no-untyped-call]
+    with dispatched(noted):
         call(module, arguments)
     return used

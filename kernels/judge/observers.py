@@ -162,7 +162,14 @@ def poison(tensor: Any) -> None:
 def _dispatch_mode(seen: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> Any:
     from torch.utils._python_dispatch import TorchDispatchMode
 
+    compiler = "torch._dynamo" in sys.modules
+
     class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            """Keep torch's compiler out of this, where there is one: to do so, torch would import it."""
+            return compiler
+
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             return seen(func, args, kwargs or {})
 

@@ -27,6 +27,8 @@ from joulegrid.kernels.judge.verdict import CandidateFault
 from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.problem import Arguments
 
+COMPILER = ("torch._dynamo",)
+"""What takes a child that compiles two seconds to import."""
 PATIENT_CALLS = 10
 """A series may take so many times as long as one call."""
 SAMPLED_REGIONS = 4
@@ -43,7 +45,7 @@ def open_session(zygote: Zygote, code: Code, limits: Limits | None = None, *, fr
         PreFlightError: no child can be had on this machine.
     """
     limits = (limits or Limits()).on(zygote.device)
-    child = zygote.fork(limits)
+    child = zygote.fork(limits, () if code.compile_mode is None else COMPILER)
     session = Session(Exchange(zygote, child, limits, freezes=freeze), zygote.device, child.facts, staged=zygote.staged)
     try:
         session.begin()

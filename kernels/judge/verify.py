@@ -7,7 +7,7 @@ child of its own for each dtype.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -31,10 +31,12 @@ def verify(
     *,
     seeds: Sequence[int] | None = None,
     zygote: Zygote | None = None,
+    judgement: Callable[..., Judgement] = Judgement,
 ) -> Verification:
     """Judge a candidate; its faults are the result, never an exception.
 
     `seeds`, one for each dtype, repeat an earlier verification; without them they are drawn from the system's entropy.
+    `judgement` is for studies of the judge itself, which look beyond the first finding; no command hands one over.
 
     Raises:
         UsageError: dtypes, seeds or the case itself are wrong.
@@ -51,7 +53,7 @@ def verify(
         _require_readable(candidate, gate)
         with _zygote(zygote, settings) as open_zygote, single_threaded():
             for dtype, seed in zip(dtypes, used, strict=True):
-                Judgement(problem, candidate, settings, course).judge(open_zygote, dtype, seed)
+                judgement(problem, candidate, settings, course).judge(open_zygote, dtype, seed)
         verdict, evidence = Verdict.PASSED, None
     except CandidateFault as fault:
         verdict, evidence = fault.verdict, fault.evidence

@@ -49,12 +49,9 @@ class Zygote:
         PreFlightError: torch is missing, or the process does not come up.
     """
 
-    def __init__(
-        self, device: Literal["cpu", "cuda"] = "cpu", preload: Sequence[str] = (), *, staged: bool = False
-    ) -> None:
+    def __init__(self, device: Literal["cpu", "cuda"] = "cpu", *, staged: bool = False) -> None:
         self.device = device
         self.staged = staged or device == "cuda"  # on a CPU only to walk a GPU's way without one
-        self._preload = list(preload)  # such as torch._inductor, where every child would import it
         self.interpret = device == "cpu"
         self.versions: dict[str, str | None] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,16 +70,21 @@ class Zygote:
         """The zygote's process id; 0 while none runs."""
         return 0 if self._process is None else self._process.pid
 
-    def fork(self, limits: Limits) -> Child:
-        """Return a new child that is confined and waits for orders; the zygote is started where none runs."""
+    def fork(self, limits: Limits, modules: Sequence[str] = ()) -> Child:
+        """Return a new child that is confined and waits for orders; the zygote is started where none runs.
+
+        What it will need of `modules` the zygote imports before, once for all children that come after.
+        """
         channel, root = self._started()
         scratch = root.folder()
         ours, theirs = socket.socketpair()
-        ours.settimeout(FORK_PATIENCE_S)  # for what is sent to a child that does not read
+        ours.settimeout(
+            START_PATIENCE_S if modules else FORK_PATIENCE_S
+        )  # for what is sent to a child that does not read
         try:
             orders = json.dumps(asdict(self._orders(limits, scratch)))
-            protocol.send(channel, {"fork": orders}, [theirs.fileno()])
-            answer = self._answer(("started", "refused"), FORK_PATIENCE_S)
+            protocol.send(channel, {"fork": orders, "import": [*modules]}, [theirs.fileno()])
+            answer = self._answer(("started", "refused"), START_PATIENCE_S if modules else FORK_PATIENCE_S)
         except BaseException:  # interrupted, too: the answer to this would be taken for that to the next
             ours.close()
             self.close()
@@ -135,7 +137,6 @@ class Zygote:
         arguments = [
             str(theirs.fileno()),
             json.dumps(_import_paths()),
-            json.dumps(self._preload),
             "1" if self.interpret else "0",
             str(root.path),
         ]

@@ -1,6 +1,6 @@
 """The judge's zygote: a process that has torch and triton imported and never a case, and forks one child per session.
 
-Started as a file, `python -I -S -B zygote_main.py FD PATHS MODULES INTERPRET SCRATCH`: no site, no `.pth` files, no
+Started as a file, `python -I -S -B zygote_main.py FD PATHS INTERPRET SCRATCH`: no site, no `.pth` files, no
 environment; only this folder of Joulegrid can be imported, and nothing of it once what a child needs is. It
 runs no tensor operation, since one parallel operation would make every fork hang. What it forked dies with it, and the
 scratch folder goes when the judge is gone.
@@ -28,14 +28,14 @@ PERSISTENCE_S = 10.0
 _PACKAGES = ("joulegrid", "joulegrid.kernels", "joulegrid.kernels.judge")
 
 
-def main(descriptor: int, paths: list[str], modules: list[str], interpret: bool, scratch: str) -> None:
+def main(descriptor: int, paths: list[str], interpret: bool, scratch: str) -> None:
     """Serve the judge until its end of the socket closes, and leave nothing behind."""
     sys.path += paths  # so far it holds the standard library alone
     if interpret:
         os.environ["TRITON_INTERPRET"] = "1"
     protocol, process_tree = _import_ours()
     try:
-        _preload(modules)
+        _import_torch()
         _require_no_gpu()
         with contextlib.suppress(protocol.Gone):
             _serve(protocol, socket.socket(fileno=descriptor))
@@ -56,6 +56,7 @@ def _serve(protocol: Any, channel: socket.socket) -> None:
             _report_ended(protocol, channel)
         if channel.fileno() in readable:
             message, descriptors = protocol.receive(channel)
+            _preload(message["import"])
             _fork(protocol, channel, message["fork"], descriptors)
 
 
@@ -73,9 +74,8 @@ def _import_ours() -> tuple[Any, Any]:
     return protocol, process_tree
 
 
-def _preload(modules: list[str]) -> None:
+def _import_torch() -> None:
     import torch
-    import torch._dynamo
     import torch.utils._python_dispatch
 
     torch.set_num_threads(1)
@@ -83,8 +83,16 @@ def _preload(modules: list[str]) -> None:
         import triton
         import triton.language
         import triton.runtime.interpreter  # noqa: F401
-    for name in modules:
+
+
+def _preload(modules: list[str]) -> None:
+    """Import what every child would have to; what is there already costs nothing."""
+    missing = [name for name in modules if name not in sys.modules]
+    for name in missing:
         importlib.import_module(name)
+    if missing:
+        gc.collect()
+        gc.freeze()
 
 
 def _require_no_gpu() -> None:
@@ -189,4 +197,4 @@ def _wake_on_child() -> int:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4] == "1", sys.argv[5])
+    main(int(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3] == "1", sys.argv[4])

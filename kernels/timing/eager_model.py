@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from joulegrid.kernels.dispatch import dispatched
 from joulegrid.kernels.module import call, flat_tensors
 from joulegrid.kernels.problem import Arguments
 from joulegrid.kernels.timing.roofs import Roofs
@@ -39,20 +40,17 @@ class EagerModel:
 
 def eager_model(module: Any, arguments: Arguments, flops: int) -> EagerModel:
     """Run the module once and count what its operators touch."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-
     touched = operators = 0
 
-    class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            nonlocal touched, operators
-            result = func(*args, **(kwargs or {}))
-            if not func.is_view:
-                tensors = flat_tensors([list(args), kwargs or {}, result])
-                touched += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-                operators += 1
-            return result
+    def counted(func: Any, args: Any, kwargs: Any) -> Any:
+        nonlocal touched, operators
+        result = func(*args, **kwargs)
+        if not func.is_view:
+            tensors = flat_tensors([list(args), kwargs, result])
+            touched += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+            operators += 1
+        return result
 
-    with Count():  # type: ignore[no-untyped-call]
+    with dispatched(counted):
         call(module, arguments)
     return EagerModel(touched, operators, flops)
