@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from joulegrid.actors.result import ForeignProcess
-from joulegrid.actors.zygote import descendants
 from joulegrid.cluster.gpu_use import GpuUse, busiest, hottest, look, lost, memory_bytes
+from joulegrid.kernels.judge import process_tree
 
 LOOK_S = 1.0
 RELEASE_LIMIT_S = 5.0
@@ -202,7 +202,7 @@ def _listed(uses: tuple[GpuUse, ...]) -> bool:
 
 def _own_tree() -> set[int]:
     """Process ids of the worker, its zygote, and whatever runs below them."""
-    return {os.getpid(), *descendants(os.getpid())}
+    return set(process_tree.members(os.getpid()))
 
 
 def _exists(pid: int) -> bool:

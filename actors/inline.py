@@ -31,9 +31,9 @@ from joulegrid.actors.child import perform
 from joulegrid.actors.ending import Ending, clean, not_started
 from joulegrid.actors.logs import Tail
 from joulegrid.actors.probe import Account, TaskProbe, thread_family_seconds
-from joulegrid.actors.zygote import kill_descendants
 from joulegrid.cluster.power.sampler.marks import mark_sender
 from joulegrid.jsontypes import Json
+from joulegrid.kernels.judge import process_tree
 
 if TYPE_CHECKING:
     from joulegrid.actors.child import Launch
@@ -182,7 +182,7 @@ def _put_back(inputs: dict[str, str]) -> Iterator[None]:
 
 def end_this_process() -> NoReturn:
     """Kill everything below this process, and it."""
-    kill_descendants(os.getpid())
+    process_tree.kill_below(os.getpid())
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("unreachable")
 

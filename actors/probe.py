@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from joulegrid.actors.zygote import descendants
 from joulegrid.cases.contract import IDLE_WINDOW, LaneView, Mark
 from joulegrid.cluster.power.sampler.marks import MarkEdge, unmarked
 from joulegrid.jsontypes import Json
+from joulegrid.kernels.judge import process_tree
 
 Tell = Callable[[dict[str, Json]], object]
 """Where progress goes: `done`, `total`, `note`."""
@@ -156,7 +156,7 @@ def family_seconds() -> float:
     before it, ended in it, or goes on. What detached itself from the process is missing.
     """
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return children.ru_utime + children.ru_stime + sum(family_s(pid) for pid in descendants(os.getpid()))
+    return children.ru_utime + children.ru_stime + sum(family_s(pid) for pid in process_tree.below(os.getpid()))
 
 
 def thread_family_seconds() -> float:
@@ -172,7 +172,7 @@ def thread_family_seconds() -> float:
             below = file.read().split()
     except OSError:
         return waited_s
-    return waited_s + sum(family_s(pid) for child in map(int, below) for pid in (child, *descendants(child)))
+    return waited_s + sum(family_s(pid) for child in map(int, below) for pid in process_tree.members(child))
 
 
 def busy_seconds(cpus: tuple[int, ...]) -> float | None:

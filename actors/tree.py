@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from joulegrid.actors.zygote import kill_descendants
+from joulegrid.kernels.judge.process_tree import kill_below
 
 PERSISTENCE_S = 10.0
 """SIGKILL is certain but for processes that wait in the kernel for a device or a disk."""
@@ -20,12 +20,12 @@ def end_tree(root: int) -> tuple[int, int]:
     Returns how many there were at first, and how many would not die in ten seconds. `root` must be the child
     subreaper of what is below it: then a process that loses its parent comes to it instead of getting away.
     """
-    found = left = kill_descendants(root)
+    found = left = kill_below(root)
     limit_s = time.monotonic() + PERSISTENCE_S
     while left and time.monotonic() < limit_s:
         if left < 16:  # fewer are no fork bomb: give the kernel and the subreaper a moment
             time.sleep(0.002)
-        left = kill_descendants(root)
+        left = kill_below(root)
     return found, left
 
 

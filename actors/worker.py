@@ -20,7 +20,7 @@ from joulegrid.actors.lane import Lane
 from joulegrid.actors.placement import Place
 from joulegrid.actors.record import LaneFacts, RunFacts
 from joulegrid.actors.result import UNKEPT, Outcome, Task
-from joulegrid.actors.zygote import adopt_orphans, kill_descendants
+from joulegrid.actors.zygote import adopt_orphans
 from joulegrid.cluster.drift import fingerprint
 from joulegrid.cluster.environment import capture
 from joulegrid.cluster.power.energy import Energy
@@ -31,6 +31,7 @@ from joulegrid.cluster.storage import Store, StoreError
 from joulegrid.cluster.visible import visible_uuids
 from joulegrid.errors import PreFlightError
 from joulegrid.jsontypes import Json
+from joulegrid.kernels.judge import process_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ class Worker:
         except StoreError as error:
             return self._unkept(task, error)
         if isinstance(outcome, Outcome) and outcome.failure_class == "infra":
-            kill_descendants(os.getpid())  # what outlived its zygote has come to this process
+            process_tree.kill_below(os.getpid())  # what outlived its zygote has come to this process
         return outcome
 
     def progress(self) -> dict[str, Json] | None:
@@ -221,7 +222,7 @@ class Worker:
         """End all processes of the lane."""
         if self._lane is not None:
             self._lane.close()
-            kill_descendants(os.getpid())
+            process_tree.kill_below(os.getpid())
 
     def _prepared(self) -> Lane:
         assert self._lane is not None, "prepare() comes first"

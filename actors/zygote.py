@@ -22,11 +22,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from joulegrid.kernels.judge import process_tree
+
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 MESSAGE_LIMIT = 65_536
-_LISTED = Path(f"/proc/self/task/{os.getpid()}/children").exists()
-"""Whether the kernel lists children (CONFIG_PROC_CHILDREN); a sandbox such as gVisor may not."""
 
 
 def main(fd: int, isolation: str, modules: str) -> None:
@@ -46,7 +46,7 @@ def main(fd: int, isolation: str, modules: str) -> None:
         if channel.fileno() in readable:
             message = channel.recv(MESSAGE_LIMIT)
             if not message:
-                kill_descendants(os.getpid())
+                process_tree.kill_below(os.getpid())
                 return
             _start(channel, isolation, json.loads(message)["run"])
 
@@ -67,45 +67,6 @@ def open_gpu() -> str | None:
             if target.startswith("/dev/nvidia-uvm"):
                 return target
     return None
-
-
-def descendants(root: int) -> list[int]:
-    """Return the process ids of everything below `root`, parents before children."""
-    found, front = [], [root]
-    while front:
-        front = [child for parent in front for child in _children(parent)]
-        found += front
-    return found
-
-
-def kill_descendants(root: int) -> int:
-    """SIGKILL everything below `root`; return how many were there. New ones are caught by calling it again."""
-    below = descendants(root)
-    for pid in below:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return len(below)
-
-
-def _children(pid: int) -> list[int]:
-    if not _LISTED:
-        return [child for child in map(int, _numbers(Path("/proc"))) if _parent(child) == pid]
-    children: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            children += [int(child) for child in (task / "children").read_text().split()]
-    return children
-
-
-def _parent(pid: int) -> int | None:
-    """Parent's process id; the command's name, in parentheses, may hold anything."""
-    with contextlib.suppress(OSError):
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return None
-
-
-def _numbers(folder: Path) -> list[str]:
-    return [entry.name for entry in folder.iterdir() if entry.name.isdigit()]
 
 
 def _preload(modules: list[str]) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulegrid.actors.probe import family_s
-from joulegrid.actors.zygote import adopt_orphans, descendants
+from joulegrid.actors.zygote import adopt_orphans
 from joulegrid.cluster.power.sampler.marks import mark_sender
 from joulegrid.cluster.power.sampler.recorder import Recorder, Target
 from joulegrid.errors import UsageError
 from joulegrid.jobs.meter.devices import chosen_gpus, power_config
 from joulegrid.jobs.meter.figure import Metered, shown
+from joulegrid.kernels.judge import process_tree
 
 if TYPE_CHECKING:
     from resource import struct_rusage
@@ -154,7 +155,7 @@ def _in_foreground() -> bool:
 def _detached(sampling_pid: int | None) -> tuple[float, int]:
     """CPU seconds of what the command left behind, dead or alive, and how many live; the kernel has made them ours."""
     seconds, living = 0.0, 0
-    for pid in descendants(os.getpid()):
+    for pid in process_tree.below(os.getpid()):
         if pid == sampling_pid:
             continue
         try:

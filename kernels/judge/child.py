@@ -65,6 +65,7 @@ class _Worker:
         self.sinks: list[list[Any]] = []
         self.outputs: deque[Any] = deque(maxlen=KEPT_OUTPUTS)
         self.series: list[Any] = []
+        self.places: list[int] = []
         self.overwrites = False
 
     def do_code(self, descriptor: int, *, class_name: str) -> dict[str, Any]:
@@ -150,32 +151,21 @@ class _Worker:
         self.sinks.append([self._tree(one) for one in sinks or []])
         return {}
 
-    def do_call(
-        self, *, place: int, observe: bool, poison: bool, guards: bool, suppress: bool = False
-    ) -> dict[str, Any]:
-        """Call the module once; with `observe` under the eyes of the observers."""
+    def do_call(self, *, place: int, **observe: bool) -> dict[str, Any]:
+        """Call the module once; `observe` is the judge's `Observe`, by the names of its fields."""
         import torch
 
         args, kwargs = self.prepared[place]
         self.launches.counts.clear()
-        self.launches.suppressed = suppress
-        observation = Observation(self.launches, poison=poison, guards=guards)
-        try:
-            with torch.no_grad():
-                if observe:
-                    observation.provenance.admit_call(self.plain, args, kwargs)
-                    with observation.watching():
-                        result = self.module(*args, **kwargs)
-                    observation.provenance.require("the output", result)
-                else:
-                    result = self.module(*args, **kwargs)
-        finally:
-            self.launches.suppressed = False
+        observation = Observation(self.launches, observe)
+        # Operators show as such where gradients are merely off; unseen calls are made as timed ones are.
+        with (
+            torch.no_grad() if observe["operators"] else torch.inference_mode(),
+            observation.of(self.plain, args, kwargs),
+        ):
+            result = self.module(*args, **kwargs)
         self._deliver(result, self.sinks[place])
-        answer = self._described_outputs(result, self.outputs)
-        if observe:
-            answer |= {"operators": dict(observation.operators.most_common(200)), "torn": observation.torn()}
-            answer["unknown_memory"] = dict(observation.provenance.unknown.most_common(20))
+        answer = self._described_outputs(result, self.outputs) | observation.found(result)
         return answer | {"launches": dict(self.launches.counts.most_common(200)), "state": self._state()}
 
     def do_settle(self) -> dict[str, Any]:
@@ -193,22 +183,28 @@ class _Worker:
         self.series = []
         return {}
 
-    def do_series(self, *, count: int, describe: bool) -> dict[str, Any]:
+    def do_order(self, *, places: list[int]) -> dict[str, Any]:
+        """Note which of the prepared inputs the next series is called on, one after another."""
+        self.places = places
+        return {}
+
+    def do_series(self, *, describe: bool) -> dict[str, Any]:
         """Call the module with one set of inputs after another; all outputs are held until they are forgotten.
 
         Only addresses are told at once; `describe` says all of how outputs lie, which takes as long as a light call.
         """
         import torch
 
+        calls = [self.prepared[place] for place in self.places]
         gc.disable()
         results = []
         with torch.inference_mode():
             if self.overwrites:
-                for args, kwargs in self.prepared[:count]:
+                for args, kwargs in calls:
                     torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
                     self.module(*args, **kwargs)
             else:
-                for args, kwargs in self.prepared[:count]:
+                for args, kwargs in calls:
                     results.append(self.module(*args, **kwargs))
         if self.orders.device == "cuda":
             torch.cuda.synchronize()
@@ -222,8 +218,8 @@ class _Worker:
 
     def do_reveal(self) -> dict[str, Any]:
         """On a GPU, copy the last outputs to where the judge wants them; elsewhere they are read as they lie."""
-        for result, sinks in zip(self.series, self.sinks, strict=False):
-            self._deliver(result, sinks)
+        for result, place in zip(self.series, self.places, strict=False):
+            self._deliver(result, self.sinks[place])
         return {}
 
     def _deliver(self, result: Any, sinks: list[Any]) -> None:

@@ -14,6 +14,11 @@ from joulegrid.kernels.problem import Problem, Shape
 LEAST_DRAWS = 16
 """As many draws for each dtype: every distribution of `DISTRIBUTIONS` occurs."""
 _PER_GENERATOR = 2
+STRETCH, STRETCH_WITHOUT_SUMS = (22, 40), (5, 8)
+"""A stretched shape is so many times as long as the tiny one: rows of 48 numbers become longer than a block of 1024.
+Without sums there are more programs, each of which takes milliseconds where it is interpreted."""
+STRETCHED_FLOPS, STRETCHED_BYTES = 20e6, 1 << 20
+"""More is not tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class PlannedDraw:
 
 
 def planned_draws(problem: Problem, dtype: str, seed: int, count: int, checks: Checks) -> Iterator[PlannedDraw]:
-    """Yield draws on the tiny shape and two of each hidden generator, in every layout and distribution.
+    """Yield draws on the tiny shape, on hidden ones and on a stretched one, in every layout and distribution.
 
     The first two draws on a shape lie alike, so that other numbers come to the addresses of the first.
     """
@@ -49,7 +54,25 @@ def _shapes(problem: Problem, numbers: random.Random, checks: Checks) -> list[Sh
     if checks.hidden_shapes:
         hidden = [one for one in problem.hidden for _ in range(_PER_GENERATOR)]
         shapes += [one.draw(problem.tiny.dims, numbers.getrandbits(48)) for one in hidden]
+        shapes += _stretched(problem, numbers)
     return shapes
+
+
+def _stretched(problem: Problem, numbers: random.Random) -> list[Shape]:
+    """The tiny shape with one size many times as large, if any is summed over that: past a kernel's first block.
+
+    None where no size is so much larger in the shapes that are timed, or where it could not be tried quickly.
+    """
+    tiny, reduction = problem.tiny.dims, problem.reduction(problem.tiny.dims)
+    longest = {name: max(shape.dims[name] for shape in problem.shapes) for name in tiny}
+    summed = [name for name in tiny if problem.reduction({**tiny, name: 2 * tiny[name]}) > reduction]
+    low, high = STRETCH if summed else STRETCH_WITHOUT_SUMS
+    names = [name for name in summed or tiny if longest[name] >= low * tiny[name]]
+    for name in numbers.sample(names, len(names)):
+        dims = {**tiny, name: numbers.randint(low, min(high, longest[name] // tiny[name])) * tiny[name]}
+        if problem.flops(dims) <= STRETCHED_FLOPS and problem.bytes_moved(dims, "fp32") <= STRETCHED_BYTES:
+            return [Shape("stretched", dims)]
+    return []
 
 
 def _distributions(count: int, numbers: random.Random, checks: Checks) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,28 @@ def unreadable(what: str) -> CandidateFault:
     return _fault(Verdict.TAMPERING, "protocol", "outputs", "tensors in the child's memory", what[:500])
 
 
+def elsewhere(found: str, wanted: str) -> CandidateFault:
+    """Outputs on another device than the inputs."""
+    return _fault(Verdict.WRONG_VALUES, "values", "outputs", f"outputs on {wanted}", plain_text(found)[:100])
+
+
 def unstoppable() -> CandidateFault:
     """A tree that does not stand still."""
     return _fault(Verdict.TAMPERING, "freeze", "after a call", "all threads and processes stand still", "some run on")
+
+
+def changed_inputs(paths: Sequence[str]) -> CandidateFault:
+    """A timed series wrote where it may not."""
+    expected = "inputs, weights and the memory around them as they were"
+    found = f"changed: {', '.join(paths)}"
+    return _fault(Verdict.TAMPERING, "input_hash", "in a timed series", expected, found, "write to new tensors")
+
+
+def shared_outputs(names: Sequence[str]) -> CandidateFault:
+    """Outputs of a timed series that are not memory of their own."""
+    found = f"outputs share memory with {', '.join(names)}"
+    advice = "return new tensors on every call"
+    return _fault(Verdict.TAMPERING, "alias", "in a timed series", "outputs in memory of their own", found, advice)
 
 
 def too_many_processes(found: int, allowed: int) -> CandidateFault:

@@ -115,6 +115,20 @@ def require_same(outcome: Outcome, first: Outcome, where: str) -> None:
             )  # fmt: skip
 
 
+def same(outcome: Outcome, first: Outcome) -> bool:
+    """Tell whether two calls returned the same structure with the same bits."""
+    return outcome.structure == first.structure and all(map(same_bits, outcome.outputs, first.outputs))
+
+
+def require_launches(outcome: Outcome, first: Outcome, where: str) -> None:
+    """Raise `CandidateFault` where other kernels ran than in the call that is compared."""
+    if outcome.launches != first.launches:
+        raise _fault(
+            Verdict.FORBIDDEN, "disguise", where, f"the kernels that ran before: {_shown(dict(first.launches))}",
+            _shown(dict(outcome.launches)), "run the same kernels wherever the tensors are",
+        )  # fmt: skip
+
+
 def structure_of(result: Any) -> Any:
     """Return the structure of outputs as a child describes it: `*` for a tensor, nested lists and dicts."""
     if isinstance(result, dict):

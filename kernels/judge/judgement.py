@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -23,10 +23,13 @@ from joulegrid.kernels.module import call, flat_tensors, map_tensors
 from joulegrid.kernels.problem import Problem
 from joulegrid.kernels.trial import Trial, make_trial
 
-REPEATS = {"cpu": 19, "interpreter": 3, "cuda": 19}
-"""How often the very first draw is repeated, apart from its first call."""
+REPEATS = {"cpu": 3, "interpreter": 3, "cuda": 19}
+"""How often the very first draw is repeated one by one, apart from its first call."""
 LATER_REPEATS = 2
 """How often the first draw on each further shape is repeated, at most."""
+REPEATS_IN_A_ROW, ROW_S, ROW_BYTES = 500, 0.15, 32 << 20
+"""How often it is then repeated without a stop, at most: what is wrong once in fifty calls shows but in one of 20,000
+verifications. Less often where it takes longer or returns more; on a GPU, where outputs must be copied, not at all."""
 
 
 @dataclass(slots=True)
@@ -85,8 +88,8 @@ class Judgement:
         self._repeat(session, first)
         if checks.near_draws and first.planned.group == 0:
             self._try_near(session, first)
-        if self.candidate.language == "triton" and checks.decoy:
-            self._try_without_kernels(session, first)
+        if self.candidate.language == "triton":
+            self._try_as_triton(session, first)
 
     def _trial(self, planned: PlannedDraw, state: Any) -> Trial:
         draw = replace(planned.draw, device=self.settings.device)
@@ -115,16 +118,17 @@ class Judgement:
     def _try(self, session: Session, planned: PlannedDraw, trial: Trial, *, near: bool = False) -> _Tried:
         """One draw: call, look at memory, language and values."""
         checks, where = self.settings.checks, _where(planned)
-        watched = checks.dispatch_log or checks.provenance or checks.poison or checks.guards
-        observe = Observe(operators=watched, poison=checks.poison, guards=checks.guards)
+        # Those with exchanged numbers are made as timed calls are, so that what is kept for these must be right, too.
+        observe = Observe() if near else self._observe()
         outcome = session.call(trial.inputs, flat_tensors(trial.eager), observe)
         if not near:
             self._record(planned, outcome)
-        findings.require_untouched(outcome, checks, where, _aliases_of_reference(trial) if outcome.aliases else ())
-        if self.candidate.language == "triton":
-            findings.require_language(outcome, self.candidate.passthrough, checks, where)
-        expected = trial.expectations()
-        findings.require_values(outcome, findings.structure_of(trial.eager), expected, where)
+        aliases = _aliases_of_reference(trial) if outcome.aliases else ()
+        self._hold(findings.require_untouched, outcome, checks, where, aliases)
+        if self.candidate.language == "triton" and not near:
+            self._hold(findings.require_language, outcome, self.candidate.passthrough, checks, where)
+        expected = self._expected(trial)
+        self._hold(findings.require_values, outcome, findings.structure_of(trial.eager), expected, where)
         return _Tried(planned, trial, expected, outcome)
 
     def _repeat(self, session: Session, first: _Tried) -> None:
@@ -134,15 +138,27 @@ class Judgement:
             return
         if checks.fresh_weights:
             session.load(trial.state, mutate=True)
+        where = f"{_where(first.planned)}, repeated"
+        for outcome in self._repeated(session, first):
+            aliases = _aliases_of_reference(trial) if outcome.aliases else ()
+            self._hold(findings.require_untouched, outcome, checks, where, aliases)
+            if findings.same(outcome, first.outcome):
+                continue
+            self._hold(findings.require_values, outcome, findings.structure_of(trial.eager), first.expected, where)
+            if not self.problem.atomics:
+                self._hold(findings.require_same, outcome, first.outcome, where)
+
+    def _repeated(self, session: Session, first: _Tried) -> Iterator[Outcome]:
+        """Call again one by one, and on the first shape many times in a row, as a series is timed."""
+        like = flat_tensors(first.trial.eager)
         repeats = REPEATS[mode_of(self.candidate, self.settings)]
         for _ in range(min(repeats, LATER_REPEATS) if first.planned.group else repeats):
-            outcome = session.call(trial.inputs, flat_tensors(trial.eager))
-            where = f"{_where(first.planned)}, repeated"
-            aliases = _aliases_of_reference(trial) if outcome.aliases else ()
-            findings.require_untouched(outcome, checks, where, aliases)
-            findings.require_values(outcome, findings.structure_of(trial.eager), first.expected, where)
-            if not self.problem.atomics:
-                findings.require_same(outcome, first.outcome, where)
+            outcome = session.call(first.trial.inputs, like)
+            yield outcome
+        if first.planned.group == 0 and self.settings.device == "cpu":
+            affordable = ROW_S * 1e9 / outcome.elapsed_ns, ROW_BYTES / (1 + sum(tensor.nbytes for tensor in like))
+            most = REPEATS["cuda"] if self.problem.atomics else REPEATS_IN_A_ROW  # each of whose values is looked at
+            yield from session.repeat(max(1, min(most, *map(int, affordable))), like)
 
     def _try_near(self, session: Session, first: _Tried) -> None:
         """Exchange a few numbers of a draw that was called: what knows it by samples answers with the old result."""
@@ -151,26 +167,61 @@ class Judgement:
         swapped = partial(_swapped, chance=chance)
         near = replace(trial, inputs=map_tensors(trial.inputs, swapped))
         state = {name: swapped(tensor) for name, tensor in trial.state.items()}
-        self._load(session, trial.state)
+        weights_change = self.settings.checks.fresh_weights
+        if weights_change:
+            session.load(trial.state, mutate=True)
         self._try(session, planned, self._with_state(near, trial.state), near=True)
-        if any(not state[name].equal(trial.state[name]) for name in state):
-            self._load(session, state)
+        if weights_change and any(not state[name].equal(trial.state[name]) for name in state):
+            session.load(state, mutate=True)
             self._try(session, planned, self._with_state(near, state), near=True)
 
-    def _load(self, session: Session, state: Mapping[str, Any]) -> None:
+    def _try_as_triton(self, session: Session, first: _Tried) -> None:
+        """Two more calls: one without kernels, and where they are interpreted one that believes to be on a GPU."""
+        checks = self.settings.checks
+        if checks.decoy:
+            self._try_without_kernels(session, first)
+        if checks.disguise and self.settings.device == "cpu" and first.planned.group == 0:
+            self._try_disguised(session, first)
+
+    def _try_disguised(self, session: Session, first: _Tried) -> None:
+        trial, where = first.trial, f"{_where(first.planned)}, told that it is on a GPU"
         if self.settings.checks.fresh_weights:
-            session.load(state, mutate=True)
+            session.load(trial.state, mutate=True)
+        try:
+            outcome = session.call(trial.inputs, flat_tensors(trial.eager), replace(self._observe(), disguise=True))
+        except CandidateFault:
+            return  # there is no GPU for what it asks
+        self._hold(findings.require_language, outcome, self.candidate.passthrough, self.settings.checks, where)
+        self._hold(findings.require_values, outcome, findings.structure_of(trial.eager), first.expected, where)
+        self._hold(findings.require_launches, outcome, first.outcome, where)
 
     def _try_without_kernels(self, session: Session, first: _Tried) -> None:
         trial = first.trial
         if not any(tensor.numel() for tensor in flat_tensors(trial.eager)):
             return
         observe = Observe(operators=True, poison=True, suppress_launches=True)
+        if self.settings.checks.fresh_weights:  # what is expected is for these
+            session.load(trial.state, mutate=True)
         try:
             outcome = session.call(trial.inputs, flat_tensors(trial.eager), observe)
         except CandidateFault:
             return  # a candidate that fails without its kernels needs them
-        findings.require_needed_kernels(outcome, first.expected, _where(first.planned))
+        self._hold(findings.require_needed_kernels, outcome, first.expected, _where(first.planned))
+
+    def _observe(self) -> Observe:
+        """What a call is looked at for."""
+        checks = self.settings.checks
+        provenance = checks.provenance and self.candidate.language == "triton"
+        watched = checks.dispatch_log or provenance or checks.poison or checks.guards
+        return Observe(operators=watched, provenance=provenance, poison=checks.poison, guards=checks.guards)
+
+    def _hold(self, finding: Callable[..., None], *given: Any) -> None:
+        """Hold a call against one of `findings`; what speaks against it ends the verification."""
+        finding(*given)
+
+    def _expected(self, trial: Trial) -> list[Expectation]:
+        """Return what a trial's outputs are held against."""
+        return trial.expectations()
 
     def _record(self, planned: PlannedDraw, outcome: Outcome) -> None:
         draw = planned.draw

@@ -14,7 +14,9 @@ class Limits:
     """Bounds of one child; what exceeds them fails inside it or ends it."""
 
     call_timeout_s: float = 60.0
-    """For one call, and for each call of a series on average."""
+    """For one call; a series of many may take ten times that."""
+    total_timeout_s: float = 900.0
+    """For everything that the judge waits for one child."""
     build_timeout_s: float = 60.0
     """For running the file, and for the constructor; a GPU's compilers work in the first call."""
     memory_bytes: int = 4 << 30
@@ -60,6 +62,8 @@ class Checks:
     launches: bool = True
     decoy: bool = True
     """A Triton candidate must be wrong when its kernels do not run."""
+    disguise: bool = True
+    """An interpreted candidate does the same when it is told that it is on a GPU."""
 
     def without(self, *names: str) -> Checks:
         """Return these checks less some; `UsageError` for a name that is none."""

@@ -13,7 +13,7 @@ import fcntl
 import hashlib
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,10 +106,13 @@ class Arena:
         layout |= {"shape": list(tensor.shape), "strides": list(tensor.stride())}
         return region, {"tensor": layout | {"dtype": str(tensor.dtype).removeprefix("torch.")}}
 
-    def digests(self) -> dict[str, bytes]:
-        """Hash all regions but those of outputs, with their bands, by path."""
-        kept = [one for one in self.regions if not one.path.startswith(OUTPUTS)]
-        return {one.path: self._digest(one.start, one.end) for one in kept}
+    def given(self) -> list[str]:
+        """Paths of all regions that the child may not write."""
+        return [one.path for one in self.regions if not one.path.startswith(OUTPUTS)]
+
+    def digests(self, paths: Container[str]) -> dict[str, bytes]:
+        """Hash those regions of these paths, with their bands, by path."""
+        return {one.path: self._digest(one.start, one.end) for one in self.regions if one.path in paths}
 
     def _digest(self, start: int, end: int) -> bytes:
         found = self._bytes[start:end].cpu().numpy() if self.device == "cuda" else memoryview(self._memory)[start:end]

@@ -1,17 +1,18 @@
 """What is looked at from inside the child while a candidate computes: operators, launches, memory it asks for.
 
 All of it is hearsay, since the candidate shares the interpreter: it may speak against a candidate, never for it.
-Imports of Joulegrid only its neighbour; torch inside functions.
+Imports of Joulegrid only its neighbours; torch inside functions.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from joulegrid.kernels.judge.disguise import disguised
 from joulegrid.kernels.judge.provenance import Provenance
 
 BAND = 64
@@ -41,44 +42,80 @@ class Launches:
     def _wrapped(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def counted(kernel: Any, *args: Any, **kwargs: Any) -> Any:
             name = getattr(getattr(kernel, "fn", None), "__name__", "?")
-            if self.provenance is not None and not self.inside:
-                self.provenance.require(name, [args, kwargs])
             if not kwargs.get("warmup"):
                 self.counts[name] += 1
                 if self.suppressed:
                     return None
-            self.inside += 1
-            try:
+            with self._running(name, [args, kwargs]):
+                if callable(grid := kwargs.get("grid")):
+                    kwargs["grid"] = self._outside(name, grid)
                 return run(kernel, *args, **kwargs)
-            finally:
-                self.inside -= 1
 
         return counted
 
+    @contextmanager
+    def _running(self, name: str, given: Any) -> Iterator[None]:
+        """A kernel: what it writes is its own."""
+        watched = self.provenance if not self.inside else None
+        if watched is not None:
+            watched.require(name, given)
+        self.inside += 1
+        try:
+            yield
+        finally:
+            self.inside -= 1
+            if watched is not None:
+                watched.changed(given)
+
+    def _outside(self, name: str, grid: Callable[..., Any]) -> Callable[..., Any]:
+        """A grid that is computed when the kernel is launched is no part of the kernel."""
+
+        def asked(meta: Any) -> Any:
+            self.inside -= 1
+            try:
+                return grid(meta)
+            finally:
+                if self.provenance is not None and not self.inside:
+                    self.provenance.require(name, ())
+                self.inside += 1
+
+        return asked
+
 
 class Observation:
-    """The operators of one call, and the canaries around what it allocated."""
+    """One call: its operators, where its memory comes from, and the canaries around what it allocated."""
 
-    def __init__(self, launches: Launches, *, poison: bool, guards: bool) -> None:
+    def __init__(self, launches: Launches, observe: Mapping[str, bool]) -> None:
         self.launches = launches
-        self.poison, self.guards = poison, guards
+        self.poison, self.guards = observe["poison"], observe["guards"]
         self.operators: Counter[str] = Counter()
-        self.provenance = Provenance()
+        self.provenance = Provenance() if observe["provenance"] else None
+        self._observe = observe
         self._bands: list[Any] = []
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Look at all operators inside the block."""
-        self.launches.provenance = self.provenance
+    def of(self, module: Any, args: Any, kwargs: Any) -> Iterator[None]:
+        """Look at the call inside the block as the judge wants it."""
+        if self.provenance is not None:
+            self.provenance.admit_call(module, args, kwargs)
+        self.launches.provenance, self.launches.suppressed = self.provenance, self._observe["suppress_launches"]
         try:
-            with _dispatch_mode(self._seen):
+            with (
+                _dispatch_mode(self._seen) if self._observe["operators"] else nullcontext(),
+                disguised() if self._observe["disguise"] else nullcontext(),
+            ):
                 yield
         finally:
-            self.launches.provenance = None
+            self.launches.provenance, self.launches.suppressed = None, False
 
-    def torn(self) -> int:
-        """Return how many canaries were overwritten."""
-        return sum(int((band != _PATTERN).sum()) for band in self._bands)
+    def found(self, result: Any) -> dict[str, Any]:
+        """Say what was seen of a call that returned this."""
+        said: dict[str, Any] = {"operators": dict(self.operators.most_common(200))}
+        said["torn"] = sum(int((band != _PATTERN).sum()) for band in self._bands)
+        if self.provenance is not None:
+            self.provenance.require("the output", result)
+            said["unknown_memory"] = dict(self.provenance.unknown.most_common(20))
+        return said
 
     def _seen(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = str(operator)
@@ -86,13 +123,15 @@ class Observation:
             self.operators[name] += 1
         if self.launches.inside:
             return operator(*args, **kwargs)
-        self.provenance.require(name, [args, kwargs])
+        if self.provenance is not None:
+            self.provenance.require(name, [args, kwargs])
         result = operator(*args, **kwargs)
         if name.startswith(("aten.empty", "aten.new_empty")) and result.numel():
             result = self._guarded(result) if self.guards and len(self._bands) < _MOST_BANDS else result
             if self.poison:
                 poison(result)
-        self.provenance.admit(result)
+        if self.provenance is not None:
+            self.provenance.changed([args, kwargs, result])
         return result
 
     def _guarded(self, tensor: Any) -> Any:

@@ -12,9 +12,14 @@ class Observe:
     """What is looked at inside the child during a call."""
 
     operators: bool = False
+    provenance: bool = False
+    """Where memory comes from, and whether it changes while no operator and no kernel runs."""
     poison: bool = False
     guards: bool = False
     suppress_launches: bool = False
+    """Kernels do not run."""
+    disguise: bool = False
+    """Whoever asks is told that tensors are on a GPU, and that nothing is interpreted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +54,18 @@ def counts(said: Any) -> dict[str, int]:
 def plain_text(said: Any) -> str:
     """What a child said, as text that any file can hold."""
     return str(said).encode("utf-8", "replace").decode()
+
+
+MOST_LEVELS = 64
+"""So deep may lists and objects be nested that a child says; Python's own walks over them end at about a thousand."""
+
+
+def too_deep(said: Any) -> bool:
+    """Tell whether something is nested deeper than anything that the judge's own code in a child says."""
+    level = [said]
+    for _ in range(MOST_LEVELS):
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [item for items in inner for item in items if isinstance(item, dict | list)]
+        if not level:
+            return False
+    return True

@@ -33,7 +33,7 @@ class Garbled(Exception):  # noqa: N818
 
 
 def send(channel: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-    """Send one message; `Gone` where nobody reads any more."""
+    """Send one message; `Gone` where nobody reads any more, `Silent` where the channel's time is over."""
     data = json.dumps(message).encode()
     data = _LENGTH.pack(len(data)) + data
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
@@ -42,6 +42,8 @@ def send(channel: socket.socket, message: dict[str, Any], descriptors: Sequence[
         channel.sendall(data[sent:])
     except (BrokenPipeError, ConnectionResetError) as error:
         raise Gone from error
+    except TimeoutError as error:
+        raise Silent from error
 
 
 def receive(channel: socket.socket, deadline: float | None = None) -> tuple[dict[str, Any], list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -64,8 +64,10 @@ class Returned:
             layouts = [Layout.read(one) for one in said["outputs"]]
             outputs = []
             for at, layout in enumerate(layouts):
-                if at >= len(like) or not _fits(layout, like[at], self._device):
+                if at >= len(like) or not _fits(layout, like[at]):
                     outputs.append(torch.empty(layout.shape, dtype=getattr(torch, layout.dtype), device="meta"))
+                elif layout.device != self._device:
+                    raise faults.elsewhere(layout.device, self._device)
                 elif self._device == "cuda":
                     outputs.append(sinks[at].clone())
                 else:
@@ -82,6 +84,19 @@ class Returned:
         spans = [_extent(layout) for layout in layouts]
         every = {**known, "earlier outputs": earlier}
         return tuple(name for name, others in every.items() if any(_overlap(a, b) for a in spans for b in others))
+
+    def shared(self, calls: Sequence[Mapping[str, Any]], known: Mapping[str, Spans]) -> tuple[str, ...]:
+        """Return the names of what the outputs of a series share memory with: as `aliases`, `other calls` included."""
+        try:
+            spans = [
+                (*_extent(Layout.read(one)), number) for number, said in enumerate(calls) for one in said["outputs"]
+            ]
+        except Unreadable as error:
+            raise faults.unreadable(str(error)) from None
+        except (KeyError, TypeError) as error:
+            raise faults.garbled("series", f"outputs that cannot be: {error}") from None
+        known_spans = [(*span, name) for name, others in known.items() for span in others if span[1] > 0]
+        return tuple(dict.fromkeys(_overlapping([*spans, *known_spans])))
 
     def rehashed(self) -> int | None:
         """Look again at the outputs of a call some calls ago; return its number where they have changed."""
@@ -109,13 +124,13 @@ def described_calls(said: Mapping[str, Any], count: int) -> list[dict[str, Any]]
     return calls
 
 
-def relocated(said: Mapping[str, Any], described: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def relocated(said: Mapping[str, Any], described: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
     """Return the same of a series of which addresses alone were said: the rest is as in the last described call."""
     like = described[0] if described else {"structure": None, "outputs": []}
     try:
         return [
             {**like, "outputs": [{**one, "address": at} for one, at in zip(like["outputs"], call, strict=True)]}
-            for call in said["addresses"]
+            for call, _ in zip(said["addresses"], range(count), strict=True)
         ]
     except (TypeError, ValueError, KeyError) as error:
         raise faults.garbled("series", f"outputs that cannot be: {error}") from None
@@ -130,15 +145,25 @@ def same_bits(left: Any, right: Any) -> bool:
     return bool(torch.equal(left.reshape(-1).view(torch.uint8), right.reshape(-1).view(torch.uint8)))
 
 
-def _fits(layout: Layout, like: Any, device: str) -> bool:
-    wanted = str(like.dtype).removeprefix("torch.")
-    return layout.shape == tuple(like.shape) and layout.dtype == wanted and layout.device == device
+def _fits(layout: Layout, like: Any) -> bool:
+    return layout.shape == tuple(like.shape) and layout.dtype == str(like.dtype).removeprefix("torch.")
 
 
 def _extent(layout: Layout) -> tuple[int, int]:
     import torch
 
     return layout.address, layout.span * int(getattr(torch, layout.dtype).itemsize)
+
+
+def _overlapping(spans: Sequence[tuple[int, int, int | str]]) -> Iterator[str]:
+    """Names of what numbered spans lie in: `other calls` for a span of another number. Known ones may share theirs."""
+    end, owner = 0, None
+    for start, size, whose in sorted((span for span in spans if span[1] > 0), key=lambda span: span[:2]):
+        names = [str(one) for one in (owner, whose) if isinstance(one, str)]
+        if start < end and owner != whose and len(names) < 2:
+            yield names[0] if names else "other calls"
+        if start + size > end:
+            end, owner = start + size, whose
 
 
 def _overlap(left: tuple[int, int], right: tuple[int, int]) -> bool:

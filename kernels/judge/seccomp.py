@@ -1,7 +1,8 @@
 """A seccomp filter: system calls that no kernel needs fail with EPERM. x86-64 and ARM64. Standard library alone.
 
 Landlock covers files and TCP; this covers the rest: other sockets, tracing, namespaces, shared memory that outlives its
-maker, real-time priorities, and on request every new process: `RLIMIT_NPROC` stops no fork bomb of root's.
+maker, signals to others, real-time priorities, and on request every new process: `RLIMIT_NPROC` stops no fork bomb of
+root's.
 Numbers: the kernel's arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
 """
 
@@ -28,12 +29,16 @@ _ALWAYS = {
     "request_key": (249, 218), "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39),
     "pivot_root": (155, 41), "chroot": (161, 51), "open_by_handle_at": (304, 265), "init_module": (175, 105),
     "finit_module": (313, 273), "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
+    "tkill": (200, 130), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
+    "pidfd_send_signal": (424, 424),
     "sched_setscheduler": (144, 119), "sched_setattr": (314, 274), "memfd_secret": (447, 447), "personality": (135, 92),
 }  # fmt: skip
 _ALONE = {"socket": (41, 198), "memfd_create": (319, 279), "execve": (59, 221), "execveat": (322, 281)}
 """Refused to a child that may start no process."""
 _FORKS = (57, 58)
 """fork and vfork, which only x86 has."""
+_SIGNALLING = ((62, 129), (234, 131))
+"""kill and tgkill: a process may signal itself, as `abort` does, and nobody else."""
 _CLONE, _CLONE3, _PRCTL = (56, 220), (435, 435), (157, 167)
 
 
@@ -67,6 +72,9 @@ def _program(architecture: int, column: int, *, processes: bool, threads: bool) 
         denied.append(_CLONE[column])
     for number in denied:
         steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | _EPERM)]
+    for numbers in _SIGNALLING:
+        steps += [(_EQUAL, 0, 4, numbers[column]), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_EQUAL, 1, 0, os.getpid())]
+        steps += [(_RETURN, 0, 0, _ERRNO | _EPERM), (_RETURN, 0, 0, _ALLOW)]
     prctl, clone = _PRCTL[column], _CLONE[column]
     steps += [(_EQUAL, 0, 5, prctl), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_EQUAL, 1, 0, _PR_SET_PDEATHSIG)]
     steps += [(_EQUAL, 0, 1, _PR_SET_DUMPABLE), (_RETURN, 0, 0, _ERRNO | _EPERM), (_RETURN, 0, 0, _ALLOW)]

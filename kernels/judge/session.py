@@ -7,27 +7,31 @@ outputs are read while nothing in it can run, so that late writers, threads and 
 from __future__ import annotations
 
 import os
-import select
-import socket
-import time
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from joulegrid.errors import PreFlightError
-from joulegrid.kernels.judge import faults, process_tree, protocol
+from joulegrid.kernels.judge import faults
+from joulegrid.kernels.judge.arenas import INPUTS, WEIGHTS, Arenas
 from joulegrid.kernels.judge.candidate import Code
+from joulegrid.kernels.judge.exchange import Exchange
 from joulegrid.kernels.judge.limits import Limits
-from joulegrid.kernels.judge.memory import OUTPUTS, Arena, Placement, needed_bytes, place, plain_tree
+from joulegrid.kernels.judge.memory import OUTPUTS, Placement, needed_bytes, place, plain_tree
 from joulegrid.kernels.judge.outcome import Observe, Outcome, counts
-from joulegrid.kernels.judge.returned import Entry, Returned, described_calls, relocated
+from joulegrid.kernels.judge.returned import Entry, Returned, Spans, described_calls, relocated
 from joulegrid.kernels.judge.sandbox import Facts
 from joulegrid.kernels.judge.verdict import CandidateFault
-from joulegrid.kernels.judge.zygote import Child, Zygote
+from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.problem import Arguments
 
-LEAST_ARENA_BYTES = 1 << 20
-_LOOK_S = 0.1
+PATIENT_CALLS = 10
+"""A series may take so many times as long as one call."""
+SAMPLED_REGIONS = 4
+"""Of a series's inputs so many are hashed before and after it."""
+_RANDOM = random.SystemRandom()
 
 
 @contextmanager
@@ -40,7 +44,7 @@ def open_session(zygote: Zygote, code: Code, limits: Limits | None = None, *, fr
     """
     limits = limits or Limits()
     child = zygote.fork(limits)
-    session = Session(zygote, child, limits, freeze=freeze)
+    session = Session(Exchange(zygote, child, limits, freezes=freeze), zygote.device, child.facts)
     try:
         session.begin()
         session.run_code(code)
@@ -55,32 +59,32 @@ def open_session(zygote: Zygote, code: Code, limits: Limits | None = None, *, fr
 class Session:
     """A child with one module. Made by `open_session`."""
 
-    def __init__(self, zygote: Zygote, child: Child, limits: Limits, *, freeze: bool) -> None:
-        self.limits, self.device = limits, zygote.device
-        self._zygote, self._child, self._freezes = zygote, child, freeze
-        self._frozen = False
+    def __init__(self, exchange: Exchange, device: str, facts: Facts) -> None:
+        self.device = device
+        self.revealed_ns = 0
+        self.facts: Facts = dict(facts)
+        self._exchange = exchange
+        self._arenas = Arenas(exchange, device)
         self._closed = False
         self._compile_mode: str | None = None
-        self._arenas: list[Arena] = []
-        self._addresses: dict[int, int] = {}
         self._weights: list[Entry] = []
-        self._returned = Returned(child.pid, zygote.device)
+        self._returned = Returned(exchange.pid, device)
         self._described: list[Any] = []
+        self._turns: dict[int, int] = {}
+        """Place of prepared inputs → when in the last series they had their turn."""
+        self._series_changed: tuple[str, ...] = ()
         self._sinks: list[list[Any]] = []
         self._placements: list[Placement] = []
-        self._asked_ns = self._answered_ns = 0
-        self.revealed_ns = 0
-        self.facts: Facts = dict(child.facts)
 
     @property
     def pid(self) -> int:
         """The child's process id, in the judge's namespace."""
-        return self._child.pid
+        return self._exchange.pid
 
     def begin(self) -> None:
         """Wait until the child has confined itself, and note how; `PreFlightError` where it could not."""
         try:
-            self.facts |= self._ask(None, self.limits.build_timeout_s, "start")["facts"]
+            self.facts |= self._exchange.build(None, "start")["facts"]
         except CandidateFault as fault:  # no candidate was there yet
             raise PreFlightError(f"the judge's child could not be confined: {fault.evidence.found}") from fault
 
@@ -92,8 +96,7 @@ class Session:
             with os.fdopen(os.dup(descriptor), "wb") as stream:
                 stream.write(code.source.encode())
             os.lseek(descriptor, 0, os.SEEK_SET)
-            message = {"do": "code", "class_name": code.class_name}
-            self._ask(message, self.limits.build_timeout_s, "import", [descriptor])
+            self._exchange.build({"do": "code", "class_name": code.class_name}, "import", [descriptor])
         finally:
             os.close(descriptor)
 
@@ -104,19 +107,17 @@ class Session:
         described = {"args": plain_tree(list(init.args)), "kwargs": plain_tree(dict(init.kwargs))}
         message: dict[str, Any] = {"do": "build", "init": described, "compile_mode": self._compile_mode}
         message |= {"precision": PINNED, "dtype": str(torch_dtype(dtype)).removeprefix("torch.")}
-        said = self._ask(message, self.limits.build_timeout_s, "constructor")
+        said = self._exchange.build(message, "constructor")
         self._returned.forget()
         self._note_weights(said.get("state"))
         return [(entry.name, list(entry.shape), entry.dtype) for entry in self._weights]
 
     def load(self, state: Mapping[str, Any], *, mutate: bool = False) -> None:
         """Load weights by `load_state_dict(strict=True)`, or `mutate` the module's tensors in place."""
-        arena = self._arena(0, needed_bytes(dict(state)))
-        arena.reset()
-        placed = place(arena, Arguments(kwargs=dict(state)), "weights")
+        placed = place(self._arenas.empty(WEIGHTS, needed_bytes(dict(state))), Arguments(kwargs=dict(state)), "weights")
         placed.fill()
         message = {"do": "load", "state": placed.described["kwargs"]["dict"], "mutate": mutate}
-        self._note_weights(self._ask(message, self.limits.build_timeout_s, "load_state_dict").get("state"))
+        self._note_weights(self._exchange.build(message, "load_state_dict").get("state"))
 
     def prepare(self, inputs: Sequence[Arguments], like: Sequence[Any] = ()) -> None:
         """Give the child views of memory for all these inputs, and write their content once it stands still.
@@ -124,15 +125,15 @@ class Session:
         `like` are tensors as the outputs should be; on a GPU they become the places that outputs are copied to.
         """
         sinks = list(like) if self.device == "cuda" else []
-        arena = self._arena(1, sum(needed_bytes(one) for one in inputs) + len(inputs) * needed_bytes(sinks))
-        arena.reset()
+        needed = sum(needed_bytes(one) for one in inputs) + len(inputs) * needed_bytes(sinks)
+        arena = self._arenas.empty(INPUTS, needed)
         self._sinks, self._placements = [], []
         for number, arguments in enumerate(inputs):
             placed = place(arena, arguments, f"inputs.{number}")
             outputs = [arena.reserve(f"{OUTPUTS}.{number}.{at}", tensor) for at, tensor in enumerate(sinks)]
             self._sinks.append([region.tensor for region, _ in outputs])
             message = {"do": "prepare", "inputs": placed.described, "first": number == 0}
-            self._ask(message | {"sinks": [layout for _, layout in outputs]}, self.limits.build_timeout_s, "prepare")
+            self._exchange.build(message | {"sinks": [layout for _, layout in outputs]}, "prepare")
             self._placements.append(placed)
         for placed in self._placements:
             placed.fill()
@@ -146,144 +147,86 @@ class Session:
     def call_prepared(self, number: int, like: Sequence[Any], observe: Observe | None = None) -> Outcome:
         """Call the module on inputs that were prepared."""
         observe = observe or Observe()
-        before = self._digests()
-        message: dict[str, Any] = {"do": "call", "place": number, "observe": observe.operators}
-        message |= {"poison": observe.poison, "guards": observe.guards, "suppress": observe.suppress_launches}
-        started = time.perf_counter_ns()
-        said = self._ask(message, self.limits.call_timeout_s, "forward")
-        elapsed_ns = self._answered_ns - started
-        changed = tuple(path for path, digest in self._digests().items() if before[path] != digest)
+        before = self._arenas.digests(self._arenas.given())
+        message = {"do": "call", "place": number, **asdict(observe)}
+        said = self._exchange.ask(message, self._exchange.limits.call_timeout_s, "forward")
+        changed = self._changed_since(before)
         self._note_weights(said.get("state"))
         layouts, outputs = self._returned.read(said, like, self._sinks[number])
         aliases = self._returned.aliases(layouts, self._spans())
         late = self._returned.rehashed()
         self._returned.keep(layouts, outputs)
         return Outcome(
-            outputs, said.get("structure"), elapsed_ns, changed, aliases, late,
+            outputs, said.get("structure"), self._exchange.elapsed_ns, changed, aliases, late,
             counts(said.get("operators")), counts(said.get("launches")), counts(said).get("torn", 0),
             counts(said.get("unknown_memory")),
         )  # fmt: skip
 
+    def repeat(self, count: int, like: Sequence[Any]) -> Iterator[Outcome]:
+        """Call the module so often in a row on the first prepared inputs, nobody looking; yield each call's outcome."""
+        elapsed_ns = self._run([0] * count, describe=True)
+        for said in self._described:
+            _, outputs = self._returned.read(said, like, self._sinks[0])
+            yield Outcome(outputs, said.get("structure"), elapsed_ns // count, self._series_changed, (), None)
+
     def settle(self) -> None:
         """Prepare the child for timed series: freed memory stays its own, and collections look at new objects alone."""
-        self._ask({"do": "settle"}, self.limits.build_timeout_s, "settle")
+        self._exchange.build({"do": "settle"}, "settle")
 
     def refill(self, inputs: Sequence[Arguments]) -> None:
         """Write other inputs into the first prepared places, shapes as before, once the last outputs are forgotten."""
-        self._ask({"do": "forget"}, self.limits.build_timeout_s, "series")
+        self._exchange.build({"do": "forget"}, "series")
         for placed, arguments in zip(self._placements, inputs, strict=False):
             placed.refill(arguments)
         self._synchronize()
 
     def run_series(self, count: int, *, describe: bool = True) -> int:
-        """Call the module on the first `count` prepared inputs in a row; return nanoseconds by the judge's clock.
+        """Call the module on the first `count` prepared inputs, in an order drawn for this series; return nanoseconds.
 
-        From the order to go until the child says `done`; then its whole tree stands still and `outputs` can be read.
-        Without `describe` the child tells addresses alone, which costs a call hardly anything, and outputs are taken to
-        lie as those of the last described series did; on a GPU they are copied after `done`, in `revealed_ns`.
+        By the judge's clock, from the order to go until the child says `done`; then its whole tree stands still and
+        `outputs` can be read. Without `describe` the child tells addresses alone, which costs a call hardly anything,
+        and outputs are taken to lie as those of the last described series did; on a GPU they are copied after `done`,
+        in `revealed_ns`.
         """
+        return self._run(_RANDOM.sample(range(count), count), describe=describe)
+
+    def _run(self, places: Sequence[int], *, describe: bool) -> int:
+        exchange, patience_s, count = self._exchange, self._exchange.limits.call_timeout_s, len(places)
         self._returned.forget()
-        message = {"do": "series", "count": count, "describe": describe}
-        said = self._ask(message, self.limits.call_timeout_s * count, "series")
-        elapsed_ns = self._answered_ns - self._asked_ns
-        self._described = described_calls(said, count) if describe else relocated(said, self._described)
+        given = self._arenas.given()
+        before = self._arenas.digests(_RANDOM.sample(given, min(len(given), SAMPLED_REGIONS)))
+        exchange.build({"do": "order", "places": list(places)}, "series")
+        said = exchange.ask({"do": "series", "describe": describe}, patience_s * min(count, PATIENT_CALLS), "series")
+        elapsed_ns = exchange.elapsed_ns
+        self._described = described_calls(said, count) if describe else relocated(said, self._described, count)
+        self._turns = {place: turn for turn, place in enumerate(places)}
+        self._series_changed = self._changed_since(before)
         if self.device == "cuda" and not describe:
-            self._ask({"do": "reveal"}, self.limits.call_timeout_s, "series")
-            self.revealed_ns = self._answered_ns - self._asked_ns
+            exchange.ask({"do": "reveal"}, patience_s, "series")
+            self.revealed_ns = exchange.elapsed_ns
         return elapsed_ns
 
-    def outputs(self, number: int, like: Sequence[Any]) -> tuple[Any, list[Any]]:
-        """Return structure and outputs of one call of the last series, as they lie in memory now."""
-        said = self._described[number]
-        return said.get("structure"), self._returned.read(said, like, self._sinks[number])[1]
+    def require_own_outputs(self) -> None:
+        """Raise `CandidateFault` where the last series wrote into what it was given, or returned memory twice.
 
-    def freeze(self) -> None:
-        """Stop the child's whole tree; `CandidateFault` where something does not stand still."""
-        if self._freezes and not self._frozen:
-            if not process_tree.stop(self.pid):
-                raise faults.unstoppable()
-            self._frozen = True
+        Of inputs a few are looked at, and nobody knew which while it ran.
+        """
+        if self._series_changed:
+            raise faults.changed_inputs(self._series_changed)
+        if shared := self._returned.shared(self._described, self._spans()):
+            raise faults.shared_outputs(shared)
 
-    def thaw(self) -> None:
-        """Let the child's tree go on."""
-        if self._frozen:
-            self._frozen = False
-            process_tree.resume(self.pid)
+    def outputs(self, place: int, like: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """Return structure and outputs of the last series's call on prepared inputs, as they lie in memory now."""
+        said = self._described[self._turns[place]]
+        return said.get("structure"), self._returned.read(said, like, self._sinks[place])[1]
 
     def close(self) -> None:
         """End the child with everything below it and give all memory back."""
         if not self._closed:
             self._closed = True
-            self._zygote.end(self._child)
-            for arena in self._arenas:
-                arena.close()
-
-    def _ask(
-        self, message: dict[str, Any] | None, patience_s: float, phase: str, descriptors: Sequence[int] = ()
-    ) -> dict[str, Any]:
-        """Let the child go on, order, wait for its answer, stop it; what it did instead raises `CandidateFault`."""
-        channel = self._child.channel
-        self.thaw()
-        try:
-            ticket = os.urandom(8).hex() if message is not None else None
-            self._asked_ns = time.perf_counter_ns()
-            if message is not None:
-                protocol.send(channel, message | {"ticket": ticket}, descriptors)
-            self._wait(channel, time.monotonic() + patience_s)
-            answer, _ = protocol.receive(channel, time.monotonic() + patience_s)
-        except protocol.Gone:
-            raise faults.left(self._zygote.status(self.pid, 2.0), phase) from None
-        except protocol.Silent:
-            raise faults.silent(phase, patience_s) from None
-        except protocol.Garbled as error:
-            raise faults.garbled(phase, str(error)) from None
-        self._answered_ns = time.perf_counter_ns()
-        self.freeze()
-        if answer.get("ticket") != ticket or protocol.has_more(channel):
-            raise faults.garbled(phase, "an answer to an order that was not given")
-        if "failed" in answer:
-            raise faults.raised(answer["failed"], phase)
-        if not isinstance(answer.get("done"), dict):
-            raise faults.garbled(phase, "an answer that is neither done nor failed")
-        return dict(answer["done"])
-
-    def _wait(self, channel: socket.socket, deadline: float) -> None:
-        """Wait until something can be read, and look after the tree meanwhile."""
-        poll = select.poll()
-        poll.register(channel, select.POLLIN)
-        while not poll.poll(_LOOK_S * 1000):
-            if time.monotonic() > deadline:
-                raise protocol.Silent
-            below = len(process_tree.members(self.pid)) - 1
-            if below > self.limits.processes:
-                raise faults.too_many_processes(below, self.limits.processes)
-            if not self._scratch_is_limited and faults.folder_bytes(self._child.scratch) > self.limits.scratch_bytes:
-                raise faults.scratch_full(self.limits.scratch_bytes)
-
-    @property
-    def _scratch_is_limited(self) -> bool:
-        """Whether the kernel limits the scratch folder; otherwise the judge looks at it."""
-        return bool(self._child.facts.get("scratch_limited"))
-
-    def _arena(self, number: int, byte_count: int) -> Arena:
-        """The arena of weights (0) or of inputs (1), made anew where the old one is too small."""
-        while len(self._arenas) <= number:
-            self._map_arena(len(self._arenas), LEAST_ARENA_BYTES)
-        if self._arenas[number].size < byte_count:
-            self._ask({"do": "release", "name": number}, self.limits.build_timeout_s, "arena")
-            self._arenas.pop(number).close()
-            self._map_arena(number, 2 * byte_count)
-        return self._arenas[number]
-
-    def _map_arena(self, number: int, size: int) -> None:
-        arena = Arena(number, size, self.device)
-        self._arenas.insert(number, arena)
-        message: dict[str, Any] = {"do": "arena", "name": number, "size": size}
-        if arena.handle is not None:
-            message |= {"do": "cuda_arena", "handle": arena.handle}
-        descriptors = [] if arena.handle is not None else [arena.descriptor]
-        said = self._ask(message, self.limits.build_timeout_s, "arena", descriptors)
-        self._addresses[number] = counts(said).get("address", 0)
+            self._exchange.close()
+            self._arenas.close()
 
     def _synchronize(self) -> None:
         if self.device == "cuda":
@@ -291,19 +234,16 @@ class Session:
 
             synchronize("cuda")
 
-    def _digests(self) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
-        for arena in self._arenas:
-            found |= arena.digests()
-        return found
+    def _changed_since(self, before: Mapping[str, bytes]) -> tuple[str, ...]:
+        """Paths of what the child was given and has changed."""
+        return tuple(path for path, digest in self._arenas.digests(before).items() if before[path] != digest)
 
-    def _spans(self) -> dict[str, list[tuple[int, int]]]:
+    def _spans(self) -> dict[str, Spans]:
         """Memory in the child that outputs may not share, as far as it says where that lies."""
-        arenas = [(self._addresses[arena.name], arena.size) for arena in self._arenas]
-        return {"inputs": arenas, "weights": [entry.extent for entry in self._weights]}
+        return {"inputs": self._arenas.spans(), "weights": [entry.extent for entry in self._weights]}
 
     def _note_weights(self, state: Any) -> None:
         try:
             self._weights = [Entry.read(*one) for one in state]
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise faults.garbled("state_dict", f"a state that cannot be: {error}") from None

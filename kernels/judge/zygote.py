@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from joulegrid.errors import PreFlightError
 from joulegrid.kernels.judge import process_tree, protocol
 from joulegrid.kernels.judge.limits import Limits
 from joulegrid.kernels.judge.sandbox import Facts, Orders
+from joulegrid.kernels.judge.scratch import ScratchRoot, make_root
 
 START_PATIENCE_S = 120.0
 FORK_PATIENCE_S = 20.0
@@ -52,6 +52,7 @@ class Zygote:
         self.versions: dict[str, str | None] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
+        self._scratch: ScratchRoot | None = None
         self._ended: dict[int, int] = {}
 
     def __enter__(self) -> Zygote:
@@ -67,23 +68,24 @@ class Zygote:
 
     def fork(self, limits: Limits) -> Child:
         """Return a new child that is confined and waits for orders; the zygote is started where none runs."""
-        channel = self._started()
+        channel, root = self._started()
+        scratch = root.folder()
         ours, theirs = socket.socketpair()
-        scratch = Path(tempfile.mkdtemp(prefix=f"joulegrid-judge-{self.pid}-"))
+        ours.settimeout(FORK_PATIENCE_S)  # for what is sent to a child that does not read
         try:
             orders = json.dumps(asdict(self._orders(limits, scratch)))
             protocol.send(channel, {"fork": orders}, [theirs.fileno()])
             answer = self._answer(("started", "refused"), FORK_PATIENCE_S)
-            if "started" not in answer:
-                raise PreFlightError(f"the judge's zygote could not fork: {answer['refused']}")
-            child = Child(answer["started"]["pid"], ours, scratch, dict(answer["started"]["facts"]))
-        except BaseException:
+        except BaseException:  # interrupted, too: the answer to this would be taken for that to the next
             ours.close()
-            shutil.rmtree(scratch, ignore_errors=True)
+            self.close()
             raise
         finally:
             theirs.close()
-        return child
+        if "started" not in answer:
+            ours.close()
+            raise PreFlightError(f"the judge's zygote could not fork: {answer['refused']}")
+        return Child(answer["started"]["pid"], ours, scratch, dict(answer["started"]["facts"]))
 
     def end(self, child: Child) -> int | None:
         """Kill a child with everything below it, remove its scratch folder; return how it ended (`os.waitpid`)."""
@@ -102,39 +104,44 @@ class Zygote:
 
     def close(self) -> None:
         """End the zygote and everything below it."""
-        if self._process is None:
-            return
-        process_tree.end(self._process.pid)
-        self._process.wait()
-        if self._process.stderr is not None:
-            self._process.stderr.close()
-        self._process = None
+        if self._process is not None:
+            process_tree.end(self._process.pid)
+            self._process.wait()
+            if self._process.stderr is not None:
+                self._process.stderr.close()
+            self._process = None
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+        if self._scratch is not None:
+            self._scratch.remove()
+            self._scratch = None
 
-    def _started(self) -> socket.socket:
-        if self._channel is not None and self._process is not None and self._process.poll() is None:
-            return self._channel
+    def _started(self) -> tuple[socket.socket, ScratchRoot]:
+        alive = self._process is not None and self._process.poll() is None
+        if self._channel is not None and self._scratch is not None and alive:
+            return self._channel, self._scratch
         self.close()
+        root = self._scratch = make_root()
         ours, theirs = socket.socketpair()
+        self._channel = ours
         arguments = [
             str(theirs.fileno()),
             json.dumps(_import_paths()),
             json.dumps(self._preload),
             "1" if self.interpret else "0",
+            str(root.path),
         ]
         command = [sys.executable, "-I", "-S", "-B", str(MAIN), *arguments]
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
         environment |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
         with theirs:
             self._process = subprocess.Popen(
-                command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+                command, env=environment, pass_fds=[theirs.fileno(), root.descriptor], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", start_new_session=True,
             )  # fmt: skip
-        self._channel = ours
         self.versions = self._answer(("ready",), START_PATIENCE_S)
-        return ours
+        return ours, root
 
     def _answer(self, kinds: Sequence[str], patience_s: float) -> dict[str, Any]:
         deadline = time.monotonic() + patience_s

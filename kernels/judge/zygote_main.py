@@ -1,8 +1,9 @@
 """The judge's zygote: a process that has torch and triton imported and never a case, and forks one child per session.
 
-Started as a file, `python -I -S -B zygote_main.py FD PATHS MODULES INTERPRET`: no site, no `.pth` files, no
+Started as a file, `python -I -S -B zygote_main.py FD PATHS MODULES INTERPRET SCRATCH`: no site, no `.pth` files, no
 environment; only this folder of Joulegrid can be imported, and nothing of it once what a child needs is. It
-runs no tensor operation, since one parallel operation would make every fork hang. What it forked dies with it.
+runs no tensor operation, since one parallel operation would make every fork hang. What it forked dies with it, and the
+scratch folder goes when the judge is gone.
 """
 
 from __future__ import annotations
@@ -18,24 +19,31 @@ import shutil
 import signal
 import socket
 import sys
+import time
 import types
 from pathlib import Path
 from typing import Any
 
-_children: dict[int, str] = {}
-"""Process id → scratch folder, of all that were forked: only the last ones can still live."""
+PERSISTENCE_S = 10.0
 _PACKAGES = ("joulegrid", "joulegrid.kernels", "joulegrid.kernels.judge")
 
 
-def main(descriptor: int, paths: list[str], modules: list[str], interpret: bool) -> None:
-    """Serve the judge until its end of the socket closes."""
+def main(descriptor: int, paths: list[str], modules: list[str], interpret: bool, scratch: str) -> None:
+    """Serve the judge until its end of the socket closes, and leave nothing behind."""
     sys.path += paths  # so far it holds the standard library alone
     if interpret:
         os.environ["TRITON_INTERPRET"] = "1"
-    protocol = _import_ours()
-    _preload(modules)
+    protocol, process_tree = _import_ours()
+    try:
+        _preload(modules)
+        with contextlib.suppress(protocol.Gone):
+            _serve(protocol, socket.socket(fileno=descriptor))
+    finally:
+        _leave_nothing(process_tree, scratch)
+
+
+def _serve(protocol: Any, channel: socket.socket) -> None:
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans stay below the zygote
-    channel = socket.socket(fileno=descriptor)
     wakeup = _wake_on_child()
     gc.collect()
     gc.freeze()  # collecting what the children share would copy its pages
@@ -46,25 +54,22 @@ def main(descriptor: int, paths: list[str], modules: list[str], interpret: bool)
             os.read(wakeup, 512)
             _report_ended(protocol, channel)
         if channel.fileno() in readable:
-            try:
-                message, descriptors = protocol.receive(channel)
-            except protocol.Gone:
-                _leave_nothing()
-                return
+            message, descriptors = protocol.receive(channel)
             _fork(protocol, channel, message["fork"], descriptors)
 
 
-def _import_ours() -> Any:
+def _import_ours() -> tuple[Any, Any]:
     """Import what a child needs from this folder, as the package that it is, without the rest of Joulegrid."""
     for name in _PACKAGES:
         module = types.ModuleType(name)
         module.__path__ = [str(Path(__file__).parent)] if name == _PACKAGES[-1] else []
         sys.modules[name] = module
     protocol = importlib.import_module("joulegrid.kernels.judge.protocol")
+    process_tree = importlib.import_module("joulegrid.kernels.judge.process_tree")
     for name in ("child", "sandbox", "observers"):
         importlib.import_module(f"joulegrid.kernels.judge.{name}")
     sys.modules[_PACKAGES[-1]].__path__ = []
-    return protocol
+    return protocol, process_tree
 
 
 def _preload(modules: list[str]) -> None:
@@ -104,18 +109,18 @@ def _fork(protocol: Any, channel: socket.socket, spec: str, descriptors: list[in
     with contextlib.suppress(ChildProcessError):
         os.waitpid(middle, 0)
     os.close(gate[1])  # only now the child's parent is the zygote, whose death shall be the child's
-    if told:
-        _children[json.loads(told)["pid"]] = json.loads(spec)["scratch"]
     protocol.send(channel, {"started": json.loads(told)} if told else {"refused": "the process in between died"})
 
 
-def _leave_nothing() -> None:
+def _leave_nothing(process_tree: Any, scratch: str) -> None:
     """Clean up for a judge that is gone."""
-    for pid in list(_children)[-8:]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    for scratch in _children.values():
-        shutil.rmtree(scratch, ignore_errors=True)
+    deadline = time.monotonic() + PERSISTENCE_S
+    while process_tree.kill_below(os.getpid()) and time.monotonic() < deadline:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(1e-3)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _in_between(channel: socket.socket, spec: str, descriptors: list[int], pipe: tuple[int, int], gate: int) -> None:
@@ -175,4 +180,4 @@ def _wake_on_child() -> int:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4] == "1")
+    main(int(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4] == "1", sys.argv[5])

@@ -91,6 +91,8 @@ class TimedMember:
             self.waited_ns = None if before is None or after is None else after - before
             self._count = len(inputs)
             self._require_cores()
+            if not self.member.trusted:
+                self.session.require_own_outputs()
             return elapsed_ns
 
     def outputs(self) -> list[list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from joulegrid.kernels.judge.gate import words
+from joulegrid.kernels.judge.gate import modules, words
 from joulegrid.kernels.judge.gate.source import Found, Source
 
 
@@ -36,11 +36,35 @@ def names(source: Source) -> Found:
         if not isinstance(node.ctx, ast.Load):
             if node.id in source.aliases:
                 yield node, f"gives {node.id}, which was imported, another meaning"
+        elif node.id in words.ONLY_CALLED and node.id not in source.bound and not _called(source, node):
+            yield node, f"{node.id} is called where it stands, so that the gate can read what it reaches"
         elif node.id not in source.bound and node.id not in words.BUILTINS:
             yield (
                 node,
                 f"{node.id}: {words.REFUSED_BUILTINS.get(node.id, 'is neither defined here nor an allowed builtin')}",
             )
+
+
+def _called(source: Source, node: ast.Name) -> bool:
+    above = source.parents[node]
+    return isinstance(above, ast.Call) and above.func is node
+
+
+def modules_as_values(source: Source) -> Found:
+    """A module is the beginning of a path and nothing else: under another name the gate would not know it."""
+    for node in ast.walk(source.tree):
+        whole = not isinstance(source.parents.get(node), ast.Attribute)
+        if isinstance(node, ast.Name | ast.Attribute) and whole and isinstance(node.ctx, ast.Load):
+            path = source.path(node)
+            if path is not None and modules.is_module(path):
+                yield node, f"{ast.unparse(node)} is a module; write out what is used of it where it is used"
+
+
+def patterns(source: Source) -> Found:
+    """No pattern that reads attributes: the gate does not follow it."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.MatchClass) and (node.kwd_attrs or node.patterns):
+            yield node, f"case {ast.unparse(node)} reads attributes; read them by their names"
 
 
 def attributes(source: Source) -> Found:
@@ -52,19 +76,19 @@ def attributes(source: Source) -> Found:
         reason = _path_reason(path) if path is not None else None
         if reason:
             yield node, reason
-        yield from _names_of(source, node, imported=path is not None)
+        yield from _names_of(source, node)
 
 
-def _names_of(source: Source, node: ast.AST, *, imported: bool) -> Found:
+def _names_of(source: Source, node: ast.AST) -> Found:
     while isinstance(node, ast.Attribute):
-        reason = _attribute_reason(source, node.attr, imported=imported)
+        reason = _attribute_reason(source, node.attr)
         if reason:
             yield node, reason
         node = node.value
 
 
-def _attribute_reason(source: Source, name: str, *, imported: bool) -> str | None:
-    if name in words.REFUSED_ATTRIBUTES and not imported:
+def _attribute_reason(source: Source, name: str) -> str | None:
+    if name in words.REFUSED_ATTRIBUTES:
         return f".{name}: {words.REFUSED_ATTRIBUTES[name]}"
     if name == "__init__" or (name in source.own_attributes and not name.startswith("__")):
         return None
@@ -84,8 +108,12 @@ def _path_reason(path: str) -> str | None:
     first, *rest = path.split(".")
     if path in words.ALLOWED_PATHS or path in words.MODULES or not rest:
         return None
-    if first == "torch":
-        return _torch_reason(path, rest)
+    if first == "torch" and (reason := _torch_reason(path, rest)):
+        return reason
+    if foreign := modules.foreign_module(path):
+        return f"{path}: leads to the module {foreign}, which no kernel needs"
+    if first in words.NAMES_OF and rest[0] not in words.NAMES_OF[first]:
+        return f"{path}: of {first} there are {', '.join(sorted(words.NAMES_OF[first]))} here"
     if first == "triton" and rest[0] not in words.TRITON_PATHS:
         reason = words.REFUSED_TRITON.get(rest[0], f"of triton there are {', '.join(words.TRITON_PATHS)} here")
         return f"{path}: {reason}"
@@ -96,6 +124,8 @@ def _torch_reason(path: str, rest: list[str]) -> str | None:
     name = rest[0]
     if name in words.REFUSED_TORCH:
         return f"{path}: {words.REFUSED_TORCH[name]}"
+    if name not in words.TORCH_NAMES and not name.startswith("_") and not modules.computes(name):
+        return f"{path}: is neither an operator of torch nor a dtype"
     if name == "cuda" and rest[1:]:
         return f"{path}: {words.REFUSED_CUDA}"
     if name.startswith("_"):
@@ -123,9 +153,7 @@ def calls(source: Source) -> Found:
             name = node.args[1] if len(node.args) > 1 else None
             if not isinstance(name, ast.Constant) or not isinstance(name.value, str):
                 yield node, f"{node.func.id} with a name that is computed: the gate cannot read it; write the attribute"
-            elif reason := _attribute_reason(source, name.value, imported=False) or _imported_reason(
-                source, node, name.value
-            ):
+            elif reason := _attribute_reason(source, name.value) or _imported_reason(source, node, name.value):
                 yield node, reason
         elif node.func.id == "type" and (len(node.args) != 1 or node.keywords):
             yield node, "makes a class by a call; write a class statement"

@@ -38,6 +38,11 @@ class Source:
             return None
         return ".".join([self.aliases[node.id], *reversed(names)])
 
+    def name_of(self, node: ast.AST) -> str:
+        """Return a bare name, by what was imported under it where that is so; empty for anything else."""
+        name = node.id if isinstance(node, ast.Name) else ""
+        return self.aliases.get(name, name).rpartition(".")[2]
+
     def function(self, node: ast.AST) -> Function | None:
         """Return the innermost function around a node, the node itself apart."""
         above = self.parents.get(node)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 
 from joulegrid.kernels.judge.gate import words
+from joulegrid.kernels.judge.gate.lifetimes import bound_in, outlives
 from joulegrid.kernels.judge.gate.source import Found, Source
 
 _MUTABLE = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+_IN_CLASS = (ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign, ast.Pass)
 _TOP = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+_CONSUMING = ("tuple", "list", "dict", "set", "frozenset", "sum", "min", "max", "any", "all", "sorted", "len")
 _KEPT = "keeps something between calls; a result is computed from its arguments every time"
 
 
@@ -90,6 +93,52 @@ def _only_read(source: Source, node: ast.Name) -> bool:
     return isinstance(above, ast.For | ast.comprehension | ast.Compare | ast.keyword | ast.Starred)
 
 
+def class_bodies(source: Source) -> Found:
+    """Methods and constants: nothing that computes while the class is made."""
+    for owner in ast.walk(source.tree):
+        for item in owner.body if isinstance(owner, ast.ClassDef) else ():
+            documents = isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)
+            value = _value(item)
+            if not documents and not isinstance(item, _IN_CLASS):
+                yield item, "the body of a class holds methods and constants, and runs nothing"
+            elif value is not None and not _constant(source, value):
+                yield item, f"an attribute of the class that is computed {_KEPT}; write it in __init__"
+
+
+def closures(source: Source) -> Found:
+    """Functions that are made in `__init__` see nothing of its local names, which they could write to."""
+    for node in ast.walk(source.tree):
+        outer = source.function(node)
+        if isinstance(node, ast.Lambda | ast.FunctionDef) and outer is not None and source.in_constructor(node):
+            local = bound_in(outer)
+            used = [one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)]
+            shared = [name for name in used if name in local and name not in bound_in(node)]
+            if shared:
+                yield node, f"a function of __init__ that holds {shared[0]} {_KEPT}; write a method"
+
+
+def iterators(source: Source) -> Found:
+    """Nothing that counts how often it was asked is given a name in `__init__`."""
+    for node in ast.walk(source.tree):
+        made = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in words.ITERATORS
+        if (made or isinstance(node, ast.GeneratorExp)) and source.in_constructor(node):
+            above = source.parents[node]
+            called = above.func if isinstance(above, ast.Call) else None
+            consumed = isinstance(called, ast.Name) and called.id in (*_CONSUMING, *words.ITERATORS)
+            if not consumed and not isinstance(above, ast.For | ast.comprehension | ast.Starred):
+                yield node, f"an iterator {_KEPT}; make a tuple of it"
+
+
+def random_numbers(source: Source) -> Found:
+    """Random numbers are for initial weights alone."""
+    for node in ast.walk(source.tree):
+        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        path = source.path(node) or ""
+        drawn = name in words.RANDOM if isinstance(node, ast.Attribute) else path.rpartition(".")[2] in words.RANDOM
+        if drawn and not source.in_constructor(node) and not source.in_kernel(node):
+            yield node, f"{ast.unparse(node)} draws numbers, which tell calls apart; a result is the same every time"
+
+
 def writes(source: Source) -> Found:
     """No `global`, no attributes outside `__init__`, nothing written into what outlives the call."""
     for node in ast.walk(source.tree):
@@ -101,12 +150,21 @@ def writes(source: Source) -> Found:
             yield node, f"a function that waits and goes on {_KEPT}"
         elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
             yield from _attribute_write(source, node)
-        elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load) and _outlives(source, node.value):
+        elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load) and outlives(source, node.value):
             yield node, f"writes into {ast.unparse(node.value)}, which outlives the call: {_KEPT}"
         elif isinstance(node, ast.FunctionDef | ast.Lambda):
             for default in (*node.args.defaults, *node.args.kw_defaults):
                 if _mutable(default):
                     yield node, f"a default argument that can be written to {_KEPT}; use None or a tuple"
+
+
+def sums_in_place(source: Source) -> Found:
+    """No `w += 1` on a name for what outlives the call."""
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.AugAssign) or not isinstance(node.target, ast.Name):
+            continue
+        if not source.in_constructor(node) and not source.in_kernel(node) and outlives(source, node.target):
+            yield node, f"changes {node.target.id}, which may be what outlives the call: {_KEPT}"
 
 
 def _attribute_write(source: Source, node: ast.Attribute) -> Found:
@@ -120,65 +178,24 @@ def _attribute_write(source: Source, node: ast.Attribute) -> Found:
 
 
 def mutating_calls(source: Source) -> Found:
-    """Outside `__init__`, no method that changes what outlives the call, and no `out=` into it."""
+    """Outside `__init__`, no function or method that changes what outlives the call."""
     for node in ast.walk(source.tree):
         if not isinstance(node, ast.Call) or source.in_constructor(node) or source.in_kernel(node):
             continue
-        if isinstance(node.func, ast.Attribute):
-            name = node.func.attr
-            changes = name in words.MUTATORS or (name.endswith("_") and not name.endswith("__"))
-            if changes and _outlives(source, node.func.value):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else source.name_of(node.func)
+        if name in words.REGISTERING:
+            yield node, f".{name} outside __init__: {_KEPT}"
+        in_place = name.endswith("_") and not name.endswith("__")
+        in_place = in_place or any(one.arg == "inplace" and not _false(one.value) for one in node.keywords)
+        if isinstance(node.func, ast.Attribute) and source.path(node.func) is None:
+            if (in_place or name in words.MUTATORS) and outlives(source, node.func.value):
                 yield node, f".{name} changes {ast.unparse(node.func.value)}, which outlives the call: {_KEPT}"
+        elif (in_place or name in words.MUTATORS) and any(outlives(source, one) for one in node.args[:1]):
+            yield node, f"{name} changes {ast.unparse(node.args[0])}, which outlives the call: {_KEPT}"
         for keyword in node.keywords:
-            if keyword.arg == "out" and _outlives(source, keyword.value):
-                yield node, f"out={ast.unparse(keyword.value)} outlives the call: {_KEPT}"
+            if keyword.arg in ("out", None) and outlives(source, keyword.value):
+                yield node, f"{ast.unparse(keyword)} outlives the call: {_KEPT}"
 
 
-def _outlives(source: Source, node: ast.AST, depth: int = 0) -> bool:
-    """Whether a value may be something of the module object or the top level, under whatever local name."""
-    if depth > 8:
-        return True
-    while not isinstance(node, ast.Name):
-        if isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
-            node = node.value
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in words.VIEWING_METHODS:
-            node = node.func
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr" and node.args:
-            node = node.args[0]
-        elif isinstance(node, ast.NamedExpr):
-            node = node.value
-        elif isinstance(node, ast.IfExp):
-            return _outlives(source, node.body, depth + 1) or _outlives(source, node.orelse, depth + 1)
-        else:
-            return False
-    if node.id == "self" or (node.id in source.top_level and not _local(source, node)):
-        return True
-    return any(_outlives(source, value, depth + 1) for value in _values_of(source, node))
-
-
-def _local(source: Source, name: ast.Name) -> bool:
-    """Whether the function around a name has a meaning of its own for it."""
-    return any(
-        isinstance(node, ast.Name) and node.id == name.id and isinstance(node.ctx, ast.Store)
-        for function in source.functions(name)
-        for node in ast.walk(function)
-    ) or any(argument.arg == name.id for function in source.functions(name) for argument in function.args.args)
-
-
-def _values_of(source: Source, name: ast.Name) -> list[ast.AST]:
-    """What is assigned to a local name as it stands, in the functions around."""
-    found: list[ast.AST] = []
-    for function in source.functions(name):
-        for node in ast.walk(function):
-            if isinstance(node, ast.Assign) and any(_named(target, name.id) for target in node.targets):
-                plain = isinstance(node.value, ast.Attribute | ast.Subscript | ast.Name | ast.IfExp)
-                viewing = (
-                    isinstance(node.value, ast.Call) and getattr(node.value.func, "attr", "") in words.VIEWING_METHODS
-                )
-                if (plain or viewing) and not _named(node.value, name.id):
-                    found.append(node.value)
-    return found
-
-
-def _named(node: ast.AST, name: str) -> bool:
-    return isinstance(node, ast.Name) and node.id == name
+def _false(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False

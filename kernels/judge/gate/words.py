@@ -12,10 +12,29 @@ MODULES = (
     "triton.language.extra.libdevice", "triton.language.extra.cuda", "math", "typing", "dataclasses", "__future__",
 )  # fmt: skip
 
+OPEN_MODULES = frozenset(
+    (
+        *MODULES, "torch.nn.init", "torch.nn.parameter", "torch.special", "torch.linalg", "torch.fft", "torch.cuda",
+        "torch.amp", "torch.autograd", "triton.language.math",
+    )
+)  # fmt: skip
+"""Modules through which a dotted path may lead."""
+NAMES_OF = {
+    "dataclasses": _names("dataclass field replace asdict astuple fields KW_ONLY"),
+    "typing": _names(
+        """
+        Any Callable ClassVar Dict Final Iterable Iterator List Literal Mapping NamedTuple Optional Sequence Set Tuple
+        Type TypeAlias Union TYPE_CHECKING cast
+        """
+    ),
+    "__future__": _names("annotations"),
+}
+"""Of these modules the rest makes code, evaluates text, or is another module."""
+
 BUILTINS = _names(
     """
     abs all any bool bytes callable complex dict divmod enumerate filter float format frozenset getattr hasattr
-    int isinstance issubclass iter len list map max min next object pow property range repr reversed round set
+    int isinstance issubclass len list map max min next object pow property range repr reversed round set
     slice sorted staticmethod classmethod str sum super tuple type zip True False None NotImplemented Ellipsis
     __name__ ArithmeticError AssertionError Exception IndexError KeyError NotImplementedError OverflowError
     RuntimeError StopIteration TypeError ValueError ZeroDivisionError
@@ -39,12 +58,20 @@ REFUSED_BUILTINS = {
     "hash": "tells inputs apart to know them again; a result must be computed every time",
     "memoryview": "reaches memory past torch",
     "bytearray": "state that is written later",
+    "iter": "an iterator remembers how often it was asked",
     "breakpoint": "nobody answers",
     "exit": "ends the process; exit codes mean nothing here",
     "quit": "ends the process; exit codes mean nothing here",
     "BaseException": "catches even the judge's interruptions; name the error",
 }
 
+TORCH_NAMES = _names(
+    """
+    nn special linalg fft Tensor Size autograd cuda finfo iinfo amp device dtype no_grad inference_mode autocast
+    is_tensor tensor
+    """
+)
+"""Of torch itself, beside its operators and constants."""
 TORCH_SPACES = ("nn", "special", "linalg", "fft", "Tensor", "Size", "autograd", "cuda", "finfo", "iinfo", "amp")
 """What may be followed by a further name, as in `torch.nn.functional`."""
 NN_SPACES = ("functional", "init", "parameter", "Module", "Parameter")
@@ -89,8 +116,30 @@ REFUSED_ATTRIBUTES = {
     "storage": _ADDRESS, "untyped_storage": _ADDRESS, "set_": _ADDRESS, "resize_": _ADDRESS, "share_memory_": _ADDRESS,
     "numpy": "leaves torch; arrays are not looked after", "__array__": _ADDRESS, "as_subclass": _CODE, "apply_": _CODE,
     "map_": _CODE, "register_hook": _CODE, "requires_grad_": "gradients are not asked for",
+    "is_inference": "tells how it is called, on which no result may depend",
     "load_state_dict": "weights are the judge's", "pin_memory": _ADDRESS, "record_stream": REFUSED_CUDA,
 }  # fmt: skip
+REFUSED_ATTRIBUTES |= dict.fromkeys(
+    _names(
+        """
+        gi_frame gi_code gi_yieldfrom cr_frame cr_code cr_await cr_origin ag_frame ag_code ag_await tb_frame tb_next
+        f_back f_builtins f_code f_globals f_locals f_trace f_lineno f_lasti co_code co_consts co_names func_globals
+        """
+    ),
+    "reaches what lies below Python's surface",
+)
+ONLY_CALLED = ("getattr", "hasattr", "type", "super", "object")
+"""Builtins that the gate reads the arguments of."""
+REGISTERING = _names("register_buffer register_module register_parameter add_module")
+RANDOM = _names(
+    """
+    rand randn randint randperm rand_like randn_like randint_like normal bernoulli multinomial poisson dropout
+    alpha_dropout feature_alpha_dropout dropout1d dropout2d dropout3d native_dropout rrelu gumbel_softmax
+    uniform_ normal_ random_ bernoulli_ exponential_ geometric_ cauchy_ log_normal_
+    """
+)
+"""Functions and methods of torch that draw numbers; initial weights may."""
+ITERATORS = ("zip", "map", "filter", "enumerate", "reversed")
 MODULE_MACHINERY = _names(
     """
     load_state_dict state_dict parameters named_parameters buffers named_buffers children modules named_modules

@@ -1,7 +1,7 @@
 # tries: compute with numpy right into a tensor's memory, which no record sees, and let a kernel copy it
 # case: softmax fp32
 # gate: refuses
-# open: static
+# open: forbidden
 import numpy
 import torch
 import triton

@@ -1,7 +1,7 @@
 # tries: run the kernel where the interpreter checks it and torch where it would be timed
 # case: softmax fp32
 # gate: refuses
-# open: static
+# open: forbidden
 import os
 
 import torch

@@ -22,9 +22,10 @@ def reasons(tmp_path: Path, source: str) -> str:
     return "\n".join(f"{one.line}: {one.reason}" for one in refusals(read_candidate(path)))
 
 
-def forward(*lines: str, top: str = "", language: str = "torch") -> str:
+def forward(*lines: str, top: str = "", init: str = "", language: str = "torch") -> str:
     body = "".join(f"        {line}\n" for line in lines)
-    return f'LANGUAGE = "{language}"\n{HEAD}{top}\n{MODULE}    def forward(self, x):\n{body}'
+    module = MODULE + "".join(f"        {line}\n" for line in init.splitlines())
+    return f'LANGUAGE = "{language}"\n{HEAD}{top}\n{module}    def forward(self, x):\n{body}'
 
 
 def test_every_reference_and_a_triton_kernel_pass(tmp_path: Path) -> None:
@@ -62,6 +63,26 @@ def test_every_reference_and_a_triton_kernel_pass(tmp_path: Path) -> None:
         (forward("return F.relu(x)", language="triton"), "lets torch compute"),
         (forward("return x.softmax(-1)", language="triton"), "lets torch compute"),
         (forward("return x @ x", language="triton"), "lets torch multiply"),
+        (forward("return dataclasses.builtins.eval('x')", top="import dataclasses"), "leads to the module builtins"),
+        (forward("return x", top="from typing import sys"), "leads to the module sys"),
+        (forward("return F.torch.sys"), "leads to the module sys"),
+        (forward("return x", top="from typing import ForwardRef"), "of typing there are"),
+        (forward("t = torch", "return t.relu(x)"), "torch is a module"),
+        (forward("return torch.CompilationUnit('')"), "neither an operator of torch nor a dtype"),
+        (forward("return torch.Tensor.numpy(x)"), "leaves torch"),
+        (forward("match x:", "    case object(data_ptr=p): pass", "return x"), "reads attributes"),
+        (forward("g = (g.gi_frame for _ in (0,))", "return x"), "below Python's surface"),
+        (forward("return [*map(getattr, (x,), ('data',))]"), "called where it stands"),
+        (forward("self.register_buffer('last', x)", "return x"), "outside __init__"),
+        (forward("next(self.calls)", "return x", init="self.calls = zip((1, 2))"), "an iterator keeps"),
+        (forward("self.keep(x)", "return x", init="m = [0]\nself.keep = lambda v: m.append(v)"), "holds m keeps"),
+        (forward("put(self.kept, x)", "return x", top="def put(m, x):\n    m.append(x)"), "outlives the call"),
+        (forward("for m in (self.kept,): m.append(x)", "return x"), "outlives the call"),
+        (forward("a, b = self.kept, 1", "a += 1", "return x"), "outlives the call"),
+        (forward("torch.relu_(self.kept)", "return x"), "outlives the call"),
+        (forward("F.relu(self.kept, inplace=True)", "return x"), "outlives the call"),
+        (forward("torch.add(x, 1, **{'out': self.kept})", "return x"), "outlives the call"),
+        (forward("return x if torch.rand(()) > 0.5 else -x"), "draws numbers"),
         (forward("try:", "    return x", "except RuntimeError:", "    return x", language="triton"), "try hides"),
         (forward("return x", top='PASSTHROUGH = ("softmax",)', language="triton"), "may not be left to torch"),
     ],
@@ -74,5 +95,7 @@ def test_what_is_only_read_or_local_passes(tmp_path: Path) -> None:
     top = 'BLOCKS = {"small": 64}\nSIZES = [1, 2]\nGRID = 4 * 16\n'
     lines = ("y = torch.empty_like(x)", "y.copy_(x).mul_(BLOCKS['small'])", "sizes = []", "sizes.append(1)", "return y")
     assert reasons(tmp_path, forward(*lines, top=top)) == ""
+    helper = "def scaled(x, w, out):\n    n = x.numel()\n    n += 1\n    out.copy_(x).mul_(w)\n    return out"
+    assert reasons(tmp_path, forward("return scaled(x, self.weight, torch.empty_like(x))", top=helper)) == ""
     declared = forward("return torch.matmul(x, x)", top='PASSTHROUGH = ("matmul",)', language="triton")
     assert reasons(tmp_path, declared) == ""
