@@ -117,8 +117,12 @@ def open_zygote(device: Device) -> Iterator[Zygote]:
         yield zygote
 
 
-def timed(judged: Subject, *, zygote: Zygote, processes: int = 5, probe: EnergyProbe | None = None) -> Judgement:
+def timed(
+    judged: Subject, *, zygote: Zygote, settings: TimingSettings | None = None, probe: EnergyProbe | None = None
+) -> Judgement:
     """Have a candidate verified, and where it passed timed against every baseline; a probe gets energy windows.
+
+    `settings` are those of `timing_settings` for the subject's shape, dtype and device.
 
     A Triton candidate has no speed without a GPU: then nothing is timed.
     """
@@ -127,7 +131,7 @@ def timed(judged: Subject, *, zygote: Zygote, processes: int = 5, probe: EnergyP
         return Judgement(judged, verification)
     from joulegrid.kernels.timing.timing import time_candidate
 
-    settings = timing_settings(judged.shape, judged.dtype, judged.device).model_copy(update={"processes": processes})
+    settings = settings or timing_settings(judged.shape, judged.dtype, judged.device)
     return Judgement(judged, verification, time_candidate(judged.problem, judged.candidate, settings, probe=probe))
 
 
@@ -141,11 +145,11 @@ def baselines_of(case: str | Path, shape: str, dtype: str | None, device: Device
     return time_baselines(problem, settings)
 
 
-def timing_settings(shape: Shape, dtype: str, device: Device) -> TimingSettings:
-    """Return the clock's settings for one shape in one dtype."""
+def timing_settings(shape: Shape, dtype: str, device: Device, **effort: float) -> TimingSettings:
+    """Return the clock's settings for one shape in one dtype; `effort` are others of their fields."""
     from joulegrid.kernels.timing.result import TimingSettings
 
-    return TimingSettings(device=device, dims=dict(shape.dims), dtype=dtype)
+    return TimingSettings.model_validate({"device": device, "dims": dict(shape.dims), "dtype": dtype, **effort})
 
 
 def judged_point(judgement: Judgement) -> JudgedPoint:

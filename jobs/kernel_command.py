@@ -38,6 +38,12 @@ Label = Annotated[
     str | None, typer.Option("--label", help="Name of the variant's folder in artifacts/CASE/ [the file's].")
 ]
 Store = Annotated[str | None, typer.Option("--store", help="Folder or s3:// that archive/ lies in [results].")]
+Precision = Annotated[
+    float,
+    typer.Option(
+        "--precision", min=0.001, help="Add processes until ratios are known to this share, for 90 s at most."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
@@ -84,7 +90,8 @@ def time(
     shape: ShapeName = None,
     dtype: Dtype = None,
     device: DeviceName = None,
-    processes: Annotated[int, typer.Option("--processes", min=5, help="Sets of fresh processes.")] = 5,
+    processes: Annotated[int, typer.Option("--processes", min=5, help="Sets of fresh processes at least.")] = 5,
+    precision: Precision = 0.02,
     energy: Annotated[bool, typer.Option("--energy", help="Also the joules of a call: four windows of 10 s.")] = False,
     label: Label = None,
     archive: Annotated[bool, typer.Option("--archive/--no-archive", help="Keep it in the archive.")] = True,
@@ -95,7 +102,7 @@ def time(
 
     Exit code 0: passed, however fast; 1: not passed; 2: wrong usage.
     """
-    from joulegrid.cases.judging import open_zygote, subject, timed
+    from joulegrid.cases.judging import open_zygote, subject, timed, timing_settings
     from joulegrid.jobs.kernel_energy import MeterProbe
     from joulegrid.jobs.kernel_view import print_timing
 
@@ -104,7 +111,9 @@ def time(
     probe = MeterProbe() if energy else None
     judged = subject(name, candidate, _shape(name, shape, used), dtype, used)
     with open_zygote(used) as zygote:
-        judgement = timed(judged, zygote=zygote, processes=processes, probe=probe)
+        effort = {"processes": processes, "precision": precision}
+        wanted = timing_settings(judged.shape, judged.dtype, judged.device, **effort)
+        judgement = timed(judged, zygote=zygote, settings=wanted, probe=probe)
     spent = probe.call_energy(judgement.timing) if probe and judgement.timing and judgement.passed else None
     folder = _written(settings, [judgement], chosen)
     if as_json:

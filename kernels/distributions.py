@@ -90,6 +90,16 @@ def tail_column(base: Any, _generator: Any) -> Any:
     return result
 
 
+def uneven_rows(base: Any, generator: Any) -> Any:
+    """Scale each row by a number between 0.01 and 10: a sum over some of the rows is not that over all of them."""
+    import torch
+
+    if not base.dim():
+        return base
+    exponent = torch.rand((*base.shape[:-1], 1), generator=generator, dtype=base.dtype)
+    return base * 10 ** (3 * exponent - 2)
+
+
 def _uniform(base: Any, generator: Any) -> Any:
     import torch
 
@@ -100,6 +110,6 @@ DISTRIBUTIONS: dict[str, Callable[[Any, Any], Any]] = {
     function.__name__: function
     for function in (
         normal, uniform, offset, tiny, large, heavy_tail, sparse, ascending, clustered, spike, constant_rows, ties,
-        tail_column,
+        tail_column, uneven_rows,
     )
 }  # fmt: skip

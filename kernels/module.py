@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,12 @@ def map_tensors(tree: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(tree, Mapping):
         return {name: map_tensors(item, change) for name, item in tree.items()}
     return type(tree)(map_tensors(item, change) for item in tree) if type(tree) in (list, tuple) else tree
+
+
+def with_tensors(tree: Any, tensors: Sequence[Any]) -> Any:
+    """Return the same tree with these tensors, given in the order of `flat_tensors`."""
+    left = iter(tensors)
+    return map_tensors(tree, lambda _: next(left))
 
 
 def _call(arguments: Arguments) -> str:

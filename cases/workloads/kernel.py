@@ -62,7 +62,9 @@ class KernelParams(Section):
     steps: tuple[Step, ...] = _ORDER
     """`verify` alone, or `verify` and `time`; what did not pass is never timed."""
     processes: int = Field(default=5, ge=5)
-    """Sets of fresh processes that are timed."""
+    """Sets of fresh processes that are timed at least."""
+    precision: float = Field(default=0.02, gt=0)
+    """Half-width of the ratios' intervals at which no further processes are timed, within 90 s a comparison."""
     energy: bool = False
     """Repeat the candidate's calls in windows that are long enough for its joules."""
 
@@ -112,7 +114,11 @@ class Kernel:
         Rule(("resources.gpus",), _one_gpu),
     )
     ignored: tuple[Ignored, ...] = (
-        Ignored(("kernel.processes", "kernel.energy"), ("kernel.steps",), lambda steps: "time" not in steps),
+        Ignored(
+            ("kernel.processes", "kernel.precision", "kernel.energy"),
+            ("kernel.steps",),
+            lambda steps: "time" not in steps,
+        ),
     )
     input_fields: tuple[str, ...] = ("kernel.case", "kernel.candidate")
 
@@ -153,10 +159,12 @@ class Kernel:
 
 
 def _judged(subject: Subject, params: KernelParams, probe: Probe, zygote: Zygote) -> Judgement:
-    from joulegrid.cases.judging import Judgement, timed, verified
+    from joulegrid.cases.judging import Judgement, timed, timing_settings, verified
 
     if "time" in params.steps:
-        return timed(subject, zygote=zygote, processes=params.processes, probe=probe if params.energy else None)
+        effort = {"processes": params.processes, "precision": params.precision}
+        settings = timing_settings(subject.shape, subject.dtype, subject.device, **effort)
+        return timed(subject, zygote=zygote, settings=settings, probe=probe if params.energy else None)
     return Judgement(subject, verified(subject.problem, subject.candidate, subject.dtype, zygote=zygote))
 
 

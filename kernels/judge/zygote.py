@@ -25,6 +25,9 @@ from joulegrid.kernels.judge.scratch import ScratchRoot, make_root
 
 START_PATIENCE_S = 120.0
 FORK_PATIENCE_S = 20.0
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "THP_MEM_ALLOC_ENABLE": "1"}
+"""Freshly allocated memory in large pages where the kernel gives them on request: which small ones a process happens to
+get made equal processes differ by 5 to 9 % in their fastest series, with large ones by 2 to 5 %."""
 MAIN = Path(__file__).with_name("zygote_main.py")
 
 
@@ -135,6 +138,7 @@ class Zygote:
         command = [sys.executable, "-I", "-S", "-B", str(MAIN), *arguments]
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
         environment |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+        environment |= HUGE_PAGES
         with theirs:
             self._process = subprocess.Popen(
                 command, env=environment, pass_fds=[theirs.fileno(), root.descriptor], stdin=subprocess.DEVNULL,

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joulegrid.kernels.criterion import compare
 from joulegrid.kernels.double import oracle_module, oracle_outputs
 from joulegrid.kernels.draw import Draw
 from joulegrid.kernels.ensemble import Settings, expectations, null_ensemble
-from joulegrid.kernels.judge.verdict import Evidence
-from joulegrid.kernels.module import flat_tensors, load_class
+from joulegrid.kernels.judge.verdict import Evidence, Verdict
+from joulegrid.kernels.module import call as evaluate
+from joulegrid.kernels.module import construct, flat_tensors, in_dtype, load_class, load_state, map_tensors
 from joulegrid.kernels.problem import Problem
-from joulegrid.kernels.timing.series import Visit
+from joulegrid.kernels.timing.inputs import InputSet
+from joulegrid.kernels.timing.series import Left, Visit
 from joulegrid.kernels.trial import Trial, constructor_arguments
 
-ALLOWED = 8.0
-"""How many times the baseline's own error, or the rounding floor, two outputs of the same inputs may lie apart."""
+ALLOWED = 3.0
+"""How many times their two errors, as far as calls beside the oracle have shown them, two outputs may lie apart."""
 FLOOR_ULPS, FLOOR_ULPS_PER_ROOT = 2.0, 0.25
 """The rounding floor, in steps of the dtype at 1: so many, and so many times the root of the longest sum."""
+FEW = 256
+"""Outputs of fewer numbers have errors that are small by chance: theirs is the floor that grows with the sum."""
 DRAWN = 6
 """Members of the null ensemble that a timed call is judged by: fewer make wider limits."""
 FLIPPED = 0.05
@@ -31,6 +36,8 @@ FLIPPED = 0.05
 CANDIDATE = "candidate"
 TRUSTED = "eager"
 """The baseline whose outputs the others' are held against."""
+SAME = "same"
+"""The strongest baseline in a process of its own once more."""
 _SINGLE_BYTES = 4
 _LEAST = 1e-37
 """No scale is smaller: a row of zeros would make every error infinite, and an error there still shows."""
@@ -42,6 +49,7 @@ class WrongAfterTiming(Exception):  # noqa: N818 - a finding, not a fault
 
     def __init__(self, check: str, where: str, found: str, expected: str) -> None:
         super().__init__(f"{check}: {where}: {found}; expected {expected}")
+        self.verdict = Verdict.WRONG_VALUES
         self.evidence = Evidence(
             check=f"timed outputs {check}",
             where=where,
@@ -51,59 +59,102 @@ class WrongAfterTiming(Exception):  # noqa: N818 - a finding, not a fault
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call: what it was given, what it left, what eager makes of it, and its place in words."""
+
+    inputs: InputSet
+    outputs: Sequence[Any]
+    eager: Sequence[Any]
+    where: str
+
+
 class Afterwards:
-    """Looks at the outputs of every series of one problem; remembers how far the baseline lies from the oracle."""
+    """Looks at the outputs of every series of one problem; remembers how far members lie from the oracle."""
 
     def __init__(self, problem: Problem, draw: Draw, state: Mapping[str, Any]) -> None:
         self.compared = 0
         self._problem = problem
         self._draw = draw
-        self._state = state
+        self._first = self._state = state
         self._cls = load_class(problem)
         self._init = constructor_arguments(problem, draw.dims)
-        self._oracle = oracle_module(problem, self._init, state)
-        self._known: list[float] = []
+        self._oracle: Any = None
+        self._known: dict[str, list[float]] = {}
 
-    def verify(self, visits: Sequence[Visit], samples: int) -> None:
+    def verify(self, left: Left, samples: int) -> None:
         """Compare the candidate's outputs of one series with the baseline's, and some of both with the oracle.
 
-        `samples` calls go to the oracle; before anything is known of the baseline's own error one at least. Raises
+        `samples` calls go to the oracle, and all on odd inputs; before anything is known of errors one at least. Raises
         `WrongAfterTiming` with what was found.
         """
-        by_member = {visit.member: visit for visit in visits}
+        by_member = {visit.member: visit for visit in left.visits}
         trusted, candidate = by_member[TRUSTED], by_member.get(CANDIDATE)
-        calls = range(len(trusted.sets))
+        self._weights(left.state)
+        calls = [call for call in trusted.outputs if call not in left.odd]
         wanted = samples if self._known else max(samples, 1)
         for call in _RANDOM.sample(calls, min(wanted, len(calls))):
+            self._against_oracle(call, trusted, candidate)
+        for call in left.odd if candidate is not None else ():
             self._against_oracle(call, trusted, candidate)
         if candidate is not None:
             for call in calls:
                 self._against_baseline(call, candidate, trusted)
-            self.compared += len(calls)
+            self.compared += len(calls) + len(left.odd)
+
+    def _weights(self, state: Mapping[str, Any]) -> None:
+        if state and state is not self._state:
+            self._state, self._oracle = state, None
+
+    def alone(self, visit: Visit) -> None:
+        """Hold calls that were made with the first weights against the oracle, no baseline beside them."""
+        module = load_state(in_dtype(construct(self._cls, self._init), self._draw.dtype), self._first)
+        self._weights(self._first)
+        for call, outputs in visit.outputs.items():
+            one = visit.sets[call]
+            eager = flat_tensors(evaluate(module, map_tensors(one.arguments, lambda tensor: tensor.clone())))
+            self._require_right(_Call(one, outputs, eager, f"call {call} of {len(visit.sets)} in a window"))
 
     def _against_oracle(self, call: int, trusted: Visit, candidate: Visit | None) -> None:
-        inputs, own = trusted.sets[call].arguments, trusted.outputs[call]
-        oracle = oracle_outputs(self._oracle, inputs)
-        found = [_apart(*pair) for pair in zip(own, flat_tensors(oracle), strict=True)]
-        self._known = [max(pair) for pair in zip(found, self._known or found, strict=True)]
-        if candidate is None:
-            return
-        trial = Trial(self._problem, self._draw, self._cls, self._init, inputs, self._state, self._state, own, oracle)
+        one, own = trusted.sets[call], trusted.outputs[call]
+        visits = [trusted]
+        if candidate is not None:
+            visits.append(candidate)
+            where = f"call {call} of {len(trusted.sets)}, {one.distribution} inputs"
+            self._require_right(_Call(one, candidate.outputs[call], own, where))
+        if one.distribution == self._draw.distribution:
+            oracle = flat_tensors(self._exact(one))
+            for visit in visits:
+                self._learn(visit.member, visit.outputs[call], oracle)
+
+    def _require_right(self, made: _Call) -> None:
+        problem, state, inputs = self._problem, self._state, made.inputs.arguments
+        draw = replace(self._draw, distribution=made.inputs.distribution)
+        oracle = self._exact(made.inputs)
+        trial = Trial(problem, draw, self._cls, self._init, inputs, state, state, made.eager, oracle)
         expected = expectations(trial, null_ensemble(trial, Settings(DRAWN, layouts=False)))
-        wrong = compare(candidate.outputs[call], expected)
+        wrong = compare(made.outputs, expected)
         if wrong:
-            place = f"output {wrong[0].output} of call {call} of {len(trusted.sets)}"
-            raise WrongAfterTiming(
-                "against the oracle", place, f"{wrong[0].measure} {wrong[0].found}", str(wrong[0].allowed)
-            )
+            where = f"output {wrong[0].output} of {made.where}"
+            found = f"{wrong[0].measure} {wrong[0].found}"
+            raise WrongAfterTiming("against the oracle", where, found, str(wrong[0].allowed))
+
+    def _exact(self, one: InputSet) -> Any:
+        self._oracle = self._oracle or oracle_module(self._problem, self._init, self._state)
+        return oracle_outputs(self._oracle, one.arguments)
+
+    def _learn(self, member: str, outputs: Sequence[Any], oracle: Sequence[Any]) -> None:
+        found = [_apart(*pair) for pair in zip(outputs, oracle, strict=True)]
+        known = self._known.get(member, found)
+        self._known[member] = [max(pair) for pair in zip(found, known, strict=True)]
 
     def _against_baseline(self, call: int, visit: Visit, trusted: Visit) -> None:
-        pairs = zip(visit.outputs[call], trusted.outputs[call], self._known, strict=True)
-        for place, (tensor, like, known) in enumerate(pairs):
+        for place, (tensor, like) in enumerate(zip(visit.outputs[call], trusted.outputs[call], strict=True)):
             where = f"output {place} of call {call} of {len(trusted.sets)}"
             for name, found, wanted in (("shape", tensor.shape, like.shape), ("dtype", tensor.dtype, like.dtype)):
                 if found != wanted:
                     raise WrongAfterTiming(f"{name} against the baseline", where, str(found), str(wanted))
+            known = sum(errors[place] for errors in self._known.values())
             apart, allowed = _apart(tensor, like), self._allowed(like, known)
             if not apart <= allowed:
                 raise WrongAfterTiming("against the baseline", where, f"{apart:.3g} apart", f"{allowed:.3g} at most")
@@ -113,7 +164,7 @@ class Afterwards:
 
         if not like.is_floating_point():
             return FLIPPED + 3 * known
-        terms = self._problem.reduction(self._draw.dims)
+        terms = self._problem.reduction(self._draw.dims) if like.numel() < FEW else 0
         floor = float(torch.finfo(like.dtype).eps) * (FLOOR_ULPS + FLOOR_ULPS_PER_ROOT * terms**0.5)
         return float(ALLOWED * max(known, floor))
 

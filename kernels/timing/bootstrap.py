@@ -49,22 +49,18 @@ def ratio_bounds(
     """Return how many times longer a call of the numerator takes, with an interval.
 
     The logarithms of the processes' ratios are averaged: process by process both members saw the same machine and
-    inputs. All members are resampled alike. `ValueError` below five processes.
+    inputs. The channel's cost counts as known. `ValueError` below five processes.
     """
-    members = (numerator, denominator, *trusted)
+    import numpy as np
 
-    def ratio(drawn: Sequence[Durations]) -> Any:
-        import numpy as np
-
-        channel = channel_ns(drawn[2:], drawn[:2])
-        return np.exp(np.log(call_ns(drawn[0], channel) / call_ns(drawn[1], channel)).mean(-1))
-
-    return _bounds(ratio, members, how)
+    channel = channel_ns(trusted, (numerator, denominator))
+    bounds = _bounds(np.log(call_ns(numerator, channel) / call_ns(denominator, channel)), how)
+    return Bounds(math.exp(bounds.low), math.exp(bounds.estimate), math.exp(bounds.high))
 
 
 def call_bounds(member: Durations, trusted: Sequence[Durations], how: Resampling = Resampling()) -> Bounds:
     """Return a member's time per call in nanoseconds: the processes' mean, with an interval."""
-    return _bounds(lambda drawn: call_ns(drawn[0], channel_ns(drawn[1:], drawn[:1])).mean(-1), (member, *trusted), how)
+    return _bounds(call_ns(member, channel_ns(trusted, (member,))), how)
 
 
 def change(claim: Bounds, same: Bounds) -> Change:
@@ -72,6 +68,11 @@ def change(claim: Bounds, same: Bounds) -> Change:
     if claim.low > max(1.0, same.high):
         return "faster"
     return "slower" if claim.high < min(1.0, same.low) else "no change"
+
+
+def half_width(ratio: Bounds) -> float:
+    """Return half of a ratio's interval, as a share of the ratio."""
+    return math.sqrt(ratio.high / ratio.low) - 1
 
 
 def spread(same: Bounds) -> float:
@@ -85,16 +86,17 @@ def widened_tail(processes: int, confidence: float = CONFIDENCE) -> float:
     return NormalDist().cdf(-math.sqrt(processes / (processes - 1)) * t)
 
 
-def _bounds(statistic: Any, members: Sequence[Durations], how: Resampling) -> Bounds:
+def _bounds(values: Any, how: Resampling) -> Bounds:
+    """The mean of one value of each process, with its interval."""
     import numpy as np
 
-    processes = len(members[0].long)
+    processes = len(values)
     if processes < FEWEST_PROCESSES:
         raise ValueError(f"{processes} processes were timed; an interval needs {FEWEST_PROCESSES} at least")
     generator = np.random.default_rng(how.seed)
     chosen = generator.integers(processes, size=(how.resamples, processes))
-    drawn = statistic([member.drawn(chosen) for member in members])
+    drawn = values[chosen].mean(axis=-1)
     tail = widened_tail(processes, how.confidence)
     low, high = np.quantile(drawn, [tail, 1 - tail])
-    estimate = float(statistic(members))
+    estimate = float(values.mean())
     return Bounds(min(float(low), estimate), estimate, max(float(high), estimate))

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.timing.afterwards import CANDIDATE, TRUSTED
 from joulegrid.kernels.timing.conditions import Conditions, conditions, off_cores, snapshot
+from joulegrid.kernels.timing.enough import enough
 from joulegrid.kernels.timing.ground import Ground
-from joulegrid.kernels.timing.inputs import InputSet, fresh_inputs
+from joulegrid.kernels.timing.inputs import fresh_inputs, odd_inputs, odd_kinds, turned_weights
 from joulegrid.kernels.timing.member import BaselineFailed, Member, TimedMember, timed_member
 from joulegrid.kernels.timing.pairs import Sample
 from joulegrid.kernels.timing.roofs import cache_bytes
-from joulegrid.kernels.timing.series import Course, Visit, chosen_calls, rough_call_ns, run_course, warm_up
+from joulegrid.kernels.timing.series import Course, Left, chosen_calls, longest, rough_call_ns, run_course, warm_up
 
 ROUGH_SETS = 16
 FEWEST_PAIRS = 2
+_RANDOM = random.SystemRandom()
 VERIFIED = (CANDIDATE, TRUSTED)
 """The candidate's outputs are held against eager's; other baselines replay CUDA graphs, which overwrite theirs."""
-Verify = Callable[[Sequence[Visit], int], None]
+Verify = Callable[[Left, int], None]
 """Looks at what members left of one series, so many calls of it beside the oracle."""
 
 
@@ -59,8 +64,9 @@ def compare_members(
     """
     cores = ground.setting.cores
     with off_cores(cores):
-        before = snapshot(cores)
-        for process in range(ground.settings.processes):
+        before, began_s = snapshot(cores), time.monotonic()
+        while not enough(into.samples, ground.settings, began_s):
+            process = into.processes
             with ExitStack() as stack:
                 started = _started(stack, zygote, _turned(members, process), ground)
                 if not into.calls:
@@ -115,21 +121,21 @@ def _chosen(started: Mapping[str, TimedMember], ground: Ground) -> tuple[int, in
 
 
 def _time(started: Mapping[str, TimedMember], process: int, ground: Ground, verify: Verify, into: Comparison) -> None:
-    settings = ground.settings
-    sets = fresh_inputs(ground.problem, ground.draw, 2 * into.calls)
+    settings, problem, draw = ground.settings, ground.problem, ground.draw
+    sets = fresh_inputs(problem, draw, longest(into.calls))
     for timed in started.values():
         timed.prepare([one.arguments for one in sets])
         warm_up(timed, sets, settings.warm_up_s)
-    seen = 0
-
-    def verified(visits: Sequence[Visit]) -> None:
-        nonlocal seen
-        verify(visits, int(seen < settings.oracle_samples))
-        seen += 1
-
-    def fresh(count: int) -> list[InputSet]:
-        return fresh_inputs(ground.problem, ground.draw, count)
-
-    run_course(started, Course(process, into.calls, into.pairs, fresh, VERIFIED, verified), into.samples)
+    series = iter(range(2 * into.pairs + 1))
+    looked_at = set(_RANDOM.sample(range(2 * into.pairs + 1), min(settings.oracle_samples, 2 * into.pairs)))
+    course = Course(
+        process, into.calls, into.pairs,
+        fresh=partial(fresh_inputs, problem, draw),
+        odd=partial(odd_inputs, problem, draw, odd_kinds(draw, process, settings.oracle_kinds)),
+        weights=partial(turned_weights, problem, draw, ground.setting.state),
+        verified=VERIFIED,
+        verify=lambda left: verify(left, int(next(series) in looked_at)),
+    )  # fmt: skip
+    run_course(started, course, into.samples)
     for name, timed in started.items():
         into.note(name, timed)

@@ -3,25 +3,32 @@
 A window `X calls` repeats series of 2N calls on fresh inputs, as they were timed. Making and writing the inputs costs
 energy, too, so that a second window `X inputs` does that alone. Joules per call are those of one repetition of the
 first less those of one of the second, over 2N. A call that took another time inside its window than when it was
-timed makes them worthless, which `agrees` says.
+timed makes them worthless, which `agrees` says. Of some of the candidate's series a call's outputs are read and held
+against the oracle when the window is over: who only waits there is found.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from joulegrid.kernels.judge.zygote import Zygote
+from joulegrid.kernels.problem import Problem
+from joulegrid.kernels.timing.afterwards import Afterwards
 from joulegrid.kernels.timing.conditions import off_cores
 from joulegrid.kernels.timing.ground import Ground
 from joulegrid.kernels.timing.inputs import InputSet, fresh_inputs, turned
 from joulegrid.kernels.timing.member import Member, TimedMember, timed_member
 from joulegrid.kernels.timing.result import EnergyWindow
-from joulegrid.kernels.timing.series import warm_up
+from joulegrid.kernels.timing.series import Visit, series_ns, warm_up
 
+KEPT = 12
+"""Series of a window of which a call's outputs are looked at."""
+_RANDOM = random.SystemRandom()
 AGREEMENT = 0.1
 """Share by which a call's time inside its window may differ from its timed one."""
 
@@ -50,11 +57,28 @@ class Timed:
     call_s: Mapping[str, float]
 
 
+@dataclass(slots=True)
+class Kept:
+    """Outputs of calls from all over a window: each series is as likely among them as any other."""
+
+    visits: list[Visit] = field(default_factory=list)
+    _series: int = 0
+
+    def look(self, timed: TimedMember, sets: Sequence[InputSet]) -> None:
+        """Keep what one call of the last series left, or not (reservoir sampling, Vitter 1985)."""
+        self._series += 1
+        place = len(self.visits) if len(self.visits) < KEPT else _RANDOM.randrange(self._series)
+        if place < KEPT:
+            call = _RANDOM.randrange(len(sets))
+            self.visits[place : place + 1] = [Visit(timed.member.name, sets, {call: timed.outputs(call)})]
+
+
 @dataclass(frozen=True, slots=True)
 class Repetition:
     """What a window repeats."""
 
     timed: TimedMember
+    problem: Problem
     sets: Sequence[InputSet]
     calling: bool
     call_s: float
@@ -64,8 +88,9 @@ class Repetition:
 def energy_windows(
     zygote: Zygote, members: Sequence[Member], ground: Ground, probe: EnergyProbe, timed: Timed
 ) -> list[EnergyWindow]:
-    """Run each member's two windows in a fresh process of its own."""
+    """Run each member's two windows in a fresh process of its own; `WrongAfterTiming` where calls did no work."""
     windows = []
+    afterwards = Afterwards(ground.problem, ground.draw, ground.setting.state)
     with off_cores(ground.setting.cores):
         for member in members:
             sets = fresh_inputs(ground.problem, ground.draw, 2 * timed.calls)
@@ -74,12 +99,15 @@ def energy_windows(
                 running.first_call()
                 warm_up(running, sets, ground.settings.warm_up_s)
                 for calling in (True, False):
-                    repetition = Repetition(running, sets, calling, timed.call_s[member.name])
-                    windows.append(_window(repetition, probe, ground.settings.energy_s))
+                    kept = None if member.trusted or not calling else Kept()
+                    repetition = Repetition(running, ground.problem, sets, calling, timed.call_s[member.name])
+                    windows.append(_window(repetition, probe, ground.settings.energy_s, kept))
+                    for visit in kept.visits if kept else ():
+                        afterwards.alone(visit)
     return windows
 
 
-def _window(repetition: Repetition, probe: EnergyProbe, seconds: float) -> EnergyWindow:
+def _window(repetition: Repetition, probe: EnergyProbe, seconds: float, kept: Kept | None) -> EnergyWindow:
     timed, calling = repetition.timed, repetition.calling
     member = timed.member.name
     name = f"{member} {'calls' if calling else 'inputs'}"
@@ -87,9 +115,12 @@ def _window(repetition: Repetition, probe: EnergyProbe, seconds: float) -> Energ
     began_s = time.monotonic()
     with probe.window(name, min_seconds=seconds) as window:
         for _ in window:
-            inputs = [one.arguments for one in turned(repetition.sets)]
+            sets = turned(repetition.problem, repetition.sets)
+            inputs = [one.arguments for one in sets]
             if calling:
-                calling_ns += timed.run_series(inputs)
+                calling_ns += series_ns(timed, inputs)
+                if kept is not None:
+                    kept.look(timed, sets)
             else:
                 timed.refill(inputs)
             series += 1

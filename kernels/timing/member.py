@@ -63,7 +63,6 @@ class TimedMember:
     waited_ns: int | None = None
     """How long its first thread waited for a core during the last series."""
     first_call_s: float = 0.0
-    _count: int = 0
 
     def prepare(self, inputs: Sequence[Arguments]) -> None:
         """Make places for so many calls' inputs; later series write others like these there."""
@@ -75,30 +74,33 @@ class TimedMember:
         with blamed(self.member):
             self.first_call_s = self.session.run_series(1, describe=True) / 1e9
 
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Change the module's weights in place."""
+        with blamed(self.member):
+            self.session.load(state, mutate=True)
+
     def refill(self, inputs: Sequence[Arguments]) -> None:
         """Write other inputs into the places of the first ones."""
         with blamed(self.member):
             self.session.refill(inputs)
 
-    def run_series(self, inputs: Sequence[Arguments]) -> int:
-        """Write these inputs, run them as one series; return nanoseconds. `CandidateFault` where it left its cores."""
-        self.refill(inputs)
+    def run_series(self, count: int) -> int:
+        """Run so many calls on the inputs written last; return nanoseconds. `CandidateFault` if it left its cores."""
         with blamed(self.member):
             before = waited_ns(self.session.pid)
             with preferred():
-                elapsed_ns = self.session.run_series(len(inputs), describe=False)
+                elapsed_ns = self.session.run_series(count, describe=False)
             after = waited_ns(self.session.pid)
             self.waited_ns = None if before is None or after is None else after - before
-            self._count = len(inputs)
             self._require_cores()
             if not self.member.trusted:
                 self.session.require_own_outputs()
             return elapsed_ns
 
-    def outputs(self) -> list[list[Any]]:
-        """Return copies of what each call of the last series left."""
+    def outputs(self, call: int) -> list[Any]:
+        """Return copies of what this call of the last series left."""
         with blamed(self.member):
-            return [self.session.outputs(number, self.setting.like)[1] for number in range(self._count)]
+            return self.session.outputs(call, self.setting.like)[1]
 
     def peak_memory_bytes(self) -> int | None:
         """Return the most that the process had resident (`VmHWM` of proc(5)); `None` where it cannot be read."""

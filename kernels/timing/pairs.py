@@ -24,6 +24,7 @@ class Sample:
     place: int
     """How many series of the same pair ran before it."""
     calls: int
+    """Between N and 5/4 N, or between 2N and 9/4 N: drawn for each series."""
     elapsed_ns: int
     """By the judge's clock, from `go` to `done`."""
     waited_ns: int | None = None
@@ -42,18 +43,17 @@ def durations(samples: Sequence[Sample], member: str) -> Durations:
     """Gather a member's samples as arrays of (processes, pairs); `ValueError` where any are missing."""
     import numpy as np
 
-    own = [sample for sample in samples if sample.member == member]
-    lengths = sorted({sample.calls for sample in own})
-    if len(lengths) != 2 or lengths[1] != 2 * lengths[0]:
-        raise ValueError(f"{member}: series of {lengths} calls were timed; a slope needs N and 2N")
-    taken = {(sample.process, sample.pair, sample.calls): sample.elapsed_ns for sample in own}
-    processes = sorted({sample.process for sample in own})
-    pairs = sorted({sample.pair for sample in own})
-    missing = len(processes) * len(pairs) * 2 - len(taken)
+    own = sorted(
+        (sample for sample in samples if sample.member == member), key=lambda one: (one.process, one.pair, one.calls)
+    )
+    processes, pairs = (len({getattr(sample, name) for sample in own}) for name in ("process", "pair"))
+    missing = processes * pairs * 2 - len(own)
     if missing:
-        raise ValueError(f"{member}: {missing} of its series are missing")
-
-    def table(calls: int) -> object:
-        return np.array([[taken[process, pair, calls] for pair in pairs] for process in processes], dtype=float)
-
-    return Durations(table(lengths[0]), table(lengths[1]), lengths[0])
+        raise ValueError(f"{member}: {missing} of its series are missing; each pair has a short and a long one")
+    calls, elapsed_ns = (
+        np.array([getattr(sample, name) for sample in own], dtype=float).reshape(processes, pairs, 2)
+        for name in ("calls", "elapsed_ns")
+    )
+    if not bool((calls[..., 0] < calls[..., 1]).all()):
+        raise ValueError(f"{member}: series of equal length were timed; the channel's cost needs short and long ones")
+    return Durations(elapsed_ns, calls)

@@ -59,7 +59,7 @@ class SeriesSample(Fact):
     place: int
     """How many series of the same pair ran before it."""
     calls: int
-    """N or 2N."""
+    """N or 2N, and up to a quarter of N more."""
     elapsed_ns: int
     """By the judge's clock, from `go` to `done`."""
     waited_ns: int | None
@@ -230,8 +230,12 @@ class TimingSettings(Fact):
     threads: int = Field(default=1, ge=1)
     """torch's threads in the timed processes, and cores that they are pinned to."""
     processes: int = Field(default=FEWEST_PROCESSES, ge=FEWEST_PROCESSES)
-    """Sets of fresh processes: below five no interval can be given."""
-    pairs: int = Field(default=8, ge=2)
+    """Sets of fresh processes at least: below five no interval can be given."""
+    most_processes: int = Field(default=60, ge=FEWEST_PROCESSES)
+    """Sets of fresh processes at most."""
+    precision: float = Field(default=0.02, gt=0)
+    """Half-width of the ratios' intervals, as a share, at which no further processes are started."""
+    pairs: int = Field(default=6, ge=2)
     """Visits to every member in each of them, half of them in reverse order."""
     series_s: float = Field(default=0.02, gt=0)
     """Least length of a series of N calls of the fastest member."""
@@ -239,15 +243,19 @@ class TimingSettings(Fact):
     """How long each fresh process is warmed up: by time, not by count."""
     memory_bytes: int = Field(default=128 << 20, ge=1 << 20)
     """Most memory for the inputs and outputs of one series, of one member."""
-    budget_s: float = Field(default=120.0, gt=0)
-    """About how long timed series may take in all; pairs are left out where they would take longer, down to two."""
+    budget_s: float = Field(default=90.0, gt=0)
+    """About how long a comparison may take. Pairs are left out, down to two, where the series of the fewest processes
+    would take longer; more processes than those are started within it alone."""
     most_calls: int = Field(default=2048, ge=1)
     """N at most."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Of all intervals."""
-    oracle_samples: int = Field(default=2, ge=1)
-    """Series of each process of which one call's outputs are held against the oracle; every call's are held against a
-    baseline's."""
+    oracle_samples: int = Field(default=1, ge=1)
+    """Series of each process of which one call's outputs are held against the oracle; those of many more are held
+    against a baseline's."""
+    oracle_kinds: int = Field(default=3, ge=1)
+    """Kinds of inputs (large, sparse, sorted, …) in each process's untimed series, each held against the oracle; five
+    processes have them all."""
     baselines: tuple[BaselineName, ...] = (
         "eager",
         "eager-graph",

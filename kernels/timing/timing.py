@@ -11,7 +11,7 @@ from joulegrid.kernels.judge.limits import Limits
 from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Verdict
 from joulegrid.kernels.judge.zygote import Zygote
 from joulegrid.kernels.problem import Problem
-from joulegrid.kernels.timing.afterwards import CANDIDATE, Afterwards, WrongAfterTiming
+from joulegrid.kernels.timing.afterwards import CANDIDATE, SAME, Afterwards, WrongAfterTiming
 from joulegrid.kernels.timing.baseline_timing import baselines_on, floor_of, time_baselines
 from joulegrid.kernels.timing.baselines import baseline_member
 from joulegrid.kernels.timing.bootstrap import change
@@ -23,7 +23,6 @@ from joulegrid.kernels.timing.member import Member
 from joulegrid.kernels.timing.result import LAUNCH_BOUND_S, BaselineName, Baselines, Timing, TimingSettings
 
 __all__ = ["candidate_on", "time_baselines", "time_candidate"]
-SAME = "same"
 
 
 def time_candidate(
@@ -66,7 +65,10 @@ def candidate_on(
     verdict, evidence = run.compare(zygote)
     energy = []
     if probe is not None and verdict is Verdict.PASSED:
-        energy = energy_windows(zygote, run.members(), ground, probe, run.timed())
+        try:
+            energy = energy_windows(zygote, run.members(), ground, probe, run.timed())
+        except (CandidateFault, WrongAfterTiming) as found:
+            verdict, evidence = found.verdict, [found.evidence]
     return run.timing(verdict, evidence, {"energy": energy, "seconds": time.monotonic() - began_s})
 
 
@@ -104,10 +106,8 @@ class _Run:
         again = baseline_member(self.ground.problem, self.strongest, self.ground.settings, SAME)
         try:
             compare_members(zygote, [*self.members(), again], self.ground, self.afterwards.verify, self.compared)
-        except CandidateFault as fault:
-            return fault.verdict, [fault.evidence]
-        except WrongAfterTiming as wrong:
-            return Verdict.WRONG_VALUES, [wrong.evidence]
+        except (CandidateFault, WrongAfterTiming) as found:
+            return found.verdict, [found.evidence]
         return self._physical()
 
     def _physical(self) -> tuple[Verdict, list[Evidence]]:

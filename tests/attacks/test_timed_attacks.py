@@ -13,6 +13,7 @@ from tests.attacks.judging import problem
 SETTINGS = TimingSettings(
     dims={"rows": 64, "width": 512},
     pairs=2,
+    most_processes=5,
     series_s=0.002,
     warm_up_s=0.02,
     most_calls=64,

@@ -95,6 +95,7 @@ def test_nested_arguments_literals_and_formulas_arrive_as_they_were_declared() -
         ("spike", lambda x: ((x == 30).sum(-1) == 1).all() and (x == 30).any(0).sum() > 20),
         ("constant_rows", lambda x: (x == x[:, :1]).all()),
         ("ties", lambda x: (x * 2 == (x * 2).round()).all()),
+        ("uneven_rows", lambda x: x.abs().mean(-1).max() > 20 * x.abs().mean(-1).min()),
         ("tail_column", lambda x: x[:, -1].abs().mean() > 20 * x[:, 0].abs().mean()),
         ("uniform", lambda x: 0.9 < x.abs().max() < 1),
     ],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
+from joulegrid.kernels.module import load_state
 from joulegrid.kernels.problem import Arguments
 from joulegrid.kernels.timing.pairs import Sample, orders
 
@@ -50,7 +52,7 @@ def samples(
     for process in range(processes):
         own = {member: machine.process(call_ns) for member, call_ns in calls_ns.items()}
         for pair, order in enumerate(orders(list(own), pairs, process)):
-            for count in (calls, 2 * calls):
+            for count in (calls, 2 * calls + pair % 3):
                 for place, member in enumerate(order):
                     elapsed = machine.elapsed_ns(own[member], count)
                     found.append(Sample(process, pair, member, place, count, elapsed))
@@ -67,14 +69,25 @@ class SimulatedSession:
     """Arguments → outputs."""
     seen: list[Arguments] = field(default_factory=list)
     waited_ns: int | None = None
+    _inputs: Sequence[Arguments] = ()
     _outputs: list[Any] = field(default_factory=list)
 
-    def run_series(self, inputs: Sequence[Arguments]) -> int:
-        """Compute, and say a time."""
-        self.seen += inputs
-        self._outputs = [[self.compute(*one.args, **one.kwargs)] for one in inputs]
-        return self.machine.elapsed_ns(self.call_ns, len(inputs))
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Change the weights of what computes, where it has any."""
+        if isinstance(self.compute, torch.nn.Module):
+            load_state(self.compute, state)
 
-    def outputs(self) -> list[Any]:
+    def refill(self, inputs: Sequence[Arguments]) -> None:
+        """Take inputs."""
+        self._inputs = inputs
+
+    def run_series(self, count: int) -> int:
+        """Compute, and say a time."""
+        assert count == len(self._inputs)
+        self.seen += self._inputs
+        self._outputs = [[self.compute(*one.args, **one.kwargs)] for one in self._inputs]
+        return self.machine.elapsed_ns(self.call_ns, count)
+
+    def outputs(self, call: int) -> list[Any]:
         """Return what was computed."""
-        return self._outputs
+        return list(self._outputs[call])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,9 @@ from joulegrid.kernels.timing.bootstrap import (
     spread,
     widened_tail,
 )
+from joulegrid.kernels.timing.enough import enough, widest
 from joulegrid.kernels.timing.pairs import Sample, durations, orders
+from joulegrid.kernels.timing.result import TimingSettings
 from joulegrid.kernels.timing.slope import call_ns, channel_ns, slope_ns
 from tests.kernels.timing.simulated import Machine, samples
 
@@ -114,5 +117,44 @@ def test_a_missing_series_is_an_error_and_never_a_gap() -> None:
     found = samples(Machine(7), {"eager": 1_000})
     with pytest.raises(ValueError, match="1 of its series"):
         durations(found[1:], "eager")
-    with pytest.raises(ValueError, match="a slope needs N and 2N"):
+    with pytest.raises(ValueError, match="each pair has a short and a long one"):
         durations([Sample(0, 0, "eager", 0, 3, 1)], "eager")
+
+
+def comparison(machine: Machine, processes: int) -> list[Sample]:
+    """A candidate like its baseline, in so many processes."""
+    return samples(machine, {"candidate": 100_000, "eager": 100_000, "same": 100_000}, processes=processes, pairs=6)
+
+
+def test_processes_are_added_until_the_intervals_are_as_narrow_as_was_asked_for() -> None:
+    settings = TimingSettings(precision=0.02, budget_s=1e6)
+    noisy = comparison(Machine(9, process_noise=0.04), 60)
+    counts = [count for count in range(1, 61) if enough([one for one in noisy if one.process < count], settings, 0.0)]
+    assert 9 <= counts[0] < 60
+    assert counts[0] % 3 == 0, "each member was forked first as often as the others"
+    assert widest([one for one in noisy if one.process < counts[0]], 0.95) <= 0.02
+    assert enough(comparison(Machine(9), 6), settings, 0.0)
+
+
+def test_no_process_is_added_beyond_the_budget_or_the_most() -> None:
+    noisy = comparison(Machine(10, process_noise=0.2), 7)
+    assert not enough(noisy, TimingSettings(precision=1e-6), time.monotonic())
+    assert enough(noisy, TimingSettings(precision=1e-6, most_processes=7), time.monotonic())
+    assert enough(noisy, TimingSettings(precision=1e-6, budget_s=70.0), time.monotonic() - 65.0)
+
+
+def test_to_stop_at_a_width_leaves_the_coverage_as_it_is() -> None:
+    covered = []
+    for seed in range(60):
+        found = samples(
+            Machine(seed, process_noise=0.015), {"candidate": 80_000, "eager": 100_000, "same": 100_000},
+            processes=18, pairs=6,
+        )  # fmt: skip
+        settings = TimingSettings(most_processes=18, budget_s=1e6)
+        count = next(n for n in range(5, 19) if enough([s for s in found if s.process < n], settings, time.monotonic()))
+        candidate, eager, same = (
+            durations([s for s in found if s.process < count], m) for m in ("candidate", "eager", "same")
+        )
+        ratio = ratio_bounds(eager, candidate, (eager, same), QUICK)
+        covered.append(ratio.low <= 1.25 <= ratio.high)
+    assert sum(covered) >= 51
