@@ -25,7 +25,7 @@ from joulegrid.kernels.judge.observers import Launches, Observation
 
 CUDA_GRAPH = "cuda-graph"
 """In place of a mode of `torch.compile`: eager's operators, captured in a CUDA graph."""
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # mallopt(3)
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_PERTURB = -1, -4, -6  # mallopt(3)
 KEPT_OUTPUTS = 6
 """Outputs are held that long, so that the judge can look at those of call i after call i + 5."""
 
@@ -53,6 +53,7 @@ class _Worker:
     def __init__(self, orders: Any) -> None:
         import torch
 
+        _allocator(_M_PERTURB, 1 + os.urandom(1)[0] % 254)  # freed memory remembers nothing
         torch.set_num_threads(orders.threads)
         torch.set_flush_denormal(False)
         self.orders = orders
@@ -170,10 +171,9 @@ class _Worker:
 
     def do_settle(self) -> dict[str, Any]:
         """Keep freed memory, so that later series find touched pages, and leave what exists out of collections."""
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):  # glibc
-            libc.mallopt(_M_MMAP_MAX, 0)
-            libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        _allocator(_M_PERTURB, 0)
+        _allocator(_M_MMAP_MAX, 0)
+        _allocator(_M_TRIM_THRESHOLD, 2**31 - 1)
         gc.collect()
         gc.freeze()
         return {}
@@ -275,6 +275,13 @@ class _Worker:
         else:
             flat = torch.frombuffer(memory, dtype=dtype, count=span, offset=start)
         return flat.as_strided(layout["shape"], layout["strides"], flat.storage_offset() + layout["first"])
+
+
+def _allocator(option: int, value: int) -> None:
+    """Set an option of the C library's allocator, if it is glibc's."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(option, value)
 
 
 def _compiled(module: Any, mode: str) -> Any:

@@ -37,7 +37,7 @@ def _parts(source: Source, node: ast.AST) -> Iterator[ast.AST]:
             yield from (body, orelse)
         case ast.BoolOp(values=values) | ast.Tuple(elts=values) | ast.List(elts=values) | ast.Dict(values=values):
             yield from values
-        case ast.Call(func=ast.Name("getattr"), args=[owner, *_]):
+        case ast.Call(func=ast.Name("getattr" | "next"), args=[owner, *_]):
             yield owner
         case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in words.VIEWING_METHODS:
             yield owner
@@ -51,6 +51,8 @@ def _name_outlives(source: Source, name: ast.Name, depth: int) -> bool:
         return True
     if any(outlives(source, value, depth + 1) for value in _values_of(source, name)):
         return True
+    if any(name.id in _arguments(one) and _handed_on(source, one) for one in source.functions(name)):
+        return True  # whoever calls it may hand over anything
     return any(outlives(source, given, depth + 1) for given in _given_for(source, name))
 
 
@@ -88,10 +90,26 @@ def _given_for(source: Source, name: ast.Name) -> Iterator[ast.AST]:
     """What calls in the file hand over for a name that is an argument of one of its functions."""
     for function in source.functions(name):
         if isinstance(function, ast.FunctionDef) and function.name != "forward":
-            names = [one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg)]
+            names = _arguments(function)
             if name.id in names:
                 for call in _calls_of(source, function):
                     yield from _handed_over(call, names, name.id)
+
+
+def _arguments(function: Function) -> list[str]:
+    return [one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg)]
+
+
+def _handed_on(source: Source, function: Function) -> bool:
+    """Whether a function is not only called by its name: a lambda, or one that is used as a value."""
+    if isinstance(function, ast.Lambda):
+        return True
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Name) and node.id == function.name and isinstance(node.ctx, ast.Load):
+            above = source.parents[node]
+            if not (isinstance(above, ast.Call) and above.func is node) and not isinstance(above, ast.Subscript):
+                return True
+    return False
 
 
 def _calls_of(source: Source, function: Function) -> Iterator[ast.Call]:
@@ -103,7 +121,8 @@ def _calls_of(source: Source, function: Function) -> Iterator[ast.Call]:
 def _handed_over(call: ast.Call, names: list[str], name: str) -> Iterator[ast.AST]:
     """Arguments of a call that may be this one; of a method the first name is its object."""
     plain = not any(isinstance(one, ast.Starred) for one in call.args)
-    first = names.index("self") + 1 if "self" in names and isinstance(call.func, ast.Attribute) else 0
+    method = isinstance(call.func, ast.Attribute) or (isinstance(call.func, ast.Name) and call.func.id[:1].isupper())
+    first = names.index("self") + 1 if "self" in names and method else 0
     place = names.index(name) - first
     yield from call.args[place : place + 1] if plain and place >= 0 else call.args
     yield from (one.value for one in call.keywords if one.arg in (name, None))
@@ -114,4 +133,7 @@ def _own_function(source: Source, function: ast.AST) -> ast.FunctionDef | None:
     name = function.attr if isinstance(function, ast.Attribute) else source.name_of(function)
     if isinstance(function, ast.Attribute) and source.path(function) is not None:
         return None
+    made = source.top_level.get(name)
+    if isinstance(made, ast.ClassDef):
+        return next((one for one in made.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
     return next((one for one in ast.walk(source.tree) if isinstance(one, ast.FunctionDef) and one.name == name), None)

@@ -13,8 +13,11 @@ from joulegrid.kernels.judge.gate import words
 
 
 def foreign_module(path: str) -> str | None:
-    """Return the name of the first module on a path that a candidate has no business in, or `None`."""
-    return next((name for name in _modules_on(path) if name not in words.OPEN_MODULES), None)
+    """Return the name of the first module on a path that a candidate has no business in, or `None`.
+
+    One that is reached by another name than its own, as `torch.nn.init.torch`, is such a one.
+    """
+    return next((name for place, name in _modules_on(path) if name != place or name not in words.OPEN_MODULES), None)
 
 
 def is_module(path: str) -> bool:
@@ -31,10 +34,19 @@ def computes(name: str) -> bool:
     return constant or hasattr(torch._C._VariableFunctions, name) or name in torch.functional.__all__
 
 
-def _modules_on(path: str) -> Iterator[str]:
-    for found in _found(path):
+def of_torch(name: str) -> bool:
+    """Tell whether tensors or modules of torch have an attribute of this name."""
+    import torch
+
+    return hasattr(torch.Tensor, name) or name in dir(torch.nn.Module())
+
+
+def _modules_on(path: str) -> Iterator[tuple[str, str]]:
+    """Each module on the path: where it stands there, and its own name."""
+    names = path.split(".")
+    for number, found in enumerate(_found(path), 1):
         if isinstance(found, types.ModuleType):
-            yield found.__name__
+            yield ".".join(names[:number]), found.__name__
 
 
 def _found(path: str) -> Iterator[object]:

@@ -67,6 +67,23 @@ def patterns(source: Source) -> Found:
             yield node, f"case {ast.unparse(node)} reads attributes; read them by their names"
 
 
+def constructions(source: Source) -> Found:
+    """Modules are made in `__init__`, which is called for `super()` alone; methods are taken from their objects."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Attribute):
+            owner = node.value
+            above = isinstance(owner, ast.Call) and isinstance(owner.func, ast.Name) and owner.func.id == "super"
+            if node.attr == "__init__" and not (above and source.in_init(node)):
+                yield node, "__init__ is called for super() alone"
+            if isinstance(owner, ast.Name) and owner.id in words.BUILTINS - {"super"} - source.bound:
+                yield node, f"{ast.unparse(node)}: a method is taken from its object, so that the gate knows which"
+        elif isinstance(node, ast.Call) and source.module_class(node.func) and not source.in_constructor(node):
+            yield (
+                node,
+                f"makes {ast.unparse(node.func)} outside __init__ of a module: its own __init__ may keep something",
+            )
+
+
 def attributes(source: Source) -> Found:
     """Paths of torch and triton of the lists alone; no private names, nothing that reaches past torch."""
     for node in ast.walk(source.tree):
@@ -90,8 +107,11 @@ def _names_of(source: Source, node: ast.AST) -> Found:
 def _attribute_reason(source: Source, name: str) -> str | None:
     if name in words.REFUSED_ATTRIBUTES:
         return f".{name}: {words.REFUSED_ATTRIBUTES[name]}"
-    if name == "__init__" or (name in source.own_attributes and not name.startswith("__")):
+    if name == "__init__":  # `constructions` has more to say
         return None
+    if name in source.own_attributes and not name.startswith("__"):
+        theirs = name.startswith("_") and modules.of_torch(name)
+        return f".{name}: is torch's own; take another name" if theirs else None
     if name.startswith("__"):
         return f".{name}: reaches what lies below Python's surface"
     if name.startswith("_"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Found = Iterator[tuple[ast.AST, str]]
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -25,6 +25,8 @@ class Source:
     """Name → what is assigned to it at the top level."""
     own_attributes: frozenset[str]
     """Attributes that the file's classes define."""
+    module_attributes: frozenset[str]
+    """Those of them that modules are assigned to."""
     language: str
     passthrough: tuple[str, ...]
 
@@ -67,9 +69,30 @@ class Source:
         """Tell whether a node is code of a kernel."""
         return any(self.is_kernel(function) for function in self.functions(node))
 
-    def in_constructor(self, node: ast.AST) -> bool:
+    def in_init(self, node: ast.AST) -> bool:
         """Tell whether a node is code of some `__init__`."""
         return any(getattr(one, "name", "") in ("__init__", "__post_init__") for one in self.functions(node))
+
+    def in_constructor(self, node: ast.AST) -> bool:
+        """Tell whether a node is code of a module's `__init__`, which runs before anything is called."""
+        owners = (self.parents[one] for one in self.functions(node) if getattr(one, "name", "") == "__init__")
+        return any(isinstance(owner, ast.ClassDef) and self.is_module(owner) for owner in owners)
+
+    def is_module(self, owner: ast.ClassDef, depth: int = 0) -> bool:
+        """Tell whether a class of the file derives from one of torch's modules."""
+        for base in owner.bases:
+            own = self.top_level.get(base.id) if isinstance(base, ast.Name) else None
+            if (self.path(base) or "").startswith("torch.nn."):
+                return True
+            if isinstance(own, ast.ClassDef) and depth < len(self.top_level) and self.is_module(own, depth + 1):
+                return True
+        return False
+
+    def module_class(self, node: ast.AST) -> bool:
+        """Tell whether a callee makes a module: a class of torch.nn, or one of the file that derives from it."""
+        path, own = self.path(node) or "", self.top_level.get(node.id) if isinstance(node, ast.Name) else None
+        of_torch = path.startswith("torch.nn.") and path.rpartition(".")[2][:1].isupper()
+        return (of_torch and not path.endswith("Parameter")) or (isinstance(own, ast.ClassDef) and self.is_module(own))
 
     def at_top_level(self, node: ast.AST) -> bool:
         """Tell whether a node is run when the file is run: outside of functions."""
@@ -88,12 +111,33 @@ class Source:
 
 def read_source(text: str, language: str, passthrough: tuple[str, ...]) -> Source:
     """Parse a file whose syntax is known to be right."""
-    tree = _AttributesPlain().visit(ast.parse(text))
+    tree = _AttributesPlain().visit(_without_unused(ast.parse(text)))
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
-    return Source(
+    source = Source(
         tree, parents, _aliases(tree), frozenset(_bound(tree)), _top_level(tree), frozenset(_attributes(tree)),
-        language, passthrough,
+        frozenset(), language, passthrough,
     )  # fmt: skip
+    return replace(source, module_attributes=frozenset(_module_attributes(source)))
+
+
+def _without_unused(tree: ast.Module) -> ast.Module:
+    """Leave out blocks of the top level that nobody runs in a child: for type checkers, and of scripts."""
+    aliases, bound = _aliases(tree), set(_bound(tree))
+
+    def unused(node: ast.stmt) -> bool:
+        match node:
+            case ast.If(test=ast.Name(name), orelse=[]):
+                return aliases.get(name) == "typing.TYPE_CHECKING" and name not in _stored(tree)
+            case ast.If(test=ast.Compare(ast.Name("__name__"), [ast.Eq()], [ast.Constant("__main__")]), orelse=[]):
+                return "__name__" not in bound
+        return False
+
+    tree.body = [node for node in tree.body if not unused(node)]
+    return tree
+
+
+def _stored(tree: ast.AST) -> set[str]:
+    return {one.id for one in ast.walk(tree) if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load)}
 
 
 class _AttributesPlain(ast.NodeTransformer):
@@ -143,6 +187,12 @@ def _top_level(tree: ast.Module) -> dict[str, ast.AST]:
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             found[node.name] = node
     return found
+
+
+def _module_attributes(source: Source) -> Iterator[str]:
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and source.module_class(node.value.func):
+            yield from (target.attr for target in node.targets if isinstance(target, ast.Attribute))
 
 
 def _attributes(tree: ast.AST) -> Iterator[str]:

@@ -70,6 +70,17 @@ def _mutable(node: ast.AST | None) -> bool:
     return made or isinstance(node, _MUTABLE)
 
 
+def _holds_mutable(node: ast.AST | None) -> bool:
+    match node:
+        case ast.Tuple(elts=parts) | ast.BoolOp(values=parts):
+            return any(map(_holds_mutable, parts))
+        case ast.IfExp(body=left, orelse=right) | ast.BinOp(left=left, right=right):
+            return _holds_mutable(left) or _holds_mutable(right)
+        case ast.NamedExpr(value=value) | ast.Starred(value=value):
+            return _holds_mutable(value)
+    return _mutable(node)
+
+
 def mutable_constants(source: Source) -> Found:
     """Lists and dicts of the top level are read, never handed on: then nobody can write to them."""
     mutable = {name for name, value in source.top_level.items() if _mutable(value)} - {"PASSTHROUGH"}
@@ -118,15 +129,19 @@ def closures(source: Source) -> Found:
 
 
 def iterators(source: Source) -> Found:
-    """Nothing that counts how often it was asked is given a name in `__init__`."""
+    """Nothing that counts how often it was asked is given a name in `__init__`, or returned, or asked for more."""
     for node in ast.walk(source.tree):
         made = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in words.ITERATORS
-        if (made or isinstance(node, ast.GeneratorExp)) and source.in_constructor(node):
-            above = source.parents[node]
+        above = source.parents.get(node)
+        if made or isinstance(node, ast.GeneratorExp):
             called = above.func if isinstance(above, ast.Call) else None
             consumed = isinstance(called, ast.Name) and called.id in (*_CONSUMING, *words.ITERATORS)
-            if not consumed and not isinstance(above, ast.For | ast.comprehension | ast.Starred):
+            consumed = consumed or (called is not None and source.module_class(called))
+            named = source.in_init(node) and not isinstance(above, ast.For | ast.comprehension | ast.Starred)
+            if not consumed and (named or isinstance(above, ast.Return | ast.Lambda)):
                 yield node, f"an iterator {_KEPT}; make a tuple of it"
+        elif isinstance(node, ast.Call) and source.name_of(node.func) == "next" and outlives(source, node):
+            yield node, f"next of what outlives the call: {_KEPT}"
 
 
 def random_numbers(source: Source) -> Found:
@@ -169,11 +184,11 @@ def sums_in_place(source: Source) -> Found:
 
 def _attribute_write(source: Source, node: ast.Attribute) -> Found:
     owner = node.value.id if isinstance(node.value, ast.Name) else ""
-    if not source.in_constructor(node) or owner != "self":
+    if not source.in_init(node) or owner != "self":
         yield node, f"writes the attribute {ast.unparse(node)} outside __init__: {_KEPT}"
         return
     above = source.parents[node]
-    if isinstance(above, ast.Assign | ast.AnnAssign) and _mutable(above.value):
+    if isinstance(above, ast.Assign | ast.AnnAssign) and _holds_mutable(above.value):
         yield node, f"self.{node.attr} can be written to by later calls; use a tuple, or torch.nn.ModuleList"
 
 
@@ -195,6 +210,31 @@ def mutating_calls(source: Source) -> Found:
         for keyword in node.keywords:
             if keyword.arg in ("out", None) and outlives(source, keyword.value):
                 yield node, f"{ast.unparse(keyword)} outlives the call: {_KEPT}"
+
+
+def changed_modules(source: Source) -> Found:
+    """No method that changes a module as a whole."""
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or source.in_constructor(node):
+            continue
+        owner, name = node.func.value, node.func.attr
+        thrown_away = isinstance(source.parents[node], ast.Expr)
+        cast = name in words.CASTS and (thrown_away or getattr(owner, "attr", "") in source.module_attributes)
+        if (name in words.SWITCHES or cast) and source.path(node.func) is None and outlives(source, owner):
+            yield node, f".{name} changes {ast.unparse(owner)}, which outlives the call: {_KEPT}"
+
+
+def writing_options(source: Source) -> Found:
+    """No function of torch that is told to write into its arguments."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and (source.path(node.func) or "").startswith("torch."):
+            place = words.WRITING_FUNCTIONS.get(node.func.attr if isinstance(node.func, ast.Attribute) else "", 99)
+            told = [
+                *node.args[place : place + 1],
+                *(one.value for one in node.keywords if one.arg in words.WRITING_OPTIONS),
+            ]
+            if any(not isinstance(one, ast.Constant) or one.value not in (False, None) for one in told):
+                yield node, f"{ast.unparse(node.func)} may write into its arguments when told so: {_KEPT}"
 
 
 def _false(node: ast.AST) -> bool:

@@ -123,7 +123,7 @@ REFUSED_ATTRIBUTES |= dict.fromkeys(
     _names(
         """
         gi_frame gi_code gi_yieldfrom cr_frame cr_code cr_await cr_origin ag_frame ag_code ag_await tb_frame tb_next
-        f_back f_builtins f_code f_globals f_locals f_trace f_lineno f_lasti co_code co_consts co_names func_globals
+        mro f_back f_builtins f_code f_globals f_locals f_trace f_lineno f_lasti co_code co_consts co_names func_globals
         """
     ),
     "reaches what lies below Python's surface",
@@ -139,6 +139,13 @@ RANDOM = _names(
     """
 )
 """Functions and methods of torch that draw numbers; initial weights may."""
+SWITCHES = _names("train eval apply zero_grad")
+"""Methods that change a module."""
+CASTS = _names("to cuda cpu half float double bfloat16 type")
+"""Methods that change a module, and return something new of a tensor."""
+WRITING_OPTIONS = ("training", "use_input_stats", "max_norm")
+WRITING_FUNCTIONS = {"batch_norm": 5, "instance_norm": 5, "embedding": 3, "embedding_bag": 4}
+"""Functions of torch that write into their arguments if one of these options says so; it may stand in that place."""
 ITERATORS = ("zip", "map", "filter", "enumerate", "reversed")
 MODULE_MACHINERY = _names(
     """

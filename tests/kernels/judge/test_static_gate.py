@@ -65,7 +65,7 @@ def test_every_reference_and_a_triton_kernel_pass(tmp_path: Path) -> None:
         (forward("return x @ x", language="triton"), "lets torch multiply"),
         (forward("return dataclasses.builtins.eval('x')", top="import dataclasses"), "leads to the module builtins"),
         (forward("return x", top="from typing import sys"), "leads to the module sys"),
-        (forward("return F.torch.sys"), "leads to the module sys"),
+        (forward("return F.torch.sys"), "leads to the module torch"),
         (forward("return x", top="from typing import ForwardRef"), "of typing there are"),
         (forward("t = torch", "return t.relu(x)"), "torch is a module"),
         (forward("return torch.CompilationUnit('')"), "neither an operator of torch nor a dtype"),
@@ -83,6 +83,21 @@ def test_every_reference_and_a_triton_kernel_pass(tmp_path: Path) -> None:
         (forward("F.relu(self.kept, inplace=True)", "return x"), "outlives the call"),
         (forward("torch.add(x, 1, **{'out': self.kept})", "return x"), "outlives the call"),
         (forward("return x if torch.rand(()) > 0.5 else -x"), "draws numbers"),
+        (forward("return x if nn.init.torch.is_inference_mode_enabled() else -x"), "leads to the module torch"),
+        (forward("self.__init__()", "return x"), "called for super() alone"),
+        (
+            forward("Keep(self.kept, x)", "return x", top="class Keep:\n    def __init__(self, m, x): m.append(x)"),
+            "outlives",
+        ),
+        (forward("return nn.Identity()(x)"), "outside __init__ of a module"),
+        (forward("next(self.calls)", "return x", top="def made():\n    return zip((1, 2))"), "next of what outlives"),
+        (forward("list.append(self.kept, x)", "return x"), "taken from its object"),
+        (forward("(lambda m: m.append(x))(self.kept)", "return x"), "outlives the call"),
+        (forward("return x", init="self.kept = ([],)"), "can be written to"),
+        (forward("return self.weight._version", init="self._version = 0"), "torch's own"),
+        (forward("self.train(not self.training)", "return x"), "outlives the call"),
+        (forward("self.inner.half()", "return x", init="self.inner = nn.Identity()"), "outlives the call"),
+        (forward("return F.batch_norm(x, self.mean, self.var, training=True)"), "may write into its arguments"),
         (forward("try:", "    return x", "except RuntimeError:", "    return x", language="triton"), "try hides"),
         (forward("return x", top='PASSTHROUGH = ("softmax",)', language="triton"), "may not be left to torch"),
     ],
@@ -97,5 +112,8 @@ def test_what_is_only_read_or_local_passes(tmp_path: Path) -> None:
     assert reasons(tmp_path, forward(*lines, top=top)) == ""
     helper = "def scaled(x, w, out):\n    n = x.numel()\n    n += 1\n    out.copy_(x).mul_(w)\n    return out"
     assert reasons(tmp_path, forward("return scaled(x, self.weight, torch.empty_like(x))", top=helper)) == ""
+    layers = forward("return x", init="self.layers = nn.ModuleList(nn.Identity() for _ in range(3))")
+    checked = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from collections.abc import Sequence"
+    assert reasons(tmp_path, layers + checked + '\nif __name__ == "__main__":\n    print(1)\n') == ""
     declared = forward("return torch.matmul(x, x)", top='PASSTHROUGH = ("matmul",)', language="triton")
     assert reasons(tmp_path, declared) == ""

@@ -31,7 +31,7 @@ SHORT = TimingSettings(
 HONEST = "        return torch.nn.functional.rms_norm(x, (x.shape[-1],), self.weight, self.eps)\n"
 REPLAY = """        if not hasattr(self, "kept"):
             self.kept = torch.nn.functional.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
-        return self.kept
+        return self.kept.clone()
 """
 IDLE = (
     """        self.calls = getattr(self, "calls", 0) + 1
