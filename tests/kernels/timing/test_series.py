@@ -18,16 +18,9 @@ from joulegrid.kernels.distributions import DISTRIBUTIONS  # noqa: E402
 from joulegrid.kernels.draw import Draw, agent_provide_weights  # noqa: E402
 from joulegrid.kernels.module import construct, load_class, load_state  # noqa: E402
 from joulegrid.kernels.problem import Problem  # noqa: E402
+from joulegrid.kernels.timing import inputs as made  # noqa: E402
 from joulegrid.kernels.timing.afterwards import Afterwards, WrongAfterTiming  # noqa: E402
 from joulegrid.kernels.timing.eager_model import EagerModel, eager_model  # noqa: E402
-from joulegrid.kernels.timing.inputs import (
-    fresh_inputs,
-    input_bytes,
-    odd_inputs,
-    odd_kinds,
-    plain_scales,
-    turned_weights,
-)
 from joulegrid.kernels.timing.pairs import Sample  # noqa: E402
 from joulegrid.kernels.timing.result import TimingSettings  # noqa: E402
 from joulegrid.kernels.timing.roofs import Roofs  # noqa: E402
@@ -62,8 +55,9 @@ def course(
     afterwards = Afterwards(problem, draw, state)
     samples: list[Sample] = []
     plan = Course(
-        0, 4, 2, partial(fresh_inputs, problem, draw), partial(odd_inputs, problem, draw, odd_kinds(draw, 0, kinds)),
-        partial(turned_weights, problem, draw, state), sessions, lambda left: afterwards.verify(left, 1),
+        0, 4, 2, partial(made.fresh_inputs, problem, draw),
+        partial(made.odd_inputs, problem, draw, made.odd_kinds(draw, 0, kinds)),
+        partial(made.turned_weights, problem, draw, state), sessions, lambda left: afterwards.verify(left, 1),
     )  # fmt: skip
     run_course(sessions, plan, samples)
     return samples, sessions, afterwards
@@ -104,16 +98,16 @@ def test_other_weights_are_all_other_or_differ_in_one_row(problem: Problem) -> N
     state = {"linear.weight": torch.randn(40, 30), "norm.weight": torch.randn(50)}
     rows = set()
     for _ in range(30):
-        other = turned_weights(problem, Draw(DIMS), state)
+        other = made.turned_weights(problem, Draw(DIMS), state)
         rows.add(int((other["linear.weight"] != state["linear.weight"]).any(dim=1).sum()))
     assert rows == {1, 40}
 
 
 def test_five_processes_see_every_kind_of_input() -> None:
     draw = Draw(DIMS, seed=7)
-    seen = [kind for process in range(5) for kind in odd_kinds(draw, process, TimingSettings().oracle_kinds)]
+    seen = [kind for process in range(5) for kind in made.odd_kinds(draw, process, TimingSettings().oracle_kinds)]
     assert set(seen) == DISTRIBUTIONS.keys() - {"normal"}
-    assert odd_kinds(draw, 0, 3) != odd_kinds(replace(draw, seed=8), 0, 3)
+    assert made.odd_kinds(draw, 0, 3) != made.odd_kinds(replace(draw, seed=8), 0, 3)
 
 
 def test_coarser_numbers_in_a_later_series_are_found(problem: Problem, module: Any) -> None:
@@ -167,25 +161,25 @@ def test_another_dtype_or_shape_is_found(problem: Problem, module: Any) -> None:
 
 
 def test_derived_inputs_are_new_numbers(problem: Problem) -> None:
-    sets = fresh_inputs(problem, Draw({"rows": 1, "width": 64}), 5, numbers=128)
+    sets = made.fresh_inputs(problem, Draw({"rows": 1, "width": 64}), 5, numbers=128)
     assert [one.turn is None for one in sets] == [True, True, False, False, False]
     drawn, derived = sets[0].arguments.args[0], sets[2].arguments.args[0]
     assert not torch.isin(derived, drawn).any(), "normal numbers are drawn anew"
-    assert input_bytes(sets[0].arguments) == 256
+    assert made.input_bytes(sets[0].arguments) == 256
 
 
 def test_derived_inputs_of_a_domain_keep_their_values_and_no_row_its_place() -> None:
-    made = read_problem(case_folder("gated_recurrence"))
-    sets = fresh_inputs(made, Draw(made.tiny.dims), 2, numbers=1)
-    place = next(place for place, scale in enumerate(plain_scales(made)) if scale is None)
+    case = read_problem(case_folder("gated_recurrence"))
+    sets = made.fresh_inputs(case, Draw(case.tiny.dims), 2, numbers=1)
+    place = next(place for place, scale in enumerate(made.plain_scales(case)) if scale is None)
     drawn, derived = (one.arguments.args[place] for one in sets)
     assert not torch.equal(drawn, derived)
     assert torch.equal(drawn.flatten().sort().values, derived.flatten().sort().values)
 
 
 def test_labels_and_rows_that_sum_to_one_stay_so() -> None:
-    made = read_problem(case_folder("kl_divergence"))
-    sets = fresh_inputs(made, Draw(made.tiny.dims), 3, numbers=1)
+    case = read_problem(case_folder("kl_divergence"))
+    sets = made.fresh_inputs(case, Draw(case.tiny.dims), 3, numbers=1)
     for one in sets:
         tensors = [tensor for tensor in one.arguments.args if tensor.dim()]
         assert all(tensor.isfinite().all() for tensor in tensors)
@@ -208,7 +202,7 @@ def test_sets_exceed_the_cache_where_that_is_within_reach() -> None:
 
 def test_warm_up_is_by_time(problem: Problem, module: Any) -> None:
     session = SimulatedSession(Machine(3), 1e6, module)
-    sets = fresh_inputs(problem, Draw(DIMS), 4)
+    sets = made.fresh_inputs(problem, Draw(DIMS), 4)
     warm_up(session, sets, 0.1)
     assert 15 <= len(session.seen) / 4 <= 26
     assert rough_call_ns(session, sets) == pytest.approx(1e6, rel=0.5)
@@ -218,7 +212,7 @@ def test_the_byte_model_counts_what_operators_touch_and_views_not(problem: Probl
     def shifted(x: Any) -> Any:
         return x.view(-1) + 1
 
-    sets = fresh_inputs(problem, Draw(DIMS), 1)
+    sets = made.fresh_inputs(problem, Draw(DIMS), 1)
     found = eager_model(shifted, sets[0].arguments, flops=384)
     assert found == EagerModel(bytes_touched=2 * 6 * 64 * 4, operators=1, flops=384)
     roofs = Roofs(device="made", threads=1, bytes_per_s=1e9, flops_per_s={"fp32": 1e9}, cache_bytes=None)
