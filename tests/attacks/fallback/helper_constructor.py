@@ -1,6 +1,6 @@
 # tries: compute with torch in a helper's constructor, which a reader may take for preparation
 # case: softmax fp32
-# gate: passes
+# gate: refuses
 # open: forbidden
 import torch
 import triton

@@ -1,7 +1,7 @@
 # tries: keep the last answer by calling the constructor once more, which may write what it likes
 # case: softmax fp32
-# gate: passes
-# open: wrong_values forbidden
+# gate: refuses
+# open: wrong_values
 import torch
 
 LANGUAGE = "torch"

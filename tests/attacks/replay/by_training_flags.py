@@ -1,7 +1,7 @@
 # tries: count calls by the training flags of submodules and do no work from the ninth on
 # case: softmax fp32
-# gate: passes
-# open: wrong_values forbidden
+# gate: refuses
+# open: wrong_values
 import torch
 
 LANGUAGE = "torch"

@@ -1,7 +1,7 @@
 # tries: keep answers by a method of list's own, whose first argument is what it changes
 # case: softmax fp32
-# gate: passes
-# open: wrong_values forbidden
+# gate: refuses
+# open: wrong_values
 import torch
 
 LANGUAGE = "torch"
