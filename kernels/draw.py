@@ -203,5 +203,10 @@ def _generator(draw: Draw, path: str) -> Any:
     """A generator of its own for each tensor: adding an input changes no other one."""
     import torch
 
-    digest = hashlib.sha256(f"{draw.seed}/{draw.distribution}/{path}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+    return torch.Generator().manual_seed(derived_seed(draw.seed, draw.distribution, path))
+
+
+def derived_seed(*parts: object) -> int:
+    """Return a seed of 56 bits that follows from all parts, however large: torch takes none above 64 bits."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:7], "little")

@@ -16,7 +16,7 @@ from typing import Any
 from joulegrid.kernels.criterion import Expectation, Reference, expectation
 from joulegrid.kernels.device import pinned_precision, torch_dtype
 from joulegrid.kernels.double import in_double, oracle_module, widened
-from joulegrid.kernels.draw import LAYOUTS, Layout, relaid
+from joulegrid.kernels.draw import LAYOUTS, Layout, derived_seed, relaid
 from joulegrid.kernels.module import call, construct, flat_tensors, in_dtype, load_state, map_tensors
 from joulegrid.kernels.problem import Arguments
 from joulegrid.kernels.reordering import reordered
@@ -58,13 +58,13 @@ class Ensemble:
 def null_ensemble(trial: Trial, settings: Settings | None = None) -> Ensemble:
     """Evaluate a trial's module in all these ways; drawn ones follow from the draw's seed."""
     settings = settings or Settings()
-    drawn = (drawn_member(trial, trial.draw.seed * 1_000_003 + place) for place in range(settings.drawn))
+    drawn = (drawn_member(trial, derived_seed(trial.draw.seed, place)) for place in range(settings.drawn))
     return Ensemble(tuple(fixed_members(trial, settings)), tuple(drawn))
 
 
 def drawn_member(trial: Trial, seed: int) -> Member:
     """Return one evaluation with its sums in an order of its own and its roundings at random."""
-    return _member(f"reordered {seed}", trial, trial.module(), context=reordered(seed, trial.draw.device))
+    return _member(f"reordered {seed}", trial, trial.module(), context=reordered(seed))
 
 
 def evaluated(trial: Trial, context: AbstractContextManager[Any]) -> list[Any]:

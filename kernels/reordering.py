@@ -17,7 +17,7 @@ from typing import Any
 
 from joulegrid.kernels.module import flat_tensors, map_tensors
 from joulegrid.kernels.orders import Orders
-from joulegrid.kernels.rounding import randomly_rounded, uniform
+from joulegrid.kernels.rounding import Noise, randomly_rounded
 
 FUNCTIONS = frozenset(
     {
@@ -34,12 +34,11 @@ DECOMPOSED = (
 AVERAGED = ("avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d")
 
 
-def reordered(seed: int, device: str = "cpu") -> AbstractContextManager[Any]:
+def reordered(seed: int) -> AbstractContextManager[Any]:
     """Return a context in which modules are evaluated otherwise, the same way each time for the same seed."""
     import torch
 
-    noise = torch.Generator(device=device).manual_seed(seed)
-    return _evaluated(_Evaluation(Orders(torch.Generator().manual_seed(seed)), noise))
+    return _evaluated(_Evaluation(Orders(torch.Generator().manual_seed(seed)), Noise(seed)))
 
 
 def summed_in_turn(accumulator: Any = None) -> AbstractContextManager[Any]:
@@ -101,7 +100,7 @@ class _Evaluation:
     """How each operator is computed in this evaluation."""
 
     orders: Orders
-    noise: Any
+    noise: Noise | None
     """Source of random roundings; `None` rounds to nearest, as eager does."""
 
     def rules(self) -> dict[Any, Callable[..., Any]]:
@@ -123,6 +122,11 @@ class _Evaluation:
             aten.mean.dim: self.mean,
             aten.var.correction: lambda x, *args, **kwargs: self.var_mean(x, *args, **kwargs)[0],
             aten.var_mean.correction: self.var_mean,
+            aten.std.correction: self.std,
+            # Decompositions of norms ask for the variance in this form, which is not yet taken apart there.
+            aten.var_mean.dim: lambda x, dim, unbiased=True, keepdim=False: self.var_mean(
+                x, dim, correction=int(unbiased), keepdim=keepdim
+            ),
             aten.cumsum.default: self.cumsum,
             aten._to_copy.default: self.cast,
             # Inside a decomposition casts are not yet taken apart.
@@ -144,12 +148,14 @@ class _Evaluation:
         if wide.dtype != wider:  # the dtype was asked for by name
             return result
         if func.overloadpacket.__name__ in FUNCTIONS:
-            ulps = (uniform(wide.new_zeros(()), self.noise) + uniform(wide, self.noise)) / 2
+            ulps = (self.noise.common() + self.noise.of(wide)) / 2
             wide = torch.where(wide == wide.round(), wide, wide * (1 + ulps * torch.finfo(torch.float32).eps))
         return self.rounded(wide, result.dtype)
 
     def rounded(self, wide: Any, dtype: Any) -> Any:
-        return wide.to(dtype) if self.noise is None else randomly_rounded(wide, dtype, self.noise)
+        if self.noise is None or wide.dtype == dtype:
+            return wide.to(dtype)
+        return randomly_rounded(wide, dtype, self.noise.of(wide))
 
     def mm(self, left: Any, right: Any) -> Any:
         return self.rounded(self.orders.product(left.float(), right.float()), left.dtype)
@@ -176,7 +182,10 @@ class _Evaluation:
         squares = self.orders.total((wide - mean).square(), dims, keepdim)
         terms = math.prod(x.shape[place] for place in dims) - (1 if correction is None else correction)
         mean = mean if keepdim else self._dropped(mean, dims)
-        return self.rounded(squares / max(0, terms), x.dtype), self.rounded(mean, x.dtype)
+        return self.rounded(self._divided(squares, max(0, terms)), x.dtype), self.rounded(mean, x.dtype)
+
+    def std(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.rounded(self.var_mean(x.float(), *args, **kwargs)[0].double().sqrt(), x.dtype)
 
     def cumsum(self, x: Any, dim: int, *, dtype: Any = None) -> Any:
         wanted = dtype or x.dtype
@@ -218,7 +227,11 @@ class _Evaluation:
         return torch.ops.aten._to_copy.default(self.rounded(x, dtype) if narrower else x, dtype=dtype, **kwargs)
 
     def _mean(self, x: Any, dims: list[int], keepdim: bool) -> Any:
-        return self.orders.total(x, dims, keepdim) / math.prod(x.shape[place] for place in dims)
+        return self._divided(self.orders.total(x, dims, keepdim), math.prod(x.shape[place] for place in dims))
+
+    def _divided(self, total: Any, terms: int) -> Any:
+        """Round as pointwise: where all terms are equal no order changes their mean, which a variance divides by ε."""
+        return self.rounded(total.double() / terms, total.dtype)
 
     def _dropped(self, x: Any, dims: list[int]) -> Any:
         return x.reshape([size for place, size in enumerate(x.shape) if place not in dims])

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from joulegrid.errors import UsageError  # noqa: E402
 from joulegrid.kernels.criterion import Expectation, Reference, compare, expectation  # noqa: E402
 from joulegrid.kernels.problem import Output  # noqa: E402
-from joulegrid.kernels.rounding import randomly_rounded  # noqa: E402
+from joulegrid.kernels.rounding import Noise, randomly_rounded  # noqa: E402
 
 BF16 = torch.bfloat16
 
@@ -23,7 +23,7 @@ def oracle() -> Any:
 
 def drawn(truth: Any, dtype: Any, count: int = 8) -> list[Any]:
     """The truth, rounded up or down at random."""
-    return [randomly_rounded(truth, dtype, torch.Generator().manual_seed(100 + seed)) for seed in range(count)]
+    return [randomly_rounded(truth, dtype, Noise(100 + seed).of(truth)) for seed in range(count)]
 
 
 def held(truth: Any, dtype: Any = torch.float32, **fields: Any) -> Expectation:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,9 +26,11 @@ from joulegrid.kernels.ensemble import (  # noqa: E402
     expectations,
     null_ensemble,
 )
-from joulegrid.kernels.module import flat_tensors  # noqa: E402
+from joulegrid.kernels.module import flat_tensors, load_class  # noqa: E402
 from joulegrid.kernels.reordering import summed_in_turn  # noqa: E402
 from joulegrid.kernels.trial import Trial, make_trial  # noqa: E402
+
+BENIGN = Path(__file__).parents[1] / "attacks" / "benign"
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +76,22 @@ def test_partial_sums_of_a_few_chunks_may_be_added_in_any_order() -> None:
     parts = [x[..., place::4] @ weight[:, place::4].T for place in (2, 0, 3, 1)]
     split = torch.nn.functional.gelu((sum(parts) + bias).bfloat16())
     assert compare(split, expectations(trial, ensemble)) == []
+
+
+@pytest.mark.parametrize("name", ["blocked_scan", "interpolated_state", "scan_by_pairs", "scan_for_loop"])
+def test_a_loop_over_time_may_be_solved_otherwise_where_rows_hold_one_number(name: str) -> None:
+    problem = read_problem(PACKAGED / "gated_recurrence")
+    candidate = load_class(replace(problem, file=BENIGN / f"{name}.py", class_name="OptimizedModel"))
+    for seed in range(6):
+        trial = make_trial(problem, Draw(problem.tiny.dims, "fp32", seed, "constant_rows"))
+        outputs = evaluated(replace(trial, cls=candidate), nullcontext())
+        assert compare(outputs, expectations(trial, null_ensemble(trial))) == []
+
+
+def test_any_seed_of_a_draw_gives_members() -> None:
+    problem = read_problem(PACKAGED / "gelu_tanh")
+    members = null_ensemble(make_trial(problem, Draw(problem.tiny.dims, seed=2**70)), Settings(drawn=3)).drawn
+    assert len({float(member.outputs[0].double().sum()) for member in members}) == 3
 
 
 def test_members_repeat_and_differ_from_each_other() -> None:

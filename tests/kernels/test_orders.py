@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
 from joulegrid.kernels.orders import Orders  # noqa: E402
-from joulegrid.kernels.reordering import reordered, summed_in_turn  # noqa: E402
-from joulegrid.kernels.rounding import randomly_rounded, ulp  # noqa: E402
+from joulegrid.kernels.reordering import _evaluated, _Evaluation, reordered, summed_in_turn  # noqa: E402
+from joulegrid.kernels.rounding import Noise, randomly_rounded, ulp  # noqa: E402
 
 
 def made(*shape: int, seed: int = 1) -> Any:
@@ -81,6 +81,17 @@ def test_evaluations_differ_by_seed_and_repeat() -> None:
     assert results[0].equal(results[1]) and not results[0].equal(results[2])
 
 
+@pytest.mark.parametrize("name", ["layer_norm", "group_norm", "std", "var", "softmax", "norm"])
+def test_the_sums_inside_an_operator_are_made_in_other_orders(name: str) -> None:
+    compute, given = OPERATORS[name]
+    results = []
+    with torch.no_grad():
+        for order in (0, 1, 2, 3):
+            with _evaluated(_Evaluation(Orders(torch.Generator().manual_seed(order)), None)):
+                results.append(compute(*(one * 1.1 for one in given)))
+    assert any(not one.equal(results[0]) for one in results[1:])
+
+
 def test_what_a_dtype_can_hold_is_not_rounded() -> None:
     whole = torch.tensor([1.0, -2.0, 3.5, 0.0, float("inf"), 1024.0])
     with reordered(5):
@@ -91,9 +102,32 @@ def test_what_a_dtype_can_hold_is_not_rounded() -> None:
 
 def test_random_rounding_goes_to_neighbours_without_bias() -> None:
     wide = torch.full((40_000,), 1 + 0.25 * 2.0**-7, dtype=torch.float64)
-    rounded = randomly_rounded(wide, torch.bfloat16, torch.Generator().manual_seed(0))
+    noise = torch.rand(40_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+    rounded = randomly_rounded(wide, torch.bfloat16, noise)
     assert {float(value) for value in rounded.unique()} == {1.0, 1 + 2.0**-7}
     assert float(rounded.double().mean() - 1) == pytest.approx(0.25 * 2.0**-7, rel=0.05)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_noise_is_even_and_repeats_for_equal_numbers_within_one_turn_alone(dtype: Any) -> None:
+    values = torch.cat((made(20_000).to(dtype), torch.ones(50, dtype=dtype)))
+    noise = Noise(3)
+    first, second = noise.of(values), noise.of(values)
+    assert first.equal(Noise(3).of(values)) and not first.equal(Noise(4).of(values))
+    assert len(first[-50:].unique()) == 1 and first[-1] != second[-1]
+    assert float(first.abs().max()) <= 1
+    assert float(first.mean()) == pytest.approx(0, abs=0.02)
+    assert float(first.square().mean()) == pytest.approx(1 / 3, rel=0.03)
+    assert abs(float((first * second).mean())) < 0.01
+    neighbours = noise.of(1 + torch.arange(20_000, dtype=dtype) * torch.finfo(dtype).eps)
+    assert abs(float((neighbours[1:] * neighbours[:-1]).mean())) < 0.01
+
+
+def test_rows_that_are_equal_are_rounded_alike_as_by_a_deterministic_kernel() -> None:
+    rows = made(9, 1).expand(9, 200).clone()
+    with reordered(1):
+        result = rows.exp() / 3
+    assert result.equal(result[:, :1].expand(9, 200))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
