@@ -21,6 +21,7 @@ from typing import Any
 
 from joulegrid.kernels.judge import cuda_memory, protocol
 from joulegrid.kernels.judge.descriptions import FILE, addresses, described_error, described_tensor, structure
+from joulegrid.kernels.judge.held import changed, constants, held
 from joulegrid.kernels.judge.observers import Launches, Observation
 
 CUDA_GRAPH = "cuda-graph"
@@ -82,7 +83,7 @@ class _Worker:
         found = getattr(module, class_name, None)
         if not isinstance(found, type):
             raise AttributeError(f"the file defines no class {class_name}")
-        self.cls = found
+        self.cls, self.constants = found, constants(module)
         return {}
 
     def do_build(
@@ -159,6 +160,7 @@ class _Worker:
         args, kwargs = self.prepared[place]
         self.launches.counts.clear()
         observation = Observation(self.launches, observe)
+        before = held(self.plain, self.constants)
         # Operators show as such where gradients are merely off; unseen calls are made as timed ones are.
         with (
             torch.no_grad() if observe["operators"] else torch.inference_mode(),
@@ -167,6 +169,7 @@ class _Worker:
             result = self.module(*args, **kwargs)
         self._deliver(result, self.sinks[place])
         answer = self._described_outputs(result, self.outputs) | observation.found(result)
+        answer["kept"] = changed(before, held(self.plain, self.constants))[:20]
         return answer | {"launches": dict(self.launches.counts.most_common(200)), "state": self._state()}
 
     def do_settle(self) -> dict[str, Any]:

@@ -15,6 +15,10 @@ from joulegrid.kernels.judge.verdict import CandidateFault, Evidence, Verdict
 _COMPILERS_ERRORS = {"CompilationError", "CompileTimeAssertionFailure", "UnsupportedLanguageConstruct", "PTXASError"}
 _NO_THREAD = "can't start new thread"
 """What Python says where the sandbox refuses a thread; its class is no more than RuntimeError."""
+_ARGUMENTS = {
+    "constructor": "the constructor takes the arguments of the reference's",
+    "forward": "forward takes the arguments of the reference's",
+}
 _PHASES = {"import": "while the file was run", "constructor": "in the constructor", "forward": "in forward"}
 
 
@@ -32,6 +36,8 @@ def raised(failed: Any, phase: str) -> CandidateFault:
     advice = advice_for(found)
     if phase == "import" or kinds & _COMPILERS_ERRORS:
         return _fault(Verdict.COMPILE_ERROR, "protocol", where, "code that loads and compiles", found, advice)
+    if "TypeError" in kinds and "argument" in found:
+        advice = advice or _ARGUMENTS.get(phase, "")
     if phase == "load_state_dict":
         advice = "the weights have the names and shapes of the reference's state_dict"
     return _fault(Verdict.RUNTIME_ERROR, "protocol", where, "no exception", found, advice)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from joulegrid.kernels.criterion import Exceeded, Expectation, compare
@@ -95,6 +95,15 @@ def require_language(outcome: Outcome, passthrough: Sequence[str], checks: Check
         )  # fmt: skip
 
 
+def require_nothing_kept(kept: Mapping[str, Sequence[str]]) -> None:
+    """Raise `CandidateFault` where calls, named by where they were made, changed what the module or its file holds."""
+    for where, names in kept.items():
+        raise _fault(
+            Verdict.FORBIDDEN, "held", where, "a module that a call leaves as it was",
+            f"changed: {', '.join(names[:5])}", "compute everything from the arguments at every call",
+        )  # fmt: skip
+
+
 def require_needed_kernels(outcome: Outcome, expected: Sequence[Expectation], where: str) -> None:
     """Raise `CandidateFault` where the outputs pass although no Triton kernel ran: then torch computes them."""
     if not compare(outcome.outputs, expected):
@@ -137,6 +146,8 @@ def structure_of(result: Any) -> Any:
 
 
 def _shown(structure: Any) -> str:
+    if structure in ("*", "builtins.NoneType"):
+        return "one tensor" if structure == "*" else "None"
     return plain_text(structure).replace("'", "")[:200]
 
 

@@ -27,7 +27,7 @@ REPEATS = {"cpu": 3, "interpreter": 3, "cuda": 19}
 """How often the very first draw is repeated one by one, apart from its first call."""
 LATER_REPEATS = 2
 """How often the first draw on each further shape is repeated, at most."""
-REPEATS_IN_A_ROW, ROW_S, ROW_BYTES = 500, 0.15, 32 << 20
+REPEATS_IN_A_ROW, FEWEST_IN_A_ROW, ROW_S, ROW_BYTES = 500, 50, 0.15, 32 << 20
 """How often it is then repeated without a stop, at most: what is wrong once in fifty calls shows but in one of 20,000
 verifications. Less often where it takes longer or returns more; on a GPU, where outputs must be copied, not at all."""
 
@@ -60,7 +60,8 @@ class Judgement:
     candidate: Candidate
     settings: Settings
     course: Course
-    calls: int = 0
+    kept: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Where calls changed what the module or its file holds, and what."""
 
     def judge(self, zygote: Zygote, dtype: str, seed: int) -> None:
         """Try all draws of a dtype; `CandidateFault` at the first that fails."""
@@ -72,6 +73,8 @@ class Judgement:
             self.course.isolation = dict(session.facts)
             for _, group in itertools.groupby(plan, lambda planned: planned.group):
                 self._judge_shape(session, list(group))
+            if settings.checks.held:  # what came of it has more to say, where anything did
+                self._hold(findings.require_nothing_kept, self.kept)
 
     def _judge_shape(self, session: Session, plan: list[PlannedDraw]) -> None:
         checks = self.settings.checks
@@ -123,6 +126,8 @@ class Judgement:
         outcome = session.call(trial.inputs, flat_tensors(trial.eager), observe)
         if not near:
             self._record(planned, outcome)
+        if outcome.kept:
+            self.kept[where] = outcome.kept
         aliases = _aliases_of_reference(trial) if outcome.aliases else ()
         self._hold(findings.require_untouched, outcome, checks, where, aliases)
         if self.candidate.language == "triton" and not near:
@@ -142,6 +147,8 @@ class Judgement:
         for outcome in self._repeated(session, first):
             aliases = _aliases_of_reference(trial) if outcome.aliases else ()
             self._hold(findings.require_untouched, outcome, checks, where, aliases)
+            if outcome.kept:
+                self.kept[where] = outcome.kept
             if findings.same(outcome, first.outcome):
                 continue
             self._hold(findings.require_values, outcome, findings.structure_of(trial.eager), first.expected, where)
@@ -158,7 +165,9 @@ class Judgement:
         if first.planned.group == 0 and self.settings.device == "cpu":
             affordable = ROW_S * 1e9 / outcome.elapsed_ns, ROW_BYTES / (1 + sum(tensor.nbytes for tensor in like))
             most = REPEATS["cuda"] if self.problem.atomics else REPEATS_IN_A_ROW  # each of whose values is looked at
-            yield from session.repeat(max(1, min(most, *map(int, affordable))), like)
+            # However busy the machine is, a torch candidate's calls of milliseconds are repeated that often.
+            least = FEWEST_IN_A_ROW if self.candidate.language == "torch" and outcome.elapsed_ns < 2e7 else 1
+            yield from session.repeat(min(most, max(least, min(map(int, affordable)))), like)
 
     def _try_near(self, session: Session, first: _Tried) -> None:
         """Exchange a few numbers of a draw that was called: what knows it by samples answers with the old result."""

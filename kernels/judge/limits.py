@@ -52,6 +52,8 @@ class Checks:
     poison: bool = True
     guards: bool = True
     input_hash: bool = True
+    held: bool = True
+    """A call changes nothing that the module or its file holds."""
     alias: bool = True
     rehash: bool = True
     determinism: bool = True

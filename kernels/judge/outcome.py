@@ -42,6 +42,8 @@ class Outcome:
     torn: int = 0
     unknown_memory: Mapping[str, int] = field(default_factory=dict)
     """Kernels, operators or `the output` that were given memory which no operator that was seen had made."""
+    kept: tuple[str, ...] = ()
+    """What the module or its file holds and the call has changed."""
 
 
 def counts(said: Any) -> dict[str, int]:
@@ -49,6 +51,11 @@ def counts(said: Any) -> dict[str, int]:
     if not isinstance(said, dict):
         return {}
     return {plain_text(name)[:200]: int(count) for name, count in said.items() if isinstance(count, int)}
+
+
+def names(said: Any) -> tuple[str, ...]:
+    """The names that a child listed, as far as it did."""
+    return tuple(plain_text(one)[:200] for one in said) if isinstance(said, list) else ()
 
 
 def plain_text(said: Any) -> str:

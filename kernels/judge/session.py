@@ -20,7 +20,7 @@ from joulegrid.kernels.judge.candidate import Code
 from joulegrid.kernels.judge.exchange import Exchange
 from joulegrid.kernels.judge.limits import Limits
 from joulegrid.kernels.judge.memory import OUTPUTS, Placement, needed_bytes, place, plain_tree
-from joulegrid.kernels.judge.outcome import Observe, Outcome, counts
+from joulegrid.kernels.judge.outcome import Observe, Outcome, counts, names
 from joulegrid.kernels.judge.returned import Entry, Returned, Spans, described_calls, relocated
 from joulegrid.kernels.judge.sandbox import Facts
 from joulegrid.kernels.judge.verdict import CandidateFault
@@ -159,7 +159,7 @@ class Session:
         return Outcome(
             outputs, said.get("structure"), self._exchange.elapsed_ns, changed, aliases, late,
             counts(said.get("operators")), counts(said.get("launches")), counts(said).get("torn", 0),
-            counts(said.get("unknown_memory")),
+            counts(said.get("unknown_memory")), names(said.get("kept")),
         )  # fmt: skip
 
     def repeat(self, count: int, like: Sequence[Any]) -> Iterator[Outcome]:

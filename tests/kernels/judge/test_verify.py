@@ -173,3 +173,13 @@ def test_wrong_settings_are_usage_errors(rmsnorm: Problem, written: Written) -> 
         verify(rmsnorm, written(), seeds=[1])
     with pytest.raises(UsageError, match="guard is not known"):
         Checks().without("guard")
+
+
+def test_what_a_module_keeps_between_calls_is_forbidden_though_all_is_right(
+    zygote: Zygote, rmsnorm: Problem, written: Written
+) -> None:
+    counts = verify(rmsnorm, written("self.eight.add_(1)", "self.eight = torch.zeros(3)"), OPEN, zygote=zygote)
+    assert told(counts).startswith("forbidden: held"), told(counts)
+    assert "self.eight" in counts.evidence[0].found
+    nothing = verify(rmsnorm, written("y = None"), OPEN, zygote=zygote)
+    assert (nothing.evidence[0].expected, nothing.evidence[0].found) == ("outputs of the structure one tensor", "None")
