@@ -102,7 +102,7 @@ def measured(zygote: Zygote, ground: Ground, candidate: Candidate, order: dict[s
     if not verification.passed:
         return told | {"evidence": [one.model_dump(mode="json") for one in verification.evidence]}
     baselines = baselines_on(zygote, ground) if len(ground.settings.baselines) > 1 else None
-    probe = MeterProbe() if order["energy_s"] else None
+    probe = MeterProbe(ground.settings.device) if order["energy_s"] else None
     timing = candidate_on(zygote, ground, candidate, baselines=baselines, probe=probe)
     spent = probe.call_energy(timing) if probe is not None and timing.energy else None
     energy = None if spent is None else spent.model_dump(mode="json")

@@ -79,7 +79,7 @@ class Pool:
                 for unit, row in zip(running.pop(future), future.result(), strict=True):
                     self.kept.add(unit, row)
         self.missing += [unit for unit in due if self.kept.get(unit) is None]
-        return [row for unit in units if (row := self.kept.get(unit)) is not None]
+        return [found for unit in units if (found := self.kept.get(unit)) is not None]
 
 
 @contextmanager

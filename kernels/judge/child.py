@@ -214,10 +214,27 @@ class _Worker:
             return {"calls": [self._described_outputs(result, []) for result in results]}
         return {"addresses": [[tensor.data_ptr() for tensor in tensors] for tensors in self.series]}
 
-        elapsed_ns = self.device.elapsed_ns()
-        for tensors, place in zip(self.series, self.places, strict=False):
-            self.device.deliver(tensors, self.sinks[place])
-        return {"device_ns": elapsed_ns}
+    def _called_in_turn(self, calls: list[tuple[list[Any], dict[str, Any]]], *, flush: bool) -> list[Any]:
+        """As a series, with a flushed cache before each call; of graphs the last replay's outputs alone."""
+        import torch
+
+        results: list[Any] = []
+        for args, kwargs in calls:
+            if flush:
+                self.device.flush()
+            if self.overwrites:
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+                results.clear()
+            results.append(self.module(*args, **kwargs))
+        return results if not self.overwrites or len(calls) == 1 else []
+
+    def do_flushes(self, *, count: int) -> dict[str, Any]:
+        """Flush the cache as a series does, and call nothing."""
+        gc.disable()
+        with self.device.timing():
+            for _ in range(count):
+                self.device.flush()
+        gc.enable()
         return {}
 
     def do_device_times(self, *, count: int, lead_s: float) -> dict[str, Any]:
@@ -237,8 +254,8 @@ class _Worker:
     def do_reveal(self) -> dict[str, Any]:
         """On a GPU, copy the last outputs to where the judge wants them; elsewhere they are read as they lie."""
         elapsed_ns = self.device.elapsed_ns()
-        for tensors, sinks in zip(self.series, self.sinks, strict=False):
-            self.device.deliver(tensors, sinks)
+        for tensors, place in zip(self.series, self.places, strict=False):
+            self.device.deliver(tensors, self.sinks[place])
         return {"device_ns": elapsed_ns}
 
     def _described_outputs(self, result: Any, keep: Any) -> dict[str, Any]:

@@ -131,7 +131,15 @@ def test_a_course_with_a_flush_has_series_of_flushes_alone(zygote: Zygote, probl
         timed.first_call()
         timed.prepare([one.arguments for one in sets])
         course = Course(
-            0, 2, 2, lambda count: fresh_inputs(problem, ground.draw, count), (), lambda visits: None, flush=True
+            0,
+            2,
+            2,
+            lambda count: fresh_inputs(problem, ground.draw, count),
+            list,
+            dict,
+            (),
+            lambda left: None,
+            flush=True,
         )
         run_course({"eager": timed}, course, samples)
     assert sorted(one.calls for one in samples if one.member == FLUSHES) == [2, 2, 4, 4]
