@@ -19,9 +19,12 @@ from joulegrid.kernels.double import in_double, oracle_module, widened
 from joulegrid.kernels.draw import LAYOUTS, Layout, derived_seed, relaid
 from joulegrid.kernels.module import call, construct, flat_tensors, in_dtype, load_state, map_tensors
 from joulegrid.kernels.problem import Arguments
-from joulegrid.kernels.reordering import reordered
+from joulegrid.kernels.reordering import reordered, summed_in_turn
 from joulegrid.kernels.trial import Trial
 
+TERMS_IN_TURN, ADDITIONS_IN_TURN = 4096, 50_000_000
+"""Sums are also made strictly in turn, one term after the other, where they are not longer and all of them together not
+more. Equal terms then err the same way each time, which no shuffled sum does: by K half steps, not by √K."""
 DRAWN = 16
 """Fewer make limits wider, never more false rejections: the quantile is of Student's t with one degree less."""
 
@@ -75,6 +78,8 @@ def evaluated(trial: Trial, context: AbstractContextManager[Any]) -> list[Any]:
 def fixed_members(trial: Trial, settings: Settings) -> Iterator[Member]:
     """Yield the evaluations that are there once."""
     yield _member("eager", trial, trial.module())
+    if 1 < _terms(trial) <= TERMS_IN_TURN and _additions(trial) <= ADDITIONS_IN_TURN:
+        yield _member("in turn", trial, trial.module(), context=summed_in_turn())
     for layout in LAYOUTS if settings.layouts else ():
         if layout != trial.draw.layout:
             yield _member(layout, trial, trial.module(), map_tensors(trial.inputs, partial(_laid, layout)))
@@ -84,6 +89,14 @@ def fixed_members(trial: Trial, settings: Settings) -> Iterator[Member]:
         yield rounded_once(trial)
     if settings.compiled:
         yield compiled_member(trial)
+
+
+def _terms(trial: Trial) -> int:
+    return trial.problem.reduction(trial.draw.dims)
+
+
+def _additions(trial: Trial) -> int:
+    return _terms(trial) * sum(tensor.numel() for tensor in flat_tensors(trial.oracle))
 
 
 def rounded_once(trial: Trial) -> Member:

@@ -101,13 +101,13 @@ def test_members_repeat_and_differ_from_each_other() -> None:
     assert all(one.outputs[0].equal(other.outputs[0]) for one, other in pairs)
     assert not again.drawn[0].outputs[0].equal(again.drawn[1].outputs[0])
     names = [member.name for member in ensemble.fixed]
-    assert names == ["eager", "transposed", "sliced", "offset", "rounded once"]
+    assert names == ["eager", "in turn", "transposed", "sliced", "offset", "rounded once"]
 
 
 def test_threads_are_put_back_and_layouts_can_be_left_out() -> None:
     trial, _ = scene("gated_mlp", "fp32")
     members = null_ensemble(trial, Settings(drawn=2, layouts=False, threads=True)).fixed
-    assert [member.name for member in members] == ["eager", "threads"]
+    assert [member.name for member in members] == ["eager", "in turn", "threads"]
     assert torch.get_num_threads() == 1
 
 
