@@ -178,6 +178,7 @@ export RAY_AUTH_MODE=token  # this cluster is the job's alone
 RAY_AUTH_TOKEN="$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')"
 export RAY_AUTH_TOKEN
 export RAY_TMPDIR="/tmp/jg-$SLURM_JOB_ID"  # on each node; short: the path of a Unix socket has 107 bytes
+export RAY_worker_niceness=0  # Ray's own 15 would let other programs go before what is measured
 export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0  # when the head has ended there is nobody to drain a node for
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT="${{RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT:-300}}"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from joulegrid.jobs.report.columns import Cell, Column, ReportTable
+from joulegrid.jobs.kernel_tables import baselines_table, duration_words, interval_words, members_table, operators_table
 from joulegrid.jobs.report.quantity import counted, number, plain
 from joulegrid.jobs.report.table import page_console, print_table
 
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from joulegrid.cases.profiling import Profile, RoofShare
     from joulegrid.kernels.judge.verdict import Evidence, Verification
     from joulegrid.kernels.timing.floor import Floor
-    from joulegrid.kernels.timing.result import Baselines, BaselineTiming, Interval, MemberTiming, Timing
+    from joulegrid.kernels.timing.result import Baselines, BaselineTiming, Timing
 
 _REFUSALS_SHOWN = 10
-_OPERATORS_SHOWN = 12
 _UNIT = "Errors are told in units of what other sound evaluations of the module err there: docs/kernel-numerics.md."
 _CONFINED = {
     "pid_namespace": "no sight of other processes",
@@ -74,7 +73,7 @@ def print_timing(judgement: Judgement, spent: CallEnergy | None, written: Path) 
     else:
         _print_verdict(console, judgement.verdict, f"{words}; timed for {timing.seconds:.0f} s")
         console.print(Text(claim_words(timing), style="bold"))
-        print_table(_members_table(timing), console)
+        print_table(members_table(timing), console)
         for line in (*energy_lines(spent), *_timing_notes(timing)):
             console.print(Text(plain(line)), style="dim")
     console.print(Text(str(written)), style="dim")
@@ -84,7 +83,7 @@ def print_baselines(found: Baselines, shape: str) -> None:
     """Print how fast the unmodified module is in every way that this machine can run it, and the floor below all."""
     console = page_console()
     console.print(Text(f"{found.problem}, {shape} ({_dims(found.dims)}), {found.dtype} on {found.mode}"))
-    print_table(_baselines_table(found.baselines, found.strongest), console)
+    print_table(baselines_table(found.baselines, found.strongest), console)
     for line in (*floor_lines(found.floor), *_missing(found.baselines)):
         console.print(Text(plain(line)), style="dim")
 
@@ -95,7 +94,7 @@ def print_profile(found: Profile) -> None:
     console.print(
         Text(f"{found.case}: {plain(found.source)}, {found.shape}, {found.dtype} on {found.device}, in this process")
     )
-    print_table(_operators_table(found), console)
+    print_table(operators_table(found), console)
     for line in roof_lines(found.roof):
         console.print(Text(line))
     console.print(Text(f"{found.trace} (open it in ui.perfetto.dev)"), style="dim")
@@ -106,10 +105,10 @@ def claim_words(timing: Timing) -> str:
     if timing.claim is None or timing.strongest is None:
         return "nothing was timed"
     ratio = timing.ratios[timing.strongest]
-    same = "" if timing.same is None else f"; {timing.strongest} against itself {_interval(timing.same)}"
+    same = "" if timing.same is None else f"; {timing.strongest} against itself {interval_words(timing.same)}"
     if timing.change == "no change":
-        return f"no change against {timing.strongest}: {_interval(ratio)}×{same}"
-    return f"{timing.claim:.2f}× against {timing.strongest} (lower bound of {_interval(ratio)}){same}"
+        return f"no change against {timing.strongest}: {interval_words(ratio)}×{same}"
+    return f"{timing.claim:.2f}× against {timing.strongest} (lower bound of {interval_words(ratio)}){same}"
 
 
 def floor_lines(floor: Floor) -> Iterator[str]:
@@ -145,14 +144,6 @@ def energy_lines(spent: CallEnergy | None) -> Iterator[str]:
         "" if spent.low_j is None or spent.high_j is None else f" [{number(spent.low_j, 3)}–{number(spent.high_j, 3)}]"
     )
     yield f"Energy of a call: {number(spent.energy_j, 3)} J{ends} ({kind})."
-
-
-def duration_words(seconds: float) -> str:
-    """Return a short time in the unit that suits it."""
-    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
-        if seconds * factor >= 1:
-            return f"{number(seconds * factor, 3)} {unit}"
-    return f"{number(seconds * 1e9, 3)} ns"
 
 
 def _title(subject: Subject, dtypes: Sequence[str]) -> str:
@@ -212,30 +203,6 @@ def _counts(found: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ×{count}" if count > 1 else name for name, count in found.items())
 
 
-def _members_table(timing: Timing) -> ReportTable:
-    members = [one for one in timing.members if one.member != "same"]
-    ratios = [timing.ratios.get(one.member) for one in members]
-    numbers = [
-        Column("call", [Cell(duration_words(one.call_s.estimate), _times(one.call_s)) for one in members]),
-        Column(
-            "against candidate", [Cell("–" if one is None else f"{one.estimate:.3f}×", _bounds(one)) for one in ratios]
-        ),
-        *_device_columns(members),
-        Column("first call", [Cell(duration_words(max(one.first_call_s, default=0.0))) for one in members]),
-        Column("peak memory, MiB", [Cell(_mebibytes(one.peak_memory_bytes)) for one in members]),
-    ]
-    names = Column("member", [Cell(_named(one.member, timing.strongest)) for one in members], is_number=False)
-    return ReportTable([names], numbers)
-
-
-def _device_columns(members: Sequence[MemberTiming]) -> list[Column]:
-    """Device time beside a call's, where there is a device that has a clock."""
-    if all(one.device_s is None for one in members):
-        return []
-    told = ["–" if one.device_s is None else duration_words(one.device_s) for one in members]
-    return [Column("on the device", [Cell(words) for words in told])]
-
-
 def _timing_notes(timing: Timing) -> Iterator[str]:
     if timing.floor is not None:
         yield from floor_lines(timing.floor)
@@ -253,63 +220,10 @@ def _timing_notes(timing: Timing) -> Iterator[str]:
     yield f"{timing.verified_calls:,} timed calls were verified afterwards; {timing.processes} sets of fresh processes."
 
 
-def _baselines_table(found: Sequence[BaselineTiming], strongest: str) -> ReportTable:
-    ran = [(one, one.timing) for one in found if one.timing is not None]
-    numbers = [
-        Column("call", [Cell(duration_words(timing.call_s.estimate), _times(timing.call_s)) for _, timing in ran]),
-        Column("against eager", [Cell(_ratio(one.against_eager), _bounds(one.against_eager)) for one, _ in ran]),
-        *_device_columns([timing for _, timing in ran]),
-        Column("first call", [Cell(duration_words(max(timing.first_call_s, default=0.0))) for _, timing in ran]),
-        Column("note", [Cell("pathological" if one.pathological else "") for one, _ in ran], is_number=False),
-    ]
-    shown = [column for column in numbers if any(cell.text for cell in column.cells)]
-    return ReportTable(
-        [Column("baseline", [Cell(_named(one.name, strongest)) for one, _ in ran], is_number=False)], shown
-    )
-
-
-def _operators_table(found: Profile) -> ReportTable:
-    rows = found.operators[:_OPERATORS_SHOWN]
-    numbers = [
-        Column("calls", [Cell(str(row.calls)) for row in rows]),
-        Column("CPU, µs", [Cell(number(row.cpu_us, 3)) for row in rows]),
-        Column("share", [Cell(f"{row.share:.1%}") for row in rows]),
-    ]
-    if any(row.device_us for row in rows):
-        numbers.insert(2, Column("GPU, µs", [Cell(number(row.device_us, 3)) for row in rows]))
-    left = len(found.operators) - len(rows)
-    notes = [f"… and {counted(left, 'more operator')} in operators.json."] if left > 0 else []
-    return ReportTable([Column("operator", [Cell(plain(row.name)) for row in rows], is_number=False)], numbers, notes)
-
-
 def _missing(found: Sequence[BaselineTiming]) -> Iterator[str]:
     for one in found:
         if not one.available:
             yield f"{one.name} did not run here: {(one.reason or 'no reason was given').splitlines()[0]}"
-
-
-def _named(member: str, strongest: str | None) -> str:
-    return f"{member} (strongest)" if member == strongest else member
-
-
-def _interval(found: Interval) -> str:
-    return f"{found.low:.3f}–{found.high:.3f}"
-
-
-def _bounds(found: Interval | None) -> str:
-    return "" if found is None else f"[{_interval(found)}]"
-
-
-def _ratio(found: Interval | None) -> str:
-    return "–" if found is None else f"{found.estimate:.3f}×"
-
-
-def _times(found: Interval) -> str:
-    return f"[{duration_words(found.low)} – {duration_words(found.high)}]"
-
-
-def _mebibytes(found: int | None) -> str:
-    return "–" if found is None else number(found / 2**20, 4)
 
 
 def _dims(dims: Mapping[str, int]) -> str:

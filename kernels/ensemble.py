@@ -96,7 +96,7 @@ def _terms(trial: Trial) -> int:
 
 
 def _additions(trial: Trial) -> int:
-    return _terms(trial) * sum(tensor.numel() for tensor in flat_tensors(trial.oracle))
+    return int(_terms(trial) * sum(tensor.numel() for tensor in flat_tensors(trial.oracle)))
 
 
 def rounded_once(trial: Trial) -> Member:

@@ -29,8 +29,6 @@ class Entry:
     open: frozenset[str] = frozenset()
     """Right verdicts without the gate; none: only the gate can tell."""
     via: str = "verify"
-    seldom: bool = False
-    """Shows itself so seldom that a quick test's few calls need not see it."""
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from tests.attacks.judging import judged
 
 # What only timed shapes or calls show is for the timing; a race that is seen once in fifty calls for the benchmark.
 VERIFIED = [attack for attack in catalog.attacks() if attack.refused or attack.via == "verify"]
-OPEN = [attack for attack in catalog.attacks() if attack.open and attack.via == "verify" and not attack.seldom]
+OPEN = [attack for attack in catalog.attacks() if attack.open and attack.via == "verify"]
 
 
 @pytest.mark.parametrize("attack", VERIFIED, ids=lambda one: one.name)

@@ -26,6 +26,11 @@ def test_a_cluster_file_is_valid_for_rays_launcher(path: Path) -> None:
     validate_config(prepare_config(content))  # what `ray up` does before it touches a machine
 
 
+@pytest.mark.parametrize("path", [CLOUD, ON_PREMISE], ids=lambda path: path.name)
+def test_workers_are_as_important_as_other_programs(path: Path) -> None:
+    assert "RAY_worker_niceness=0" in read(path)["worker_start_ray_commands"][-1]
+
+
 def test_in_the_cloud_the_head_runs_no_task() -> None:
     content = read(CLOUD)
     assert content["head_node_type"] in content["available_node_types"]

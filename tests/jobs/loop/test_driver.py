@@ -75,8 +75,9 @@ def test_a_finished_run_is_not_touched_again_a_new_one_begins(tmp_path: Path) ->
 
 
 def test_more_cycles_continue_the_run_and_only_the_new_ones_are_run(tmp_path: Path) -> None:
-    study = study_of(tmp_path, "import os\nx = 0\ndef main():\n    return {'pid': os.getpid()}")
+    study = study_of(tmp_path, "import os\nx = 0\ndef main():\n    return {'pid': os.getpid(), 'nice': os.nice(0)}")
     first = run(study)
+    assert {one.metrics["nice"] for one in first.iter_results() if one.metrics} == {0}, "Ray's own niceness is 15"
     pids = {one.key: one.metrics["pid"] for one in first.iter_results() if one.metrics}
     second = run({**study, "execution": {"n_cycles": 2}})
     assert second.run == first.run
