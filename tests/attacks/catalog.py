@@ -3,7 +3,7 @@
 A candidate says so in comment lines at its top: `tries` (or `shows`, of a benign one), `case` (name and dtype), `gate`
 (`refuses`, or `passes`: the static gate has nothing to say), `open` (right verdicts where the gate is switched off or
 passes; `static`: nothing but the gate can tell), and where it is not the usual
-`via: timing`, `repeats: many`, `family`.
+`via: timing`, `family`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def entry(path: Path) -> Entry:
             break
         header[key] = value
     case, dtype = header["case"].split()
-    allowed = {"tries", "shows", "case", "gate", "open", "via", "repeats", "family"}
+    allowed = {"tries", "shows", "case", "gate", "open", "via", "family"}
     assert header.keys() <= allowed, f"{path}: {header.keys() - allowed}"
     return Entry(
         path,
@@ -74,7 +74,6 @@ def entry(path: Path) -> Entry:
         header.get("gate", "passes") == "refuses",
         frozenset(header.get("open", "passed").split()) - {"static"},
         header.get("via", "verify"),
-        header.get("repeats") == "many",
     )
 
 
