@@ -166,7 +166,7 @@ def _untimed(sessions: Mapping[str, TimedSession], course: Course, state: Mappin
 
     It may be as long as any and is mostly shorter: work that is put together for several calls is not done at its end.
     """
-    kinds = course.odd()
+    kinds = course.odd()[: longest(course.calls)]
     calls = max(len(kinds), round(longest(course.calls) ** _RANDOM.random()))
     odd = dict(zip(_RANDOM.sample(range(calls), len(kinds)), kinds, strict=True))
     mixed = [odd.get(call, one) for call, one in enumerate(course.fresh(calls))]

@@ -43,7 +43,7 @@ def module(problem: Problem) -> Any:
 
 
 def course(
-    problem: Problem, module: Any, candidate: Callable[[Any], Any], kinds: int = 2
+    problem: Problem, module: Any, candidate: Callable[[Any], Any], kinds: int = 2, calls: int = 4
 ) -> tuple[list[Sample], Any, Afterwards]:
     """Two pairs of series."""
     sessions = {
@@ -55,7 +55,7 @@ def course(
     afterwards = Afterwards(problem, draw, state)
     samples: list[Sample] = []
     plan = Course(
-        0, 4, 2, partial(made.fresh_inputs, problem, draw),
+        0, calls, 2, partial(made.fresh_inputs, problem, draw),
         partial(made.odd_inputs, problem, draw, made.odd_kinds(draw, 0, kinds)),
         partial(made.turned_weights, problem, draw, state), sessions, lambda left: afterwards.verify(left, 1),
     )  # fmt: skip
@@ -108,6 +108,12 @@ def test_five_processes_see_every_kind_of_input() -> None:
     seen = [kind for process in range(5) for kind in made.odd_kinds(draw, process, TimingSettings().oracle_kinds)]
     assert set(seen) == DISTRIBUTIONS.keys() - {"normal"}
     assert made.odd_kinds(draw, 0, 3) != made.odd_kinds(replace(draw, seed=8), 0, 3)
+
+
+def test_a_course_of_single_calls_has_places_for_all_of_its_series(problem: Problem, module: Any) -> None:
+    samples, sessions, _ = course(problem, module, module, kinds=3, calls=1)
+    assert {sample.calls for sample in samples} == {1, 2}
+    assert len(sessions["candidate"].seen) <= 2 * 3 + 2
 
 
 def test_coarser_numbers_in_a_later_series_are_found(problem: Problem, module: Any) -> None:
