@@ -44,6 +44,13 @@ class EnvironmentSource(Part):
     secret_ref: SecretReference
 
 
+class Variable(Part):
+    """A variable with its value written out."""
+
+    name: str
+    value: str
+
+
 class ContainerPort(Part):
     name: Annotated[str, Field(max_length=15)]
     container_port: Annotated[int, Field(gt=0, lt=65536)]
@@ -63,6 +70,7 @@ class Resources(Part):
 class Container(Part):
     name: Name
     image: str
+    env: list[Variable] = []
     env_from: list[EnvironmentSource] = []
     ports: list[ContainerPort] = []
     resources: Resources

@@ -190,7 +190,7 @@ def test_a_mark_makes_the_readings_denser_for_a_moment(env: dict[str, str]) -> N
         later = recorder.conditions(t0_ns + 4 * S // 10, t0_ns + 6 * S // 10, FIRST)[0]
     assert conditions.power_readings >= 8, "0.1 s at 5 ms is 20, at 50 ms 2; machines are busy"
     assert later.power_readings <= 6
-    assert cost_us < 50
+    assert cost_us < 1_000, "a datagram, not a round trip; what it costs says `benchmarks.energy_accuracy --part mark`"
 
 
 def test_a_mark_to_nobody_is_lost_quietly() -> None:

@@ -39,6 +39,7 @@ def test_the_documented_defaults_are_applied_and_described() -> None:
         "carbon": CarbonConfig().model_dump(),
         "energy_budget_j": None,
         "carbon_budget_g": None,
+        "archive": None,
         "report": {"baseline": None},
     }
     assert CarbonConfig().model_dump(exclude_none=True) == {"factor_type": "lifecycle"}
