@@ -8,7 +8,7 @@
 
 A machine that does other things at the time spreads wider; the share of waiting for a core says so.
 
-Run: `python -m benchmarks.kernel_timer [--cases rmsnorm linear_gelu] [--pairs 6]`, up to five minutes a row where
+Run: `python -m benchmarks.kernel_timer [--cases rmsnorm linear_gelu] [--pairs 6]`, up to three minutes a row where
 the machine is noisy.
 """
 
@@ -35,7 +35,7 @@ from joulegrid.kernels.timing.result import Timing, TimingSettings
 from joulegrid.kernels.timing.slope import channel_ns
 from joulegrid.kernels.timing.timing import candidate_on
 
-PRECISION, BUDGET_S = 0.01, 300.0
+PRECISION, BUDGET_S = 0.01, 150.0
 """Half-width of the intervals that is tried for, and for how long."""
 DIMS = {
     "rmsnorm": {"rows": 128, "width": 1024},
