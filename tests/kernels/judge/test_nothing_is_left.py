@@ -60,6 +60,9 @@ with zygote:
         candidate_on(zygote, make_ground(problem, settings), candidate)
 """
 
+OTHERS = ("sem.", "ray", "plasma", "psm_", "torch_", "__KMP", "PostgreSQL")
+"""Beginnings of what other tests have in shared memory at the time."""
+
 
 @pytest.fixture
 def left(zygote: Zygote) -> Callable[[], dict[str, object]]:
@@ -72,8 +75,8 @@ def left(zygote: Zygote) -> Callable[[], dict[str, object]]:
             "processes": process_tree.below(zygote.pid),
             "scratch": [] if zygote._scratch is None else list(zygote._scratch.path.iterdir()),
             "memory": sum("memfd:" in one for one in descriptors),
-            "shared": sorted(Path("/dev/shm").iterdir()),
-            "mounts": Path("/proc/self/mounts").read_text(),
+            "shared": sorted(path for path in Path("/dev/shm").iterdir() if not path.name.startswith(OTHERS)),
+            "mounts": [line for line in Path("/proc/self/mounts").read_text().splitlines() if "joulegrid" in line],
         }
 
     return look
