@@ -51,10 +51,11 @@ class RepeatingWindow(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """What the timing found: N, and members' seconds per call."""
+    """What the timing found: N, members' seconds per call over all of their series, and the channel's of a series."""
 
     calls: int
     call_s: Mapping[str, float]
+    channel_s: float
 
 
 @dataclass(slots=True)
@@ -83,6 +84,8 @@ class Repetition:
     calling: bool
     call_s: float
     """What a call took when it was timed."""
+    channel_s: float
+    """What a series takes beside its calls."""
 
 
 def energy_windows(
@@ -100,7 +103,8 @@ def energy_windows(
                 warm_up(running, sets, ground.settings.warm_up_s)
                 for calling in (True, False):
                     kept = None if member.trusted or not calling else Kept()
-                    repetition = Repetition(running, ground.problem, sets, calling, timed.call_s[member.name])
+                    took = timed.call_s[member.name], timed.channel_s
+                    repetition = Repetition(running, ground.problem, sets, calling, *took)
                     windows.append(_window(repetition, probe, ground.settings.energy_s, kept))
                     for visit in kept.visits if kept else ():
                         afterwards.alone(visit)
@@ -125,7 +129,7 @@ def _window(repetition: Repetition, probe: EnergyProbe, seconds: float, kept: Ke
                 timed.refill(inputs)
             series += 1
     ended_s = time.monotonic()
-    per_call_s = calling_ns / 1e9 / (series * len(repetition.sets))
+    per_call_s = (calling_ns / 1e9 / series - repetition.channel_s) / len(repetition.sets)
     return EnergyWindow(
         name=name,
         member=member,

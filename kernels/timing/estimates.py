@@ -11,7 +11,7 @@ from joulegrid.kernels.timing.comparison import Comparison
 from joulegrid.kernels.timing.flushes import without_flushes
 from joulegrid.kernels.timing.pairs import Sample, durations
 from joulegrid.kernels.timing.result import Interval, MemberTiming, SeriesSample
-from joulegrid.kernels.timing.slope import slope_ns
+from joulegrid.kernels.timing.slope import channel_ns, slope_ns
 
 
 class Estimates:
@@ -41,6 +41,16 @@ class Estimates:
     def members(self) -> list[MemberTiming]:
         """Return all members' times."""
         return [self.member(name) for name in self._durations]
+
+    def mean_call_s(self, name: str) -> float:
+        """Return the mean time of a call over all series, slow ones included: what a window of many is held against."""
+        return (
+            float(((self._durations[name].elapsed_ns - self.channel_ns()) / self._durations[name].calls).mean()) / 1e9
+        )
+
+    def channel_ns(self) -> float:
+        """Return what a series costs beside its calls."""
+        return channel_ns(self._trusted, list(self._durations.values()))
 
     def ratio(self, slower: str, faster: str) -> Interval:
         """Return how many times longer a call of one takes than of the other."""

@@ -135,7 +135,9 @@ class _Run:
 
     def timed(self) -> Timed:
         """Return what an energy window is held against."""
-        return Timed(self.compared.calls, {one.member: one.call_s.estimate for one in self.estimates().members()})
+        estimates = self.estimates()
+        means = {one.name: estimates.mean_call_s(one.name) for one in self.members()}
+        return Timed(self.compared.calls, means, estimates.channel_ns() / 1e9)
 
     def timing(self, verdict: Verdict, evidence: list[Evidence], more: dict[str, Any]) -> Timing:
         """Return the result; speed only where it passed."""

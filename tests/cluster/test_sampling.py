@@ -180,17 +180,19 @@ def test_a_mark_makes_the_readings_denser_for_a_moment(env: dict[str, str]) -> N
     with recorder_over(env) as recorder:
         time.sleep(0.3)
         mark = mark_sender(recorder.marks)
-        began_ns = time.perf_counter_ns()
-        for _ in range(100):
-            mark()
-        cost_us = (time.perf_counter_ns() - began_ns) / 1e5
+        costs_us = []
+        for _ in range(10):
+            began_ns = time.perf_counter_ns()
+            for _ in range(10):
+                mark()
+            costs_us.append((time.perf_counter_ns() - began_ns) / 1e4)
         t0_ns = time.monotonic_ns()
         time.sleep(0.6)
         conditions = recorder.conditions(t0_ns, t0_ns + S // 10, FIRST)[0]
         later = recorder.conditions(t0_ns + 4 * S // 10, t0_ns + 6 * S // 10, FIRST)[0]
     assert conditions.power_readings >= 8, "0.1 s at 5 ms is 20, at 50 ms 2; machines are busy"
     assert later.power_readings <= 6
-    assert cost_us < 1_000, "a datagram, not a round trip; what it costs says `benchmarks.energy_accuracy --part mark`"
+    assert min(costs_us) < 50
 
 
 def test_a_mark_to_nobody_is_lost_quietly() -> None:
